@@ -154,7 +154,10 @@ mod tests {
                 r#"{"status":"the ledger cannot be written and shares are refused"}"#,
                 FindingSeverity::Problem,
             ),
-            (r#"{"status":"no job for miners"}"#, FindingSeverity::Warning),
+            (
+                r#"{"status":"no job for miners"}"#,
+                FindingSeverity::Warning,
+            ),
             ("", FindingSeverity::Warning),
         ] {
             let mut findings = Findings::default();

@@ -342,9 +342,24 @@ mod tests {
         };
         check("users.json", "{\n", FindingSeverity::Problem, "line 1");
         check("users.json", "{\"user", FindingSeverity::Warning, "torn");
-        check("ledger.db", "no database", FindingSeverity::Problem, "ledger.db");
-        check("spool/00.block", "x", FindingSeverity::Warning, "1 found block in");
-        check("spool/00.block.torn", "x", FindingSeverity::Warning, "damaged");
+        check(
+            "ledger.db",
+            "no database",
+            FindingSeverity::Problem,
+            "ledger.db",
+        );
+        check(
+            "spool/00.block",
+            "x",
+            FindingSeverity::Warning,
+            "1 found block in",
+        );
+        check(
+            "spool/00.block.torn",
+            "x",
+            FindingSeverity::Warning,
+            "damaged",
+        );
     }
 
     #[test]

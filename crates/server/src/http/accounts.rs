@@ -55,7 +55,7 @@ pub(crate) struct Worker {
 
 /// Submits by what came of them.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ApiSums)]
+#[schema(as = Sums)]
 pub(crate) struct ApiSums {
     accepted: i64,
     stale: i64,
@@ -65,7 +65,7 @@ pub(crate) struct ApiSums {
 
 /// An account. Amounts in base units.
 #[derive(Clone, Serialize, ToSchema)]
-#[schema(as = ApiAccount)]
+#[schema(as = Account)]
 pub(crate) struct ApiAccount {
     /// Untrusted text.
     name: String,
@@ -117,7 +117,7 @@ pub(crate) struct ApiWorkers {
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ApiAccounts)]
+#[schema(as = Accounts)]
 pub(crate) struct ApiAccounts {
     /// Rows of the whole list.
     total: usize,

@@ -103,7 +103,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
 /// Which way a list is sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = SortOrder)]
+#[schema(as = Order)]
 pub(crate) enum SortOrder {
     /// Least first.
     Asc,

@@ -27,7 +27,7 @@ use crate::sql::signed;
 
 /// What has happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = ApiEvent)]
+#[schema(as = Happening)]
 pub(crate) struct ApiEvent {
     /// Counts up from the server's start.
     id: u64,

@@ -10,7 +10,7 @@ use crate::values;
 
 /// The work since the pool's last block on the main chain.
 #[derive(Clone, Default, Serialize, ToSchema)]
-#[schema(as = ApiRound)]
+#[schema(as = Round)]
 pub(crate) struct ApiRound {
     /// Its first height.
     pub(crate) from_height: u32,
@@ -36,7 +36,7 @@ pub(crate) struct RoundAccount {
 
 /// A block that the pool found.
 #[derive(Clone, Serialize, ToSchema)]
-#[schema(as = ApiBlock)]
+#[schema(as = Block)]
 pub(crate) struct ApiBlock {
     pub(crate) hash: String,
     pub(crate) height: u32,

@@ -61,3 +61,22 @@ pub(crate) async fn document(State(site): State<Arc<Site>>) -> Json<utoipa::open
     }
     Json(document)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_have_the_names_that_programs_know() {
+        let mut document = Document::openapi();
+        document.merge(admin::AdminDocument::openapi());
+        let schemas = document.components.expect("there are some").schemas;
+        let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
+        let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
+                     Block BlockStateAsked Blocks DrainBody Happening Health History Luck \
+                     Order PasswordBody Payment Payouts Places Point Pool Problem Range \
+                     Refusal Refusals Round RoundAccount Server Servers Shares Sums \
+                     UserBody Worker WorkerSort Workers";
+        assert_eq!(names.join(" "), known);
+    }
+}

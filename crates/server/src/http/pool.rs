@@ -29,7 +29,7 @@ pub(crate) const BLOCK_S: f64 = 600.0;
 
 /// The pool as it is now.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ApiPool)]
+#[schema(as = Pool)]
 pub(crate) struct ApiPool {
     /// This program's version.
     version: &'static str,
@@ -153,7 +153,7 @@ impl Places {
 
 /// Submits by what came of them.
 #[derive(Clone, Copy, Serialize, ToSchema)]
-#[schema(as = ApiShares)]
+#[schema(as = Shares)]
 pub(crate) struct ApiShares {
     accepted: u64,
     /// For a job that is no longer worth anything.

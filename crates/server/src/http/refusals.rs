@@ -14,7 +14,7 @@ use super::site::Site;
 
 /// What was refused from one address.
 #[derive(Clone, Serialize, ToSchema)]
-#[schema(as = ApiRefusal)]
+#[schema(as = Refusal)]
 pub(crate) struct ApiRefusal {
     /// Of IPv6 the first of its /64. Only for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +37,7 @@ pub(crate) struct ApiRefusal {
 
 /// Logins that were refused, since the server started.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ApiRefusals)]
+#[schema(as = Refusals)]
 pub(crate) struct ApiRefusals {
     /// All of them.
     logins: u64,

@@ -25,7 +25,7 @@ pub(crate) struct Luck {
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ApiBlocks)]
+#[schema(as = Blocks)]
 pub(crate) struct ApiBlocks {
     /// Rows of the whole list.
     total: i64,

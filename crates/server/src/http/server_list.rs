@@ -18,7 +18,7 @@ const SHOWN_MS: u64 = 86_400_000;
 
 /// A server of the pool.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = ApiServer)]
+#[schema(as = Server)]
 pub(crate) struct ApiServer {
     /// Its name. Untrusted text.
     pub name: String,

@@ -15,7 +15,7 @@ use super::site::Site;
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ApiServers)]
+#[schema(as = Servers)]
 pub(crate) struct ApiServers {
     /// Rows of the whole list.
     total: usize,
