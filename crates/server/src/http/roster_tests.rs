@@ -1,10 +1,10 @@
 use super::super::server_list::ApiServer;
 use super::*;
 
-/// 300 seconds after the start of ten minutes.
+/// Three hundred seconds into ten minutes.
 const NOW: u64 = 1_200_300;
 
-/// Statistics of alice.rig on a server: shares since `first`, at this rate.
+/// What a server accepted of alice.rig since `first`, so many hashes a second.
 fn past(origin: i64, first: i64, hashes_per_s: f64, last: i64) -> PastWork {
     let seconds = (last - first) as f64;
     PastWork {
@@ -33,11 +33,11 @@ fn live(hashrate: f64) -> WorkerStatus {
     }
 }
 
-/// Rows that server 1 or 2 shows.
+/// What one of the servers 1 and 2 shows of the workers.
 fn shown_by(
     own: i64,
     pasts: &[PastWork],
-    live: &[WorkerView],
+    live: &[WorkerStatus],
     unproven: &[UnprovenWorker],
 ) -> Vec<WorkerRow> {
     let servers = [1, 2].map(|origin| ApiServer {
@@ -70,7 +70,7 @@ fn one(mut rows: Vec<WorkerRow>) -> WorkerRow {
 #[test]
 fn worker_that_moved_is_the_same_on_every_server() {
     let now = signed(NOW);
-    // It sent 20 H/s for 200 s, and moved in between; its new connection estimates 38.
+    // It sent 20 H/s for 200 s, and moved in between; its new connection believes in 38.
     let pasts = [
         past(1, now - 200, 20.0, now - 60),
         past(2, now - 60, 20.0, now),
@@ -147,7 +147,7 @@ fn worker_with_nothing_but_refused_submits_is_seen_on_every_server() {
     let row = one(shown_by(1, &[], &[], &[(gone, None)]));
     assert!(!row.is_online());
 
-    // Its accepted shares on another server are added.
+    // What another server accepted of it is beside it.
     let known = RefusedSubmits {
         account: "alice".into(),
         worker: "rig".into(),
@@ -158,7 +158,7 @@ fn worker_with_nothing_but_refused_submits_is_seen_on_every_server() {
     assert_eq!((row.sent.accepted, row.sent.low), (1, 4));
 }
 
-/// All times read are in the future then, by hours.
+/// What was read and what was sent is in the future then, by hours.
 #[test]
 fn clock_that_goes_back_makes_no_number_fail() {
     for back in [1, 3_601, 7_200, NOW] {

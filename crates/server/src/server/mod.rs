@@ -14,7 +14,6 @@ use hstratum_core::event::Level;
 use hstratum_core::order::Order;
 use hstratum_core::units::{Hash, Height};
 
-use self::threads::{ThreadDeps, spawn};
 use crate::alerts::{AlarmFeed, AlarmSources};
 use crate::cluster::cluster_status::{self, ClusterStatus};
 use crate::cluster::context::ClusterContext;
