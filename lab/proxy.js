@@ -11,6 +11,7 @@
  * descriptors a miner.
  */
 
+const assert = require('assert');
 const {execFileSync} = require('child_process');
 const fs = require('fs');
 const os = require('os');
@@ -38,7 +39,8 @@ const HANG_MS = 5000;
 /** Moves that are not urgent are spread over five seconds. */
 const SPREAD_MS = 60000;
 
-const PASSWORD = `x,fd=${DIFFICULTY}`;
+/** A password has no exponents. */
+const PASSWORD = `x,fd=${Number(DIFFICULTY).toFixed(32)}`;
 
 async function startNodes(cleanup, dir) {
   const nodes = [];
@@ -103,6 +105,7 @@ async function load(cleanup, target, dir, name, {node, proxy}) {
   await pause(COST_S * 600);
   const after = pids.map(pid => usage(pid).cpu);
   const shares = swarm.read().acknowledged - acknowledged;
+  assert.ok(shares > 0, `${name}: no share was accepted`);
 
   await swarm.exited;
   swarm.read();
