@@ -3,63 +3,40 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// An address, or all addresses with a common prefix. IPv4-mapped IPv6 counts as IPv4.
+use ipnet::IpNet;
+
+/// An address, or all that share its first bits. IPv4 within IPv6 counts as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressRange {
-    base: IpAddr,
-    bits: u32,
-}
+pub struct AddressRange(IpNet);
 
 impl AddressRange {
     /// Parses `192.0.2.1`, `10.0.0.0/8` or `2001:db8::/32`. `None` too if bits behind the prefix are set,
     /// since that is more often a typing error than meant.
     pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            None => (text, None),
-            Some((address, bits)) => (address, Some(parse_bits(bits)?)),
+        let one = |text: &str| text.parse().map(|address: IpAddr| IpNet::from(address));
+        let given: IpNet = text.parse().or_else(|_| one(text)).ok()?;
+        let base = given.addr().to_canonical();
+        let range = match (given, base) {
+            // The prefix of an IPv4 range in IPv6 form covers the 96 bits of the form too.
+            (IpNet::V6(_), IpAddr::V4(_)) => {
+                let bits = given.prefix_len().checked_sub(96)?;
+                IpNet::new(base, bits).ok()?
+            }
+            _ => given,
         };
-        let given: IpAddr = address.parse().ok()?;
-        let given_width = number(given).1;
-        let bits = bits.unwrap_or(given_width);
-        let base = given.to_canonical();
-        let (base_number, width) = number(base);
-        // The prefix of an IPv4-mapped range includes the 96 bits of the mapping.
-        let bits = bits.checked_sub(given_width - width)?;
-        let fits = bits <= width && base_number & host_mask(width - bits) == 0;
-        fits.then_some(Self { base, bits })
+        (range.addr() == range.network()).then_some(Self(range))
     }
 
     /// True if the address is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (base, width) = number(self.base);
-        let (address, address_width) = number(address.to_canonical());
-        width == address_width && (base ^ address) & !host_mask(width - self.bits) == 0
+        self.0.contains(&address.to_canonical())
     }
 }
 
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.bits)
+        self.0.fmt(f)
     }
-}
-
-fn parse_bits(text: &str) -> Option<u32> {
-    let plain = text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| text.parse().ok())?
-}
-
-/// The address as a number, and its width in bits.
-fn number(address: IpAddr) -> (u128, u32) {
-    match address {
-        IpAddr::V4(address) => (u32::from(address).into(), 32),
-        IpAddr::V6(address) => (u128::from(address), 128),
-    }
-}
-
-fn host_mask(bits: u32) -> u128 {
-    1_u128
-        .checked_shl(bits)
-        .map_or(u128::MAX, |above| above - 1)
 }
 
 #[cfg(test)]
