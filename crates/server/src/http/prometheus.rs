@@ -27,7 +27,7 @@ impl MetricsText {
     pub(crate) fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels: Vec<String> = labels
             .iter()
-            .map(|(label, value)| format!("{label}=\"{value}\""))
+            .map(|(label, value)| format!("{label}=\"{}\"", escape(value)))
             .collect();
         if labels.is_empty() {
             self.push(format_args!("{name} {value}\n"));
@@ -62,5 +62,25 @@ impl MetricsText {
 
     fn push(&mut self, text: std::fmt::Arguments<'_>) {
         self.0.write_fmt(text).expect("a text takes all");
+    }
+}
+
+/// A label's value as the format has it.
+fn escape(value: &str) -> String {
+    (value.replace('\\', "\\\\"))
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_cannot_end_a_value() {
+        let mut page = MetricsText::default();
+        page.line("up", &[("server", "a\"b\\c\nd:1"), ("state", "up")], 1);
+        let expected = "up{server=\"a\\\"b\\\\c\\nd:1\",state=\"up\"} 1\n";
+        assert_eq!(page.0, expected);
     }
 }
