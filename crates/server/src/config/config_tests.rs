@@ -315,9 +315,9 @@ fn table_is_sound() {
                 .all(|b| b.is_ascii_lowercase() || b == b'-')
         );
         assert!(
-            !spec.meaning.is_empty()
-                && !spec.meaning.contains('\n')
-                && !spec.meaning.ends_with('.')
+            !spec.help.is_empty()
+                && !spec.help.contains('\n')
+                && !spec.help.ends_with('.')
         );
         let twice = OPTIONS[index + 1..]
             .iter()
@@ -380,35 +380,55 @@ fn lists_are_strict_and_short() {
     }
 }
 
-/// A row of the page's table.
-fn row(spec: &OptionSpec) -> String {
-    let fallback = match spec.fallback {
-        Fallback::Value(text) if text.starts_with(|c: char| c.is_ascii_digit()) => text.to_owned(),
-        Fallback::Value(text) => format!("`{text}`"),
-        Fallback::Derived(text) => text.to_owned(),
-        Fallback::None => "none".to_owned(),
-    };
-    format!("| `{}` | {fallback} | {} |", spec.name, spec.meaning)
-}
-
 /// `UPDATE_EXPECT=1` writes the table into the page.
 #[test]
-fn the_page_has_the_table_of_options_and_no_other() {
+fn page_of_options_is_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
     let page = std::fs::read_to_string(path).expect("the page");
-    let head = "| option | default | meaning |\n|---|---|---|\n";
-    let (before, rest) = page.split_once(head).expect("the table");
-    let (found, after) = rest.split_once("\n\n").expect("the table's end");
+    let head = "| option | default | value | meaning |\n|---|---|---|---|\n";
+    let (before, rest) = page.split_once(head).expect("its table");
+    let (rows, after) = rest.split_once("\n\n").expect("its end");
     let expected: Vec<String> = OPTIONS.iter().map(row).collect();
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         let page = format!("{before}{head}{}\n\n{after}", expected.join("\n"));
-        std::fs::write(path, page).expect("the page can be written");
-        return;
+        std::fs::write(path, page).expect("written");
+    } else {
+        assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
     }
-    for (found, expected) in found.lines().zip(&expected) {
-        assert_eq!(found, expected);
+}
+
+fn row(spec: &OptionSpec) -> String {
+    let default = match spec.fallback {
+        Fallback::Value(value) => format!("`{value}`"),
+        Fallback::None => "none".to_owned(),
+        Fallback::Derived(text) => text.to_owned(),
+    };
+    let (name, expected, help) = (spec.name, spec.expected, spec.help);
+    format!("| `{name}` | {default} | {expected} | {help} |")
+}
+
+/// What is said of a range of numbers or lengths is so, at both of its ends.
+#[test]
+fn ranges_are_as_they_are_told() {
+    let mut ranges = 0;
+    for spec in OPTIONS {
+        let numbers = spec.expected.split(|c: char| !c.is_ascii_digit());
+        let numbers: Vec<u64> = numbers.filter_map(|text| text.parse().ok()).collect();
+        let &[min, max] = &numbers[..] else { continue };
+        let value = match spec.expected {
+            text if text.contains("characters") || text.contains("bytes") => {
+                |size: u64| "x".repeat(usize::try_from(size).expect("small"))
+            }
+            text if text.contains(" from ") => |number: u64| number.to_string(),
+            _ => continue,
+        };
+        ranges += 1;
+        let is_taken = |size| (spec.set)(&mut Draft::default(), &value(size)).is_some();
+        assert!(is_taken(min) && is_taken(max), "{}", spec.name);
+        assert!(!is_taken(max + 1), "{}", spec.name);
+        assert!(min == 0 || !is_taken(min - 1), "{}", spec.name);
     }
-    assert_eq!(found.lines().count(), OPTIONS.len());
+    assert_eq!(ranges, 12);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The options: one table gives their names, defaults, help texts and parsers.
+//! The options: one table gives their names, defaults, help texts and parsers; docs/options.md shows it.
 //!
 //! The plugin collects options from flags, the environment and `stratum.conf`; everything about their meaning
 //! is here. An unknown or malformed option stops the start, even if another origin overrides it, so that a
@@ -121,8 +121,8 @@ pub struct OptionSpec {
     pub name: &'static str,
     /// The value when it is not given.
     pub fallback: Fallback,
-    /// One line of Markdown: purpose and unit, as `docs/options.md` has it.
-    pub meaning: &'static str,
+    /// One line of Markdown: purpose and unit.
+    pub help: &'static str,
     /// Description of valid values, for errors.
     pub expected: &'static str,
     /// Parses and stores a value; `None` if it is malformed.
@@ -134,43 +134,43 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "host",
         fallback: Fallback::Value("::"),
-        meaning: "address that miners connect to; `::` takes IPv4 and IPv6",
+        help: "address that miners connect to; `::` takes IPv4 and IPv6",
         expected: "an IP address",
         set: |draft, text| store(&mut draft.host, text.parse().ok()),
     },
     OptionSpec {
         name: "port",
         fallback: Fallback::Value("3008"),
-        meaning: "port that miners connect to; 0 is any free port",
+        help: "port that miners connect to; 0 is any free port",
         expected: "a port from 0 to 65535",
         set: |draft, text| store(&mut draft.port, parse_integer(text, 0, 65_535)),
     },
     OptionSpec {
         name: "public-host",
         fallback: Fallback::Derived("the one they asked for"),
-        meaning: "host that HTTP miners are redirected to",
+        help: "host that HTTP miners are redirected to",
         expected: "a host name or IP address without a port",
         set: |draft, text| store(&mut draft.public_host, parse_host(text)),
     },
     OptionSpec {
         name: "public-port",
         fallback: Fallback::Derived("`port`"),
-        meaning: "port that HTTP miners are redirected to",
+        help: "port that HTTP miners are redirected to",
         expected: "a port from 1 to 65535",
         set: |draft, text| store(&mut draft.public_port, parse_integer(text, 1, 65_535)),
     },
     OptionSpec {
         name: "max-inbound",
         fallback: Fallback::Value("10000"),
-        meaning: "connections at a time; beyond it one without an accepted share gives way, of \
-               the address that holds most, or the next one is refused",
+        help: "connections at a time; beyond it one without an accepted share gives way, of the \
+               address that holds most, or the next one is refused",
         expected: "a whole number from 1 to 1000000",
         set: |draft, text| store(&mut draft.max_inbound, parse_integer(text, 1, INBOUND_MAX)),
     },
     OptionSpec {
         name: "max-per-address",
         fallback: Fallback::Value("0"),
-        meaning: "connections from one address (IPv6: one /64); 0 is any number",
+        help: "connections from one address (IPv6: one /64); 0 is any number",
         expected: "a whole number from 0 to 1000000",
         set: |draft, text| {
             store(
@@ -182,52 +182,51 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "difficulty",
         fallback: Fallback::Value("8"),
-        meaning: "difficulty a miner starts with; may be a fraction",
+        help: "difficulty a miner starts with; may be a fraction",
         expected: "a number above 0",
         set: |draft, text| store(&mut draft.difficulty, parse_difficulty(text)),
     },
     OptionSpec {
         name: "difficulty-min",
         fallback: Fallback::Value("1"),
-        meaning: "difficulty that no miner's is below, whatever it asks for; the network's may be",
+        help: "difficulty that no miner's is below, whatever it asks for; the network's may be",
         expected: "a number above 0",
         set: |draft, text| store(&mut draft.difficulty_min, parse_difficulty(text)),
     },
     OptionSpec {
         name: "dynamic",
         fallback: Fallback::Value("true"),
-        meaning: "difficulty follows each miner's speed: eight shares a minute a worker",
+        help: "difficulty follows each miner's speed: eight shares a minute a worker",
         expected: "true, false, 1 or 0",
         set: |draft, text| store(&mut draft.dynamic, parse_bool(text)),
     },
     OptionSpec {
         name: "password",
         fallback: Fallback::None,
-        meaning: "the admin's password; without it, there is no admin",
+        help: "the admin's password; without it, there is no admin",
         expected: "a password of 1 to 256 bytes, not \"true\"",
         set: |draft, text| store(&mut draft.password, parse_password(text)),
     },
     OptionSpec {
         name: "auth",
         fallback: Fallback::Derived("`users` with a password, else `open`"),
-        meaning: "who may mine: `users` (known accounts only), `open` (any name, but a known \
-               account needs its password) or `address` (the name is a Handshake address)",
+        help: "who may mine: `users` (known accounts only), `open` (any name, but a known account \
+               needs its password) or `address` (the name is a Handshake address)",
         expected: "users, open or address",
         set: |draft, text| store(&mut draft.auth, Auth::from_name(text)),
     },
     OptionSpec {
         name: "refresh",
         fallback: Fallback::Value("60"),
-        meaning: "seconds between jobs while the mempool changes",
+        help: "seconds between jobs while the mempool changes",
         expected: "a whole number of seconds from 1 to 3600",
         set: |draft, text| store(&mut draft.refresh_s, parse_integer(text, 1, REFRESH_S_MAX)),
     },
     OptionSpec {
         name: "listen",
         fallback: Fallback::None,
-        meaning: "more listeners, separated by commas: `tcp://IP:PORT`, `tls://IP:PORT` or \
-               `auto://IP:PORT` (TLS or not, as the first byte tells); `?difficulty=1024` is \
-               their start difficulty",
+        help: "more listeners, separated by commas: `tcp://`, `tls://` or `auto://` (TLS or not, as \
+               the first byte tells); `difficulty` is the one that their miners start with",
         expected: "up to 15 of tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT, each with or \
                    without ?difficulty=NUMBER",
         set: |draft, text| {
@@ -238,23 +237,21 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "tls-cert",
         fallback: Fallback::None,
-        meaning: "PEM file with the certificate chain, for `tls://` and `auto://`; SIGHUP reads \
-               it again",
+        help: "PEM file with the certificate chain for `tls://` and `auto://`; SIGHUP reads it again",
         expected: "a path",
         set: |draft, text| store(&mut draft.tls_cert, parse_path(text)),
     },
     OptionSpec {
         name: "tls-key",
         fallback: Fallback::None,
-        meaning: "PEM file with the private key of `tls-cert`",
+        help: "PEM file with the private key of `tls-cert`; SIGHUP reads it again",
         expected: "a path",
         set: |draft, text| store(&mut draft.tls_key, parse_path(text)),
     },
     OptionSpec {
         name: "proxy-protocol",
         fallback: Fallback::None,
-        meaning: "proxies, separated by commas: IP addresses or ranges like `10.0.0.0/8` that \
-               must send a PROXY header",
+        help: "proxies, separated by commas, that must send a PROXY header",
         expected: "up to 256 IP addresses or ranges like 10.0.0.0/8",
         set: |draft, text| {
             let proxies = parse_list(text, PROXIES_MAX, AddressRange::parse);
@@ -264,22 +261,22 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "http-host",
         fallback: Fallback::Value("127.0.0.1"),
-        meaning: "address of the dashboard, the API and metrics",
+        help: "address of the dashboard, the API and metrics",
         expected: "an IP address",
         set: |draft, text| store(&mut draft.http_host, text.parse().ok()),
     },
     OptionSpec {
         name: "http-port",
-        fallback: Fallback::Derived("3080, or none where that is taken"),
-        meaning: "port of the dashboard, the API and metrics; 0 is none",
+        fallback: Fallback::Derived("`3080`, or none where that is taken"),
+        help: "port of the dashboard, the API and metrics; 0 is none",
         expected: "a port from 0 to 65535",
         set: |draft, text| store(&mut draft.http_port, parse_integer(text, 0, 65_535)),
     },
     OptionSpec {
         name: "http-host-names",
         fallback: Fallback::None,
-        meaning: "names, separated by commas, by which the dashboard, the API and metrics may be \
-               asked beside `public-host`: that of a service, for one",
+        help: "names, separated by commas, by which the dashboard, the API and metrics may be asked \
+               beside `public-host`: that of a service, for one",
         expected: "up to 64 host names or IP addresses without a port",
         set: |draft, text| {
             let names = parse_list(text, HOST_NAMES_MAX, parse_host);
@@ -289,62 +286,58 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "http-token",
         fallback: Fallback::None,
-        meaning: "what admin calls over HTTP must bear, 16 to 256 characters: see \
-               [docs/operating.md](operating.md#dashboard-api-and-metrics); without it there are \
-               none",
+        help: "what admin calls over HTTP must bear: see \
+               [HTTP](operating.md#dashboard-api-and-metrics); without it there are none",
         expected: "16 to 256 visible characters without spaces",
         set: |draft, text| store(&mut draft.http_token, parse_token(text)),
     },
     OptionSpec {
         name: "explorer",
         fallback: Fallback::None,
-        meaning: "web address that the dashboard links blocks to, with `%h` for the height or \
-               `%s` for the hash",
+        help: "web address that the dashboard links blocks to: `%h` is the height, `%s` the hash",
         expected: "http:// or https:// with %h or %s in it",
         set: |draft, text| store(&mut draft.explorer, parse_explorer(text)),
     },
     OptionSpec {
         name: "proxy-secret",
         fallback: Fallback::None,
-        meaning: "what is shared with `hstratum proxy`, 16 to 64 bytes: it may move miners \
-               without their passwords",
+        help: "what is shared with `hstratum proxy`: it may move miners without their passwords",
         expected: "a secret of 16 to 64 bytes",
         set: |draft, text| store(&mut draft.proxy_secret, ProxySecret::new(text)),
     },
     OptionSpec {
         name: "webhook",
         fallback: Fallback::None,
-        meaning: "URL that gets a POST with JSON for each alarm: see \
-               [docs/operating.md](operating.md#alarms)",
+        help: "URL that gets a POST with JSON for each alarm: see [alarms](operating.md#alarms)",
         expected: "an http:// or https:// URL",
         set: |draft, text| store(&mut draft.webhook, webhook::parse_url(text)),
     },
     OptionSpec {
         name: "webhook-secret",
         fallback: Fallback::None,
-        meaning: "key of the signature that each POST carries",
+        help: "key of the signature that each POST carries",
         expected: "1 to 256 bytes, not \"true\"",
         set: |draft, text| store(&mut draft.webhook_secret, parse_password(text)),
     },
     OptionSpec {
         name: "hashrate-alarm",
         fallback: Fallback::Value("50"),
-        meaning: "percent of the hashrate lost within ten minutes that raises an alarm; 0: never",
+        help: "percent of the hashrate lost within ten minutes that raises an alarm; 0: never",
         expected: "a whole number from 0 to 99",
         set: |draft, text| store(&mut draft.hashrate_alarm, parse_integer(text, 0, 99)),
     },
     OptionSpec {
         name: "database",
         fallback: Fallback::None,
-        meaning: "`postgres://USER:PASSWORD@HOST/DATABASE`: the ledger that several servers \
-               share, see [docs/operating.md](operating.md#several-servers-one-pool)",
+        help: "the ledger that several servers share, see [several \
+               servers](operating.md#several-servers-one-pool)",
         expected: "postgres://USER:PASSWORD@HOST:PORT/DATABASE, at most 2048 bytes",
         set: |draft, text| store(&mut draft.database, parse_database(text)),
     },
     OptionSpec {
         name: "server-id",
         fallback: Fallback::Derived("the host's name"),
-        meaning: "this server's name in that ledger",
+        help: "this server's name in that ledger",
         expected: "1 to 64 visible characters without spaces",
         set: |draft, text| store(&mut draft.server_id, parse_server_id(text)),
     },
