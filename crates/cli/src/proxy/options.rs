@@ -3,16 +3,16 @@
 //! One that is unknown or malformed stops the start and is named.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, Error, anyhow, bail, ensure};
 use clap::Args;
-use hstratum::config::TlsFiles;
+use hstratum::config::{HOST_NAMES_MAX, INBOUND_MAX, PROXIES_MAX, parse_host, tls_files};
 use hstratum::limits::LISTENERS_MAX;
 use hstratum::net::cidr::AddressRange;
-use hstratum::net::listener::{self, Encryption, ListenSpec};
+use hstratum::net::listener::{self, ListenSpec};
 use hstratum::proxy::settings::{BackendAddress, ProxySettings};
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::limits::BACKENDS_MAX;
@@ -22,9 +22,6 @@ use serde::Deserialize;
 use super::texts::one_or_more;
 
 const INBOUND: u32 = 10_000;
-const INBOUND_MAX: u32 = 1_000_000;
-const PROXIES_MAX: usize = 256;
-const HOST_NAMES_MAX: usize = 64;
 const PROBE_TIMEOUT_MS: u64 = 500;
 const WAIT_MS: u64 = 15_000;
 const WAIT_S_MAX: u64 = 3_600;
@@ -261,7 +258,7 @@ impl ProxyOptions {
             "max-inbound: expected 1 to {INBOUND_MAX}, found {max_inbound}"
         );
         Ok(ProxySettings {
-            tls: tls_files(&listen, self.tls_cert, self.tls_key)?,
+            tls: tls_files(&listen, self.tls_cert, self.tls_key).map_err(Error::msg)?,
             listen,
             backends,
             secret: secret.transpose()?,
@@ -404,33 +401,8 @@ fn http(text: &str) -> anyhow::Result<SocketAddr> {
     address.with_context(|| format!("http: expected IP:PORT or a port, found {text:?}"))
 }
 
-/// It ends up in an HTTP header.
 fn host_name(text: &str) -> anyhow::Result<String> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_name = (1..=253).contains(&text.len()) && text.bytes().all(is_plain);
-    ensure!(
-        is_name || text.parse::<IpAddr>().is_ok(),
-        "expected a host name or IP address without a port"
-    );
-    Ok(text.to_owned())
-}
-
-fn tls_files(
-    listen: &[ListenSpec],
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-) -> anyhow::Result<Option<TlsFiles>> {
-    let is_used = listen
-        .iter()
-        .any(|spec| spec.encryption != Encryption::Never);
-    match (cert, key) {
-        (Some(cert), Some(key)) if is_used => Ok(Some(TlsFiles { cert, key })),
-        (None, None) if !is_used => Ok(None),
-        (None, _) if is_used => bail!("tls-cert is required, since listen has tls:// or auto://"),
-        (Some(_), None) => bail!("tls-key is required with tls-cert"),
-        (None, _) => bail!("tls-cert is required with tls-key"),
-        (Some(_), Some(_)) => bail!("tls-cert is not used, since listen has no tls:// or auto://"),
-    }
+    parse_host(text).context("expected a host name or IP address without a port")
 }
 
 #[cfg(test)]

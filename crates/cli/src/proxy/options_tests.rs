@@ -1,3 +1,5 @@
+use clap::{Arg, Command, FromArgMatches};
+
 use super::*;
 
 fn options() -> ProxyOptions {
@@ -177,4 +179,72 @@ fn a_list_in_the_file_may_be_one_text_and_a_text_without_quotes_is_told() {
         let error = read(text).err().expect("refused").to_string();
         assert!(error.contains(line), "{error}");
     }
+}
+
+fn command() -> Command {
+    ProxyOptions::augment_args(Command::new("proxy"))
+}
+
+/// The name, what stands for it when it is not given, and what it does.
+fn shown(arg: &Arg) -> (String, String, String) {
+    let name = arg.get_long().expect("a flag").to_owned();
+    let help = arg.get_help().expect("a help text").to_string();
+    let (help, default) = help.split_once(" [default: ").unwrap_or((&help, "none]"));
+    let default = default.strip_suffix(']').expect("the end of it");
+    (name, default.to_owned(), help.to_owned())
+}
+
+/// `UPDATE_EXPECT=1` writes it.
+#[test]
+fn page_of_options_is_the_help_text() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
+    let page = fs::read_to_string(path).expect("the page");
+    let head = "| option of the proxy | default | meaning |\n|---|---|---|\n";
+    let (before, _) = page.split_once(head).expect("its table");
+    let rows: String = (command().get_arguments().map(shown))
+        .map(|(name, default, help)| format!("| `{name}` | {default} | {help} |\n"))
+        .collect();
+    let expected = format!("{before}{head}{rows}");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(path, expected).expect("written");
+    } else {
+        assert_eq!(page, expected);
+    }
+}
+
+#[test]
+fn each_option_has_one_name_in_flags_environment_and_file() {
+    for arg in command().get_arguments() {
+        let (name, ..) = shown(arg);
+        let variable = format!("HSTRATUM_PROXY_{}", name.replace('-', "_").to_uppercase());
+        let is_flag_only = name == "take-over";
+        let given = arg.get_env().map(|name| name.to_str().expect("UTF-8"));
+        assert_eq!(given, (!is_flag_only).then_some(&*variable));
+        // No option is a table: whichever is known is of another type.
+        let error = toml::from_str::<ProxyOptions>(&format!("{name} = {{}}"));
+        let error = error.err().expect("no such value").to_string();
+        let is_unknown = error.contains("unknown field");
+        assert_eq!(is_unknown, is_flag_only || name == "config", "{error}");
+    }
+}
+
+#[test]
+fn defaults_are_those_that_the_help_text_tells() {
+    let mut args = vec!["proxy".to_owned()];
+    for (name, default, _) in command().get_arguments().map(shown) {
+        let is_value = default.contains(|c: char| c.is_ascii_digit());
+        if is_value {
+            args.push(format!("--{name}={default}"));
+        }
+    }
+    assert_eq!(args.len(), 1 + 5);
+    let given = command().get_matches_from(args);
+    let given = ProxyOptions {
+        listen: options().listen,
+        backend: options().backend,
+        ..ProxyOptions::from_arg_matches(&given).expect("valid")
+    };
+    let given = given.settings().expect("valid");
+    let default = options().settings().expect("valid");
+    assert_eq!(format!("{given:?}"), format!("{default:?}"));
 }

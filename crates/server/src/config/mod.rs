@@ -20,25 +20,28 @@ use hstratum_core::units::Difficulty;
 use thiserror::Error;
 
 use crate::alerts::webhook::{self, Webhook};
+pub use crate::config::option_value::parse_host;
 use crate::config::option_value::{
-    parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
-    parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
+    parse_bool, parse_database, parse_difficulty, parse_explorer, parse_integer, parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
 pub use crate::config::raw_option::{OptionOrigin, RawOption};
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
 use crate::net::listener::{self, Encryption, ListenSpec};
 use crate::net::tls;
-pub use crate::net::tls::TlsFiles;
+pub use crate::net::tls::{TlsFiles, files as tls_files};
 use crate::sql::url::PostgresUrl;
 use wrong::{empty, malformed, unknown};
 
 /// Characters of a value that an error shows.
 const FOUND_CHARS_MAX: usize = 60;
-const INBOUND_MAX: u32 = 1_000_000;
+/// The largest number of connections that may be asked for.
+pub const INBOUND_MAX: u32 = 1_000_000;
 const REFRESH_S_MAX: u32 = 3600;
-const PROXIES_MAX: usize = 256;
-const HOST_NAMES_MAX: usize = 64;
+/// Addresses and ranges that must send a PROXY header.
+pub const PROXIES_MAX: usize = 256;
+/// Names by which HTTP may be asked.
+pub const HOST_NAMES_MAX: usize = 64;
 
 /// The options, complete and valid.
 #[derive(Clone, Debug, PartialEq)]

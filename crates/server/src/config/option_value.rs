@@ -44,7 +44,7 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
 }
 
 /// Parses a host, which will be part of an HTTP header and of a web page.
-pub(crate) fn parse_host(text: &str) -> Option<String> {
+pub fn parse_host(text: &str) -> Option<String> {
     let name = (1..=HOST_BYTES_MAX).contains(&text.len())
         && text
             .bytes()

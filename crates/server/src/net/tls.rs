@@ -33,7 +33,7 @@ pub struct TlsFiles {
 ///
 /// # Errors
 /// The option that is missing, or not used.
-pub(crate) fn files(
+pub fn files(
     listen: &[ListenSpec],
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
