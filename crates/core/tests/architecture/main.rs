@@ -97,6 +97,18 @@ fn the_core_does_not_name_the_world() {
     }
 }
 
+/// Those of the command line and of the load generator, which no node runs.
+#[test]
+fn the_addon_depends_on_what_a_node_needs_alone() {
+    for name in ["server", "addon"] {
+        let manifest = read(&crates().join(name).join("Cargo.toml"));
+        for other in ["clap", "hdrhistogram", "listenfd", "signal-hook", "toml", "hstratum-"] {
+            let mut lines = manifest.lines().filter(|line| line.starts_with(other));
+            assert!(lines.all(|line| line.starts_with("hstratum-core")), "{name}: {other}");
+        }
+    }
+}
+
 #[test]
 fn every_reject_is_documented() {
     let protocol = include_str!("../../../../docs/protocol.md");
