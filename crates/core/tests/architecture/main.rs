@@ -102,9 +102,19 @@ fn the_core_does_not_name_the_world() {
 fn the_addon_depends_on_what_a_node_needs_alone() {
     for name in ["server", "addon"] {
         let manifest = read(&crates().join(name).join("Cargo.toml"));
-        for other in ["clap", "hdrhistogram", "listenfd", "signal-hook", "toml", "hstratum-"] {
+        for other in [
+            "clap",
+            "hdrhistogram",
+            "listenfd",
+            "signal-hook",
+            "toml",
+            "hstratum-",
+        ] {
             let mut lines = manifest.lines().filter(|line| line.starts_with(other));
-            assert!(lines.all(|line| line.starts_with("hstratum-core")), "{name}: {other}");
+            assert!(
+                lines.all(|line| line.starts_with("hstratum-core")),
+                "{name}: {other}"
+            );
         }
     }
 }

@@ -314,11 +314,7 @@ fn table_is_sound() {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b == b'-')
         );
-        assert!(
-            !spec.help.is_empty()
-                && !spec.help.contains('\n')
-                && !spec.help.ends_with('.')
-        );
+        assert!(!spec.help.is_empty() && !spec.help.contains('\n') && !spec.help.ends_with('.'));
         let twice = OPTIONS[index + 1..]
             .iter()
             .any(|other| other.key() == spec.key());

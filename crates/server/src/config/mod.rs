@@ -22,7 +22,8 @@ use thiserror::Error;
 use crate::alerts::webhook::{self, Webhook};
 pub use crate::config::option_value::parse_host;
 use crate::config::option_value::{
-    parse_bool, parse_database, parse_difficulty, parse_explorer, parse_integer, parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
+    parse_bool, parse_database, parse_difficulty, parse_explorer, parse_integer, parse_list,
+    parse_password, parse_path, parse_server_id, parse_token, store,
 };
 pub use crate::config::raw_option::{OptionOrigin, RawOption};
 use crate::limits::LISTENERS_MAX;
