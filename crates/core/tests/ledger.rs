@@ -62,7 +62,7 @@ fn every_outcome_is_counted_once_for_the_worker_that_sent_it() {
 
     assert_eq!(tallied(&mut table), []);
     // An operator gets the count at once, before it is reported to the ledger.
-    let counted = "accepted: Work { count: 3,";
+    let counted = "accepted: ShareTotals { count: 3,";
     let asked = info(&mut table);
     assert!(asked.contains(counted), "{asked}");
     table.advance(TALLY_MS);
