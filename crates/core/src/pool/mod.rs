@@ -352,7 +352,7 @@ impl Pool {
     }
 
     /// Counts a dropped connection against its address, unless a miner with accepted shares is connected
-    /// from there: it must not be shut out with a bad neighbour.
+    /// from there: it must not be shut out for the faults of others.
     fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
         let network = network_of(address);
         let mines =

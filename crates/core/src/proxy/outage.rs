@@ -66,7 +66,7 @@ impl Proxy {
     }
 
     /// Counts a dropped connection against its address, unless a miner with accepted shares is connected
-    /// from there: it must not be shut out with a bad neighbour.
+    /// from there: it must not be shut out for the faults of others.
     pub(super) fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut ProxyActions) {
         let network = network_of(address);
         let mut miners = self.miners.iter().flatten();
