@@ -38,7 +38,7 @@ enum Command {
     /// Look at a configuration, a node and a stratum port, and tell what is wrong
     Doctor(doctor::Args),
     /// Take miners and spread them over servers; they stay connected when a server fails
-    Proxy(proxy::Args),
+    Proxy(Box<proxy::Args>),
     /// Print what completes these commands in a shell
     Completions(generate::Completions),
     /// Write the manual's pages into a directory
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => generate::completions(&args, Cli::command()).map(done),
         Command::Man(args) => generate::man(&args, Cli::command()).map(done),
-        Command::Proxy(args) => proxy::run(args).map(done),
+        Command::Proxy(args) => proxy::run(*args).map(done),
     };
     match outcome {
         Ok(code) => code,

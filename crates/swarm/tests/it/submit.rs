@@ -286,7 +286,7 @@ fn given_rate_is_kept_and_not_hashed_where_every_hash_is_a_share() {
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert_eq!(
         stderr,
-        "hstratum: failed to do without hashing: not every hash is a share, or blocks are too easy\n"
+        "hstratum-swarm: failed to do without hashing: not every hash is a share, or blocks are too easy\n"
     );
 }
 
