@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod secret;
 pub mod server;
 pub mod sql;
+mod statuses;
 mod stderr;
 pub mod store;
 pub mod stratum_url;

@@ -4,7 +4,6 @@
 pub(crate) mod webhook;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -17,12 +16,10 @@ use parking_lot::Mutex;
 
 use crate::alerts::webhook::AlarmQueue;
 use crate::clock::unix_s;
-use crate::cluster::cluster_status::{ClusterLink, ClusterStatus};
-use crate::duty::Duties;
+use crate::cluster::cluster_status::ClusterLink;
 use crate::limits::HTTP_EVENTS_MAX;
 use crate::node::Node;
-use crate::store::ledger_status::LedgerStatus;
-use crate::telemetry::node_lag::NodeLag;
+use crate::statuses::Statuses;
 
 /// Interval at which the monitor is told the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -57,36 +54,25 @@ impl AlarmFeed {
     }
 }
 
-/// State that alarms are derived from, besides the inputs sent to the thread.
-#[derive(Default)]
-pub(crate) struct AlarmSources {
-    /// `None` without a shared ledger.
-    pub shared: Option<Arc<ClusterStatus>>,
-    pub node_lag: Arc<NodeLag>,
-    pub ledger: Arc<LedgerStatus>,
-    pub duties: Duties,
-}
-
-impl AlarmSources {
-    fn signs(&self) -> impl Iterator<Item = AlarmInput> {
-        let shared = self.shared.as_ref().map(|shared| shared.look());
-        let shared = shared.into_iter().flat_map(|reading| {
-            let link = match reading.link {
-                ClusterLink::Starting | ClusterLink::Up => SharedLedgerInput::Up,
-                ClusterLink::Away(reason) | ClusterLink::Refused(reason) => {
-                    SharedLedgerInput::Down(reason)
-                }
-            };
-            [AlarmInput::Twin(reading.is_twin), AlarmInput::Link(link)]
-        });
-        let signs = [
-            AlarmInput::Overdue(self.node_lag.overdue()),
-            AlarmInput::Log(self.ledger.read().wal_bytes),
-            AlarmInput::Duties(self.duties.late()),
-            AlarmInput::Tick,
-        ];
-        shared.chain(signs)
-    }
+/// What the statuses say, beside what other threads tell.
+fn inputs_of(statuses: &Statuses) -> impl Iterator<Item = AlarmInput> {
+    let cluster = statuses.cluster.as_ref().map(|cluster| cluster.look());
+    let cluster = cluster.into_iter().flat_map(|reading| {
+        let link = match reading.link {
+            ClusterLink::Starting | ClusterLink::Up => SharedLedgerInput::Up,
+            ClusterLink::Away(reason) | ClusterLink::Refused(reason) => {
+                SharedLedgerInput::Down(reason)
+            }
+        };
+        [AlarmInput::Twin(reading.is_twin), AlarmInput::Link(link)]
+    });
+    let own = [
+        AlarmInput::Overdue(statuses.node_lag.overdue()),
+        AlarmInput::Log(statuses.ledger.read().wal_bytes),
+        AlarmInput::Duties(statuses.duties.late()),
+        AlarmInput::Tick,
+    ];
+    cluster.chain(own)
 }
 
 /// Runs until all senders of inputs are gone.
@@ -94,7 +80,7 @@ pub(crate) fn run(
     drop_percent: u8,
     signs: &Receiver<AlarmInput>,
     outbox: Option<&AlarmQueue>,
-    alarm_sources: &AlarmSources,
+    statuses: &Statuses,
     alarm_feed: &AlarmFeed,
     node: &dyn Node,
 ) {
@@ -115,7 +101,7 @@ pub(crate) fn run(
         }
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
-            for sign in alarm_sources.signs() {
+            for sign in inputs_of(statuses) {
                 watch.handle(now(), sign, &mut alarms);
             }
         }
@@ -167,14 +153,7 @@ mod tests {
                 .expect("it is read below");
         }
         drop(sender);
-        run(
-            50,
-            &signs,
-            None,
-            &AlarmSources::default(),
-            &alarm_feed,
-            &Deaf,
-        );
+        run(50, &signs, None, &Statuses::default(), &alarm_feed, &Deaf);
         let notices = alarm_feed.take();
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
         assert_eq!(notices[0].kind, AlarmKind::PoolFailed);

@@ -1,9 +1,11 @@
 //! Executes the pool's actions.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use hstratum_core::alarm::{AlarmInput, BlockOutcome};
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::chain::block::{Solution, Verdict};
+use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Action, Level};
 use hstratum_core::order::{OrderId, OrderOutcome};
 
@@ -36,6 +38,23 @@ pub struct Senders {
     pub certificates: Option<Sender<()>>,
 }
 
+impl Senders {
+    /// A block goes to the other servers, where there are any.
+    fn relay_found(&self, solution: &Arc<Solution>, transactions: &Arc<RawTransactions>) {
+        if let Some(relay) = &self.relay {
+            let _ = relay.send(RelayCommand::Found(solution.clone(), transactions.clone()));
+        }
+    }
+
+    pub(super) fn tell_store(&self, command: StoreCommand) {
+        ask(&self.store, command);
+    }
+
+    pub(super) fn tell_users(&self, command: UsersCommand) {
+        ask(&self.users, command);
+    }
+}
+
 impl<S: DriverIo> Driver<S> {
     /// Executes one action of the pool.
     pub(crate) fn perform(&mut self, action: Action, bytes: &[u8]) {
@@ -46,9 +65,7 @@ impl<S: DriverIo> Driver<S> {
                 self.node.offer(Offer::Found(solution));
             }
             Action::Spool(solution, transactions) => {
-                if let Some(relay) = &self.senders.relay {
-                    let _ = relay.send(RelayCommand::Found(solution.clone(), transactions.clone()));
-                }
+                self.senders.relay_found(&solution, &transactions);
                 self.spool(SpoolCommand::Put(solution, transactions));
             }
             Action::Record(credit) => {
@@ -58,21 +75,19 @@ impl<S: DriverIo> Driver<S> {
             Action::BlockFound(block) => {
                 let account = block.account.clone();
                 self.sign(AlarmInput::Found(block.hash, block.height, account));
-                ask(&self.senders.store, StoreCommand::BlockFound(block));
+                self.senders.tell_store(StoreCommand::BlockFound(block));
             }
             Action::BlockAnswered(hash, verdict) => {
                 self.commit();
                 if let Some(fate) = fate(&verdict) {
                     self.sign(AlarmInput::Block(hash, None, fate));
                 }
-                ask(
-                    &self.senders.store,
-                    StoreCommand::BlockAnswered(hash, verdict),
-                );
+                self.senders
+                    .tell_store(StoreCommand::BlockAnswered(hash, verdict));
             }
             Action::Tally(tallied) => {
                 self.sign(AlarmInput::Work(tallied.clone()));
-                ask(&self.senders.store, StoreCommand::Tally(tallied));
+                self.senders.tell_store(StoreCommand::Tally(tallied));
             }
             Action::Send(conn, _) => self.net.send(conn, bytes),
             Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
@@ -83,30 +98,26 @@ impl<S: DriverIo> Driver<S> {
             Action::Close(conn, how) => self.net.close(conn, how),
             Action::Listen(listening) => {
                 if let Err(error) = self.net.listen(listening) {
-                    self.node.log(
-                        Level::Error,
-                        &format!("failed to change listening: {error}"),
-                    );
+                    let text = format!("failed to change listening: {error}");
+                    self.node.log(Level::Error, &text);
                 }
             }
             Action::CheckPassword(ticket, stored, password) => {
-                ask(
-                    &self.senders.passwords,
-                    PasswordCommand(ticket, stored, password),
-                );
+                let command = PasswordCommand(ticket, stored, password);
+                ask(&self.senders.passwords, command);
             }
             Action::AddUser(ticket, user, old) => {
-                ask(&self.senders.users, UsersCommand::Add(ticket, user, old));
+                self.senders
+                    .tell_users(UsersCommand::Add(ticket, user, old));
             }
             Action::KeepUser(ticket, name, stored) => {
-                ask(
-                    &self.senders.users,
-                    UsersCommand::Keep(ticket, name, stored),
-                );
+                self.senders
+                    .tell_users(UsersCommand::Keep(ticket, name, stored));
             }
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
-                ask(&self.senders.users, UsersCommand::Bans(id, change, bans));
+                self.senders
+                    .tell_users(UsersCommand::Bans(id, change, bans));
             }
             Action::Answer(id, Ok(OrderOutcome::Info(mut info))) => {
                 info.door = self.net.door();

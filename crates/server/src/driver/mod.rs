@@ -336,7 +336,7 @@ impl<S: DriverIo> Driver<S> {
                 self.sign(AlarmInput::Tip(hash));
                 self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
-                ask(&self.senders.store, StoreCommand::Chain(height));
+                self.senders.tell_store(StoreCommand::Chain(height));
             }
             NodeEvent::Template(parts) => self.take_template(pool, now, *parts),
             NodeEvent::Transactions(template, bytes) => {
@@ -350,7 +350,7 @@ impl<S: DriverIo> Driver<S> {
                 }
                 self.handle(pool, now, Event::BlockResult(hash, verdict));
             }
-            NodeEvent::Located(look) => ask(&self.senders.store, StoreCommand::Located(look)),
+            NodeEvent::Located(look) => self.senders.tell_store(StoreCommand::Located(look)),
             NodeEvent::ReloadCertificates => match &self.senders.certificates {
                 Some(sender) => ask(sender, ()),
                 None => self
@@ -358,10 +358,10 @@ impl<S: DriverIo> Driver<S> {
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
             NodeEvent::SetAddress(message) => {
-                ask(&self.senders.users, UsersCommand::SetAddress(message))
+                self.senders.tell_users(UsersCommand::SetAddress(message))
             }
             NodeEvent::DrainServer(message) => {
-                ask(&self.senders.users, UsersCommand::DrainServer(message))
+                self.senders.tell_users(UsersCommand::DrainServer(message))
             }
             NodeEvent::Order(order, answer) => {
                 self.last_order = OrderId(self.last_order.0 + 1);
@@ -382,10 +382,8 @@ impl<S: DriverIo> Driver<S> {
         self.handle(pool, now, Event::Order(id, order));
         if self.is_draining != pool.is_draining() {
             self.is_draining = pool.is_draining();
-            ask(
-                &self.senders.users,
-                UsersCommand::Draining(self.is_draining),
-            );
+            self.senders
+                .tell_users(UsersCommand::Draining(self.is_draining));
         }
         self.sign(AlarmInput::Drain(match self.is_draining {
             true => Draining::Yes,

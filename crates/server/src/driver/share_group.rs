@@ -2,7 +2,7 @@
 
 use hstratum_core::units::Now;
 
-use super::{Driver, ask};
+use super::Driver;
 use crate::driver::io::DriverIo;
 use crate::limits::{CREDITS_PER_GROUP, GROUP_MS};
 use crate::store::StoreCommand;
@@ -31,7 +31,7 @@ impl<S: DriverIo> Driver<S> {
             if let Some(telemetry) = &mut self.telemetry {
                 telemetry.recorded(self.last, credits.len());
             }
-            ask(&self.senders.store, StoreCommand::Credits(credits));
+            self.senders.tell_store(StoreCommand::Credits(credits));
         }
     }
 }

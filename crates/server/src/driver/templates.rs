@@ -14,7 +14,7 @@ use hstratum_core::event::Event;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::{Height, Now};
 
-use super::{Driver, ask};
+use super::Driver;
 use crate::driver::io::DriverIo;
 use crate::limits::{BEHIND_TOLD, JOB_BEHIND_HEIGHTS};
 use crate::store::StoreCommand;
@@ -90,7 +90,7 @@ impl<S: DriverIo> Driver<S> {
             }
         };
         let tip = tip_of(&parts);
-        ask(&self.senders.store, StoreCommand::Chain(tip));
+        self.senders.tell_store(StoreCommand::Chain(tip));
         if let Some(highest) = self.evidence.beyond(tip) {
             return self.withhold(pool, now, parts, highest);
         }

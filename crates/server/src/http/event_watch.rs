@@ -35,16 +35,16 @@ pub(crate) async fn run(site: Arc<Site>) {
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
-        let now = site.sources.live.look().await;
+        let now = site.live.look().await;
         for event in watch.compare(now.as_deref()) {
             site.events.tell(event);
         }
-        let notices = site.sources.alarm_feed.take().into_iter();
+        let notices = site.alarm_feed.take().into_iter();
         for event in notices.filter_map(ApiEvent::of_alarm) {
             site.events.tell(event);
         }
         if site.events.is_heard()
-            && let Ok((now, workers)) = site.sources.live.look_at_workers().await
+            && let Ok((now, workers)) = site.live.look_at_workers().await
         {
             let online = site.online().await;
             let pool = ApiPool::of(&site, &now, &workers, online, None);
@@ -63,9 +63,7 @@ pub(crate) async fn watch_ledger(site: Arc<Site>) {
         beat.tick().await;
         blocks.compare(&site, reader).await;
         if reader.is_shared() {
-            site.pool_servers
-                .refresh(reader, site.sources.own_number())
-                .await;
+            site.pool_servers.refresh(reader, site.own_number()).await;
         }
     }
 }

@@ -110,7 +110,7 @@ pub(crate) async fn of_pool(
     };
     let now = signed(unix_s());
     let pool_sums = site.work_history.clone();
-    let unproven = unproven(&site.sources.status, &site.pool_servers.known());
+    let unproven = unproven(&site.statuses.ledger, &site.pool_servers.known());
     let history = reader.read(move |sql| {
         let (length, step) = range.seconds();
         let from = now - now % step - length;
@@ -142,7 +142,7 @@ pub(crate) async fn of_account(
     } else {
         BY_TIME
     };
-    let mut unproven = unproven(&site.sources.status, &site.pool_servers.known());
+    let mut unproven = unproven(&site.statuses.ledger, &site.pool_servers.known());
     unproven.retain(|(row, _)| row.account == name);
     let history = reader.read(move |sql| {
         let find = "SELECT id FROM accounts WHERE name = ?1";

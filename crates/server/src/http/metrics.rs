@@ -25,7 +25,7 @@ use crate::telemetry::live::Snapshot;
 #[utoipa::path(get, path = "/metrics", tag = "monitoring", responses(
     (status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem)))]
 pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, ApiError> {
-    let (now, workers) = site.sources.live.look_at_workers().await?;
+    let (now, workers) = site.live.look_at_workers().await?;
     // If the ledger hangs, the other metrics are still given.
     let blocks = match &site.reader {
         None => Some((Arc::default(), Duration::ZERO)),
@@ -62,10 +62,10 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, A
     let name = "hstratum_duty_age_seconds";
     let help = "How long what a thread is there to do has been undone; 0: nothing is.";
     page.begin(name, "gauge", help);
-    for (duty, age) in site.sources.duties.ages() {
+    for (duty, age) in site.statuses.duties.ages() {
         page.line(name, &[("duty", duty)], age.as_secs_f64());
     }
-    if let Some(shared) = &site.sources.shared {
+    if let Some(shared) = &site.statuses.cluster {
         of_shared(&mut page, &shared.look());
     }
     Ok(page.into_response())
@@ -206,7 +206,7 @@ fn of_times(page: &mut MetricsText, site: &Site, now: &Snapshot) {
     page.histogram("hstratum_reply_seconds", help, &now.replies);
     let help = "From a template's arrival until the last miner was told.";
     page.histogram("hstratum_notify_seconds", help, &now.fan_out);
-    let status = site.sources.status.read();
+    let status = site.statuses.ledger.read();
     let help = "How long the ledger's commits took.";
     page.histogram("hstratum_ledger_commit_seconds", help, &status.commits);
     let help = "1 while the ledger cannot be written and shares are refused, else 0.";
@@ -217,12 +217,12 @@ fn of_times(page: &mut MetricsText, site: &Site, now: &Snapshot) {
     let help = "What waits in the ledger's log to be copied into its file.";
     page.gauge("hstratum_ledger_log_bytes", help, status.wal_bytes);
     let help = "1 while the node has not answered for too long, else 0.";
-    let is_overdue = site.sources.node_lag.overdue().is_some();
+    let is_overdue = site.statuses.node_lag.overdue().is_some();
     page.gauge("hstratum_node_overdue", help, u8::from(is_overdue));
     let help = "1 while the node knows less of the chain than the ledger was shown, else 0.";
-    let is_behind = site.sources.node_lag.behind().is_some();
+    let is_behind = site.statuses.node_lag.behind().is_some();
     page.gauge("hstratum_node_behind", help, u8::from(is_behind));
-    if let Some(lag) = site.sources.node_lag.read() {
+    if let Some(lag) = site.statuses.node_lag.read() {
         let name = "hstratum_node_event_loop_lag_seconds";
         page.begin(
             name,

@@ -55,7 +55,7 @@ use tower_service::Service;
 use self::answer::ApiError;
 use self::conns::{ConnPermit, Conns};
 use self::host_guard::{LocalAddress, Public};
-pub(crate) use self::site::{Site, Sources};
+pub(crate) use self::site::Site;
 use crate::config::{Config, HTTP_PORT};
 use crate::limits::{
     HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_ORDERS_MAX,
@@ -122,7 +122,7 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let site = Arc::new(site);
         let router = router(site.clone());
-        let (live, conns) = (site.sources.live.clone(), site.conns.clone());
+        let (live, conns) = (site.live.clone(), site.conns.clone());
         let ledger_site = site.clone();
         tokio::spawn(keep(move || event_watch::watch_ledger(ledger_site.clone())));
         tokio::spawn(keep(move || event_watch::run(site.clone())));

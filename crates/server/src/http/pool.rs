@@ -196,7 +196,7 @@ impl ApiPool {
     ) -> Self {
         let job = now.view.job;
         let difficulty = job.map(|job| job.network_difficulty.get());
-        let ledger = site.sources.status.read();
+        let ledger = site.statuses.ledger.read();
         let known = site.pool_servers.known();
         let sum = |of: fn(&ApiServer) -> u64| known.others().map(of).sum::<u64>();
         let online = online.unwrap_or_else(|| {
@@ -218,8 +218,8 @@ impl ApiPool {
                 .as_ref()
                 .map(|payee| payee.encode(site.network)),
             differences: site
-                .sources
-                .shared
+                .statuses
+                .cluster
                 .as_ref()
                 .map_or_else(Vec::new, |shared| {
                     let reading = shared.look();
@@ -239,9 +239,9 @@ impl ApiPool {
             template_age_s: now.template_age().map(|age| age.as_secs_f64()),
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
-            node_overdue: site.sources.node_lag.overdue(),
-            node_behind: site.sources.node_lag.behind(),
-            undone: site.sources.duties.late(),
+            node_overdue: site.statuses.node_lag.overdue(),
+            node_behind: site.statuses.node_lag.behind(),
+            undone: site.statuses.duties.late(),
             ledger_failing: (ledger.failing).filter(|_| now.view.ledger == LedgerState::Failing),
             ledger_stalled: ledger.is_stalled,
             servers: 1 + known.others().count(),
@@ -304,7 +304,7 @@ pub(crate) async fn pool(
     headers: HeaderMap,
     _: NoParams,
 ) -> ApiResult<ApiPool> {
-    let (now, workers) = site.sources.live.look_at_workers().await?;
+    let (now, workers) = site.live.look_at_workers().await?;
     let online = site.online().await;
     let pool = ApiPool::of(&site, &now, &workers, online, host_of(&headers));
     Ok(Json(pool))
@@ -324,7 +324,7 @@ pub(crate) struct Health {
 #[utoipa::path(get, path = "/healthz", tag = "monitoring", responses(
     (status = 200, body = Health), (status = 503, body = Health)))]
 pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
-    let wrong = match site.sources.live.look().await {
+    let wrong = match site.live.look().await {
         Err(Silent) => Some("the pool does not answer".to_owned()),
         Ok(now) if !now.is_healthy() => Some(match &now.view.no_template {
             Some(reason) => format!("no job for miners: {reason}"),
@@ -333,14 +333,14 @@ pub(crate) async fn health(State(site): State<Arc<Site>>) -> Response {
         Ok(now) if now.view.ledger == LedgerState::Failing => {
             Some("the ledger cannot be written and shares are refused".to_owned())
         }
-        Ok(_) => site.sources.status.read().trouble(),
+        Ok(_) => site.statuses.ledger.read().trouble(),
     };
     let code = match wrong {
         None => StatusCode::OK,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let status = wrong.unwrap_or_else(|| "ok".to_owned());
-    let degraded = degraded(&site.sources.node_lag, &site.sources.duties);
+    let degraded = degraded(&site.statuses.node_lag, &site.statuses.duties);
     (code, Json(Health { status, degraded })).into_response()
 }
 

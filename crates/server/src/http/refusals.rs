@@ -119,7 +119,7 @@ async fn give(
     row: fn(&RefusedAddress) -> ApiRefusal,
 ) -> ApiResult<ApiRefusals> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
-    let now = site.sources.live.look().await?;
+    let now = site.live.look().await?;
     let rows = now.view.refused.iter().skip(offset as usize);
     Ok(Json(ApiRefusals {
         logins: now.view.refused_logins.iter().sum(),

@@ -46,11 +46,11 @@ pub(crate) async fn servers(
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let all = match site.reader.as_ref().filter(|reader| reader.is_shared()) {
         Some(reader) => {
-            let own = site.sources.own_number();
+            let own = site.own_number();
             reader.read(move |sql| read_servers(sql, own)).await?
         }
         None => {
-            let (now, workers) = site.sources.live.look_at_workers().await?;
+            let (now, workers) = site.live.look_at_workers().await?;
             let pool = ApiPool::of(&site, &now, &workers, None, None);
             vec![pool.as_server(site.server_id.clone())]
         }

@@ -17,38 +17,18 @@ use super::server_list::ServerList;
 use super::work_history::WorkHistory;
 use super::workers::{Online, WorkerList, WorkerRow, WorkerSources};
 use crate::alerts::AlarmFeed;
-use crate::cluster::cluster_status::ClusterStatus;
 use crate::config::settings::Settings;
-use crate::duty::Duties;
 use crate::limits::HTTP_ORDERS_MAX;
 use crate::operator::Orders;
 use crate::secret::Secret;
-use crate::store::ledger_status::LedgerStatus;
+use crate::statuses::Statuses;
 use crate::telemetry::live::TelemetryReader;
-use crate::telemetry::node_lag::NodeLag;
-
-/// What HTTP shows, and where it comes from.
-pub(crate) struct Sources {
-    pub live: TelemetryReader,
-    pub status: Arc<LedgerStatus>,
-    pub node_lag: Arc<NodeLag>,
-    /// None where no ledger is shared.
-    pub shared: Option<Arc<ClusterStatus>>,
-    pub duties: Duties,
-    pub alarm_feed: Arc<AlarmFeed>,
-}
-
-impl Sources {
-    /// This server's number in the shared ledger, where there is one.
-    pub(super) fn own_number(&self) -> Option<i64> {
-        let (own, _) = self.shared.as_ref()?.own();
-        own.map(|own| own.number)
-    }
-}
 
 /// What every request may use.
 pub(crate) struct Site {
-    pub sources: Sources,
+    pub live: TelemetryReader,
+    pub statuses: Statuses,
+    pub alarm_feed: Arc<AlarmFeed>,
     pub network: Network,
     /// Who may mine: `users`, `open` or `address`.
     pub auth: &'static str,
@@ -86,7 +66,13 @@ pub(crate) struct Operator {
 }
 
 impl Site {
-    pub(crate) fn new(settings: &Settings, sources: Sources, orders: &Orders) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        live: TelemetryReader,
+        alarm_feed: &Arc<AlarmFeed>,
+        statuses: &Statuses,
+        orders: &Orders,
+    ) -> Self {
         let config = &settings.config;
         let ledger = settings.ledger();
         Self {
@@ -99,9 +85,11 @@ impl Site {
             started: Instant::now(),
             reader: ledger
                 .clone()
-                .map(|place| LedgerReader::new(place, sources.status.clone())),
-            background: ledger.map(|place| LedgerReader::slow(place, sources.status.clone())),
-            sources,
+                .map(|place| LedgerReader::new(place, statuses.ledger.clone())),
+            background: ledger.map(|place| LedgerReader::slow(place, statuses.ledger.clone())),
+            live,
+            statuses: statuses.clone(),
+            alarm_feed: alarm_feed.clone(),
             server_id: config.server_id.clone(),
             pool_servers: ServerList::default(),
             worker_list: WorkerList::default(),
@@ -118,6 +106,12 @@ impl Site {
                 places: Semaphore::new(HTTP_ORDERS_MAX),
             }),
         }
+    }
+
+    /// This server's number in the shared ledger, where there is one.
+    pub(crate) fn own_number(&self) -> Option<i64> {
+        let (own, _) = self.statuses.cluster.as_ref()?.own();
+        own.map(|own| own.number)
     }
 
     /// For queries that take long. There is a ledger.
@@ -146,8 +140,8 @@ impl Site {
 
     fn worker_sources(&self) -> WorkerSources<'_> {
         WorkerSources {
-            live: &self.sources.live,
-            status: &self.sources.status,
+            live: &self.live,
+            status: &self.statuses.ledger,
             reader: self.reader.as_ref(),
             background: self.background.as_ref(),
             servers: &self.pool_servers,

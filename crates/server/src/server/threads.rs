@@ -1,5 +1,6 @@
 //! Starts the worker threads.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -11,7 +12,7 @@ use hstratum_core::event::Level;
 use parking_lot::Mutex;
 
 use crate::alerts::webhook::{self, AlarmQueue, Source};
-use crate::alerts::{self, AlarmFeed, AlarmSources};
+use crate::alerts::{self, AlarmFeed};
 use crate::cluster::context::ClusterContext;
 use crate::cluster::first_users::FirstUsers;
 use crate::cluster::notifications::{self, News};
@@ -19,230 +20,296 @@ use crate::cluster::relay::{Relay, RelayCommand};
 use crate::cluster::threads::Threads;
 use crate::config::settings::Settings;
 use crate::driver::Senders;
-use crate::duty::{Duties, keep};
+use crate::duty::keep;
 use crate::files::UsersFiles;
 use crate::files::spool::Spool;
+use crate::http::{self, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
-use crate::messages::DriverHandle;
+use crate::messages::{DriverHandle, SpoolCommand};
 use crate::node::Node;
-use crate::store::{Store, StoreOutputs};
-use crate::workers::{self, UsersCommand};
+use crate::statuses::Statuses;
+use crate::store::{Store, StoreCommand, StoreOutputs};
+use crate::workers::{self, PasswordCommand, UsersCommand};
 
 /// Interval at which a stop checks whether a thread has ended.
 const JOIN_POLL: Duration = Duration::from_millis(5);
 
 /// Dependencies of the worker threads.
-pub(crate) struct ThreadDeps<'a> {
+pub(super) struct ThreadDeps<'a> {
     pub settings: &'a Settings,
     pub to_driver: &'a DriverHandle,
     pub node: &'a Arc<dyn Node>,
     /// Feed that alarms are published to.
     pub alarm_feed: &'a Arc<AlarmFeed>,
-    /// State that alarms are derived from, besides the inputs sent to them.
-    pub alarm_sources: &'a AlarmSources,
-    /// Threads that wait for the shared ledger.
-    pub threads: &'a Threads,
-    /// Monitored duties of all threads.
-    pub duties: &'a Duties,
+    pub statuses: &'a Statuses,
+    /// Those that wait for the shared ledger.
+    pub cluster_threads: &'a Threads,
 }
 
-/// Starts the worker threads. Each ends when its channel closes.
-pub(crate) fn start(
+/// The threads that run, and the senders of those that have to be told of the stop.
+pub(super) struct RunningThreads {
+    handles: Vec<JoinHandle<()>>,
+    store: Sender<StoreCommand>,
+    users: Sender<UsersCommand>,
+    relay: Option<Sender<RelayCommand>>,
+}
+
+/// Starts the threads that wait for the disk, for hashes and for the shared ledger. Each ends when its
+/// sender is dropped.
+pub(super) fn start(
     deps: &ThreadDeps<'_>,
     store: Store,
-    users_files: UsersFiles,
-    spool: Option<Spool>,
+    (users_files, spool): (UsersFiles, Option<Spool>),
     first_users: Option<FirstUsers>,
-) -> anyhow::Result<(Senders, Vec<JoinHandle<()>>)> {
-    let ThreadDeps {
-        settings,
-        to_driver,
-        node,
-        threads,
-        duties,
-        ..
-    } = *deps;
+) -> anyhow::Result<(Senders, RunningThreads)> {
     let (store_sender, store_commands) = channel();
     let (users_sender, users_commands) = channel();
-    let mut join_handles = Vec::new();
-
-    let spool = match spool {
-        None => None,
-        Some(spool) => {
-            let (spool_sender, spool_commands) = channel();
-            let spool_node = node.clone();
-            let duty = duties.add("spooled blocks");
-            join_handles.push(spawn_kept("hstratum-spool", node, move || {
-                workers::run_spool(&spool, &spool_commands, &duty, &*spool_node);
-            })?);
-            Some(spool_sender)
-        }
+    let (alarms, alarm_inputs) = channel();
+    let mut running = RunningThreads {
+        handles: Vec::new(),
+        store: store_sender.clone(),
+        users: users_sender.clone(),
+        relay: None,
     };
-    let (alarms_sender, signs) = channel();
-    join_handles.extend(start_alarms(deps, signs)?);
+    let spool = spool.map(|spool| running.start_spool(deps, spool));
+    let spool = spool.transpose()?;
+    running.start_alarms(deps, alarm_inputs)?;
     let outputs = StoreOutputs {
-        alarms: alarms_sender.clone(),
-        to_driver: to_driver.clone(),
-        node: node.clone(),
+        alarms: alarms.clone(),
+        to_driver: deps.to_driver.clone(),
+        node: deps.node.clone(),
         spool: spool.clone(),
         sender: store_sender.clone(),
-        duties: duties.clone(),
+        duties: deps.statuses.duties.clone(),
     };
-    join_handles.push(spawn("hstratum-ledger", move || {
+    running.start_plain("hstratum-ledger", move || {
         store.run(&store_commands, outputs);
-    })?);
-    let (passwords_sender, passwords_commands) = channel();
-    let passwords_commands = Arc::new(Mutex::new(passwords_commands));
-    for _ in 0..password_threads() {
-        let (passwords_commands, passwords_to_driver) =
-            (passwords_commands.clone(), to_driver.clone());
-        join_handles.push(spawn_kept("hstratum-login", node, move || {
-            workers::run_passwords(&passwords_commands, &passwords_to_driver);
-        })?);
-    }
-    let (users_to_driver, users_node) = (to_driver.clone(), node.clone());
-    let mut relay = None;
-    if let Some(FirstUsers {
-        context,
-        users_and_bans,
-        users_sync,
-    }) = first_users
-    {
-        let duty = duties.add("users");
-        threads.spawn("hstratum-users", move |_| {
-            if let Ok(mut users_sync) = users_sync.recv() {
-                keep("hstratum-users", &*users_node, || {
-                    users_sync.run(&users_and_bans, &users_commands, &duty, &users_to_driver);
-                });
-            }
-        })?;
-        relay = Some(start_relay(context, deps, &users_sender)?);
-    } else {
-        let users_ledger = store_sender.clone();
-        let users_place = settings.ledger();
-        let mut users_files = users_files;
-        join_handles.push(spawn_kept("hstratum-users", node, move || {
-            workers::run_users(
-                &mut users_files,
-                &users_commands,
-                (&users_ledger, users_place.as_ref()),
-                &users_to_driver,
-                &*users_node,
-            );
-        })?);
-    }
-    let certificates = match &settings.config.tls {
-        None => None,
-        Some(files) => {
-            let (sender, commands) = channel();
-            let (files, to_driver, told) = (files.clone(), to_driver.clone(), node.clone());
-            join_handles.push(spawn_kept("hstratum-tls", node, move || {
-                workers::run_certificates(&files, &commands, &to_driver, &*told);
-            })?);
-            Some(sender)
+    })?;
+    let passwords = running.start_passwords(deps)?;
+    match first_users {
+        Some(first) => {
+            let context = first.context.clone();
+            start_shared_users(deps, first, users_commands)?;
+            running.relay = Some(start_relay(deps, context, &users_sender)?);
         }
-    };
+        None => running.start_users(deps, users_files, users_commands)?,
+    }
     let senders = Senders {
         store: store_sender,
-        passwords: passwords_sender,
+        passwords,
         users: users_sender,
         spool,
-        relay,
-        alarms: alarms_sender,
-        certificates,
+        relay: running.relay.clone(),
+        alarms,
+        certificates: running.start_certificates(deps)?,
     };
-    Ok((senders, join_handles))
+    Ok((senders, running))
 }
 
-/// Starts the relay of found blocks, and the thread that listens for notifications of other servers.
-fn start_relay(
-    context: ClusterContext,
+impl RunningThreads {
+    /// The thread that serves pages.
+    pub(super) fn start_http(
+        &mut self,
+        deps: &ThreadDeps<'_>,
+        listener: TcpListener,
+        site: Site,
+    ) -> anyhow::Result<()> {
+        let node = deps.node.clone();
+        self.start_plain("hstratum-http", move || http::run(listener, site, &*node))
+    }
+
+    /// Starts one that ends when its work does.
+    fn start_plain(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> anyhow::Result<()> {
+        self.handles.push(spawn(name, work)?);
+        Ok(())
+    }
+
+    /// Starts one whose work is begun anew when it ends by a bug.
+    fn start_kept(
+        &mut self,
+        name: &'static str,
+        node: &Arc<dyn Node>,
+        mut work: impl FnMut() + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let node = node.clone();
+        self.start_plain(name, move || keep(name, &*node, &mut work))
+    }
+
+    /// The thread that keeps found blocks on the disk.
+    fn start_spool(
+        &mut self,
+        deps: &ThreadDeps<'_>,
+        spool: Spool,
+    ) -> anyhow::Result<Sender<SpoolCommand>> {
+        let (sender, commands) = channel();
+        let (duty, node) = (
+            deps.statuses.duties.add("spooled blocks"),
+            deps.node.clone(),
+        );
+        self.start_kept("hstratum-spool", deps.node, move || {
+            workers::run_spool(&spool, &commands, &duty, &*node);
+        })?;
+        Ok(sender)
+    }
+
+    /// The thread that raises alarms, and where there is a webhook the one that delivers them.
+    fn start_alarms(
+        &mut self,
+        deps: &ThreadDeps<'_>,
+        inputs: Receiver<AlarmInput>,
+    ) -> anyhow::Result<()> {
+        let config = &deps.settings.config;
+        let mut queue = None;
+        if let Some(webhook) = config.webhook.clone() {
+            let alarms = Arc::new(AlarmQueue::default());
+            queue = Some(alarms.clone());
+            let source = Source {
+                network: deps.settings.network,
+                server: config.server_id.clone(),
+            };
+            let node = deps.node.clone();
+            self.start_kept("hstratum-webhook", deps.node, move || {
+                if let Err(error) = webhook::run(&webhook, &source, &alarms, &*node) {
+                    node.log(Level::Error, &format!("webhook: {error:#}"));
+                }
+            })?;
+        }
+        let (drop_percent, node) = (config.hashrate_alarm, deps.node.clone());
+        let (statuses, feed) = (deps.statuses.clone(), deps.alarm_feed.clone());
+        self.start_kept("hstratum-alarms", deps.node, move || {
+            let queue = queue.as_deref();
+            alerts::run(drop_percent, &inputs, queue, &statuses, &feed, &*node);
+        })
+    }
+
+    /// The threads that check passwords.
+    fn start_passwords(
+        &mut self,
+        deps: &ThreadDeps<'_>,
+    ) -> anyhow::Result<Sender<PasswordCommand>> {
+        let (sender, commands) = channel();
+        let commands = Arc::new(Mutex::new(commands));
+        for _ in 0..password_threads() {
+            let (commands, to_driver) = (commands.clone(), deps.to_driver.clone());
+            self.start_kept("hstratum-login", deps.node, move || {
+                workers::run_passwords(&commands, &to_driver);
+            })?;
+        }
+        Ok(sender)
+    }
+
+    /// The thread that writes the files of users and bans.
+    fn start_users(
+        &mut self,
+        deps: &ThreadDeps<'_>,
+        mut files: UsersFiles,
+        commands: Receiver<UsersCommand>,
+    ) -> anyhow::Result<()> {
+        let (store, location) = (self.store.clone(), deps.settings.ledger());
+        let (to_driver, node) = (deps.to_driver.clone(), deps.node.clone());
+        self.start_kept("hstratum-users", deps.node, move || {
+            let ledger = (&store, location.as_ref());
+            workers::run_users(&mut files, &commands, ledger, &to_driver, &*node);
+        })
+    }
+
+    /// The thread that reads the certificate anew; none without TLS.
+    fn start_certificates(&mut self, deps: &ThreadDeps<'_>) -> anyhow::Result<Option<Sender<()>>> {
+        let Some(files) = deps.settings.config.tls.clone() else {
+            return Ok(None);
+        };
+        let (sender, asked) = channel();
+        let (to_driver, node) = (deps.to_driver.clone(), deps.node.clone());
+        self.start_kept("hstratum-tls", deps.node, move || {
+            workers::run_certificates(&files, &asked, &to_driver, &*node);
+        })?;
+        Ok(Some(sender))
+    }
+
+    /// Ends all, when the driver's senders are dropped: what was sent before is done first. Waits, but not
+    /// for long: what a thread waits for may hang.
+    pub(super) fn stop(self, node: &dyn Node) {
+        let Self {
+            handles,
+            store,
+            users,
+            relay,
+        } = self;
+        let _ = store.send(StoreCommand::Stop);
+        let _ = users.send(UsersCommand::Stop);
+        let _ = relay.map(|relay| relay.send(RelayCommand::Stop));
+        drop((store, users));
+        let by = Instant::now() + WORKERS_STOP;
+        for handle in handles {
+            while !handle.is_finished() && Instant::now() < by {
+                thread::sleep(JOIN_POLL);
+            }
+            if handle.is_finished() {
+                let _ = handle.join();
+            } else {
+                let name = handle.thread().name().unwrap_or_default();
+                let text = format!("the thread {name} is left behind: what it waits for hangs");
+                node.log(Level::Warning, &text);
+            }
+        }
+    }
+}
+
+/// The thread that writes users and bans into the shared ledger, and hears of those of other servers.
+fn start_shared_users(
     deps: &ThreadDeps<'_>,
+    first: FirstUsers,
+    commands: Receiver<UsersCommand>,
+) -> anyhow::Result<()> {
+    let duty = deps.statuses.duties.add("users");
+    let (to_driver, node) = (deps.to_driver.clone(), deps.node.clone());
+    deps.cluster_threads.spawn("hstratum-users", move |_| {
+        if let Ok(mut users_sync) = first.users_sync.recv() {
+            keep("hstratum-users", &*node, || {
+                users_sync.run(&first.users_and_bans, &commands, &duty, &to_driver);
+            });
+        }
+    })
+}
+
+/// The threads that bring found blocks to other servers, and that hear what those do.
+fn start_relay(
+    deps: &ThreadDeps<'_>,
+    context: ClusterContext,
     users: &Sender<UsersCommand>,
 ) -> anyhow::Result<Sender<RelayCommand>> {
     let (sender, commands) = channel();
-    let (threads, duties, node) = (deps.threads, deps.duties, deps.node);
-    let duty = duties.add("relayed blocks");
+    let duty = deps.statuses.duties.add("relayed blocks");
     let address = context.address.clone();
-    let mut relay = Relay::new(context, duty, node.clone());
-    let told = node.clone();
-    threads.spawn("hstratum-relay", move |_| {
-        keep("hstratum-relay", &*told, || relay.run(&commands));
+    let mut relay = Relay::new(context, duty, deps.node.clone());
+    let node = deps.node.clone();
+    deps.cluster_threads.spawn("hstratum-relay", move |_| {
+        keep("hstratum-relay", &*node, || relay.run(&commands));
     })?;
-    let (users, blocks, told) = (users.clone(), sender.clone(), node.clone());
-    threads.spawn("hstratum-listen", move |is_stopping| {
-        keep("hstratum-listen", &*told, || {
-            notifications::run(&address, is_stopping, |news| match news {
-                News::People => drop(users.send(UsersCommand::Look)),
-                News::Block => drop(blocks.send(RelayCommand::Look)),
+    let (users, blocks, node) = (users.clone(), sender.clone(), deps.node.clone());
+    deps.cluster_threads
+        .spawn("hstratum-listen", move |is_stopping| {
+            keep("hstratum-listen", &*node, || {
+                notifications::run(&address, is_stopping, |news| match news {
+                    News::People => drop(users.send(UsersCommand::Look)),
+                    News::Block => drop(blocks.send(RelayCommand::Look)),
+                });
             });
-        });
-    })?;
+        })?;
     Ok(sender)
 }
 
-/// Starts the thread that raises alarms, and with a webhook the one that delivers them.
-fn start_alarms(
-    deps: &ThreadDeps<'_>,
-    signs: Receiver<AlarmInput>,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let (settings, node) = (deps.settings, deps.node);
-    let (alarm_sources, alarm_feed) = (deps.alarm_sources, deps.alarm_feed.clone());
-    let mut join_handles = Vec::new();
-    let alarm_sources = AlarmSources {
-        shared: alarm_sources.shared.clone(),
-        node_lag: alarm_sources.node_lag.clone(),
-        ledger: alarm_sources.ledger.clone(),
-        duties: alarm_sources.duties.clone(),
-    };
-    let mut outbox = None;
-    if let Some(webhook) = &settings.config.webhook {
-        let (posted, webhook) = (Arc::new(AlarmQueue::default()), webhook.clone());
-        outbox = Some(posted.clone());
-        let webhook_node = node.clone();
-        let source = Source {
-            network: settings.network,
-            server: settings.config.server_id.clone(),
-        };
-        join_handles.push(spawn_kept("hstratum-webhook", node, move || {
-            let ended = webhook::run(&webhook, &source, &posted, &*webhook_node);
-            if let Err(error) = ended {
-                webhook_node.log(Level::Error, &format!("webhook: {error:#}"));
-            }
-        })?);
-    }
-    let (drop_percent, told) = (settings.config.hashrate_alarm, node.clone());
-    join_handles.push(spawn_kept("hstratum-alarms", node, move || {
-        let outbox = outbox.as_deref();
-        alerts::run(
-            drop_percent,
-            &signs,
-            outbox,
-            &alarm_sources,
-            &alarm_feed,
-            &*told,
-        );
-    })?);
-    Ok(join_handles)
-}
-
-/// Number of threads that check passwords; half the cores at most, since the node needs cores too.
+/// The node needs its cores too.
 fn password_threads() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).clamp(1, PASSWORD_THREADS_MAX)
 }
 
-/// Starts a thread whose work is begun again when it panics.
-fn spawn_kept(
-    name: &'static str,
-    node: &Arc<dyn Node>,
-    mut work: impl FnMut() + Send + 'static,
-) -> anyhow::Result<JoinHandle<()>> {
-    let node = node.clone();
-    spawn(name, move || keep(name, &*node, &mut work))
-}
-
-pub(crate) fn spawn(
+pub(super) fn spawn(
     name: &str,
     run: impl FnOnce() + Send + 'static,
 ) -> anyhow::Result<JoinHandle<()>> {
@@ -250,21 +317,4 @@ pub(crate) fn spawn(
         .name(name.to_owned())
         .spawn(run)
         .with_context(|| format!("failed to start the thread {name}"))
-}
-
-/// Waits up to [`WORKERS_STOP`] for threads to end: the disk they write to may hang.
-pub(crate) fn join(join_handles: Vec<JoinHandle<()>>, node: &dyn Node) {
-    let by = Instant::now() + WORKERS_STOP;
-    for handle in join_handles {
-        while !handle.is_finished() && Instant::now() < by {
-            thread::sleep(JOIN_POLL);
-        }
-        if handle.is_finished() {
-            let _ = handle.join();
-        } else {
-            let name = handle.thread().name().unwrap_or_default();
-            let text = format!("the thread {name} is left behind: what it waits for hangs");
-            node.log(Level::Warning, &text);
-        }
-    }
 }

@@ -141,41 +141,28 @@ impl Store {
         let (owed_desk, owed) = sync_channel(1);
         let (log_desk, log_full) = sync_channel(1);
         let node = &*node;
+        // Another sender would keep our own channel open.
+        let has_dumps = dir.is_some() && shipping_queue.is_none();
+        let sender = Some(sender).filter(|_| has_dumps);
         std::thread::scope(|scope| {
-            let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-            let mut helpers = Vec::new();
-            if let Some(dir) = dir {
-                let path = dir.join(FILE_NAME);
-                if shipping_queue.is_none() {
-                    let dumps = Dumps {
-                        ledger: path.clone(),
-                        dir: dir.join("shares"),
-                        network,
-                        sender,
-                    };
-                    let duty = duties.add("share dumps");
-                    helpers.push(named("hstratum-dumps").spawn_scoped(scope, move || {
-                        keep("hstratum-dumps", node, || dumps.run(&owed, &duty, node));
-                    }));
-                } else {
-                    // It would keep our own channel open.
-                    drop(sender);
-                }
-                let duty = duties.add("the ledger's log");
-                let status = status.clone();
-                helpers.push(named("hstratum-log").spawn_scoped(scope, move || {
-                    keep("hstratum-log", node, || {
-                        checkpoint::run(&path, &log_full, WAL_LOOK, &status, &duty, node);
-                    });
-                }));
-            } else {
-                drop(sender);
+            if let (Some(dir), Some(sender)) = (&dir, sender) {
+                let dumps = Dumps {
+                    ledger: dir.join(FILE_NAME),
+                    dir: dir.join("shares"),
+                    network,
+                    sender,
+                };
+                let duty = duties.add("share dumps");
+                start_helper(scope, "hstratum-dumps", node, move || {
+                    dumps.run(&owed, &duty, node);
+                });
             }
-            for helper in helpers {
-                if let Err(error) = helper {
-                    let text = format!("failed to start a thread of the ledger: {error}");
-                    node.log(Level::Error, &text);
-                }
+            if let Some(dir) = &dir {
+                let (path, status) = (dir.join(FILE_NAME), status.clone());
+                let duty = duties.add("the ledger's log");
+                start_helper(scope, "hstratum-log", node, move || {
+                    checkpoint::run(&path, &log_full, WAL_LOOK, &status, &duty, node);
+                });
             }
             let now = clock(Instant::now());
             let mut ledger_thread = LedgerThread {
@@ -205,7 +192,22 @@ impl Store {
     }
 }
 
-/// Connects the ledger to the shipper of the shared one, if there is one.
+/// Starts a thread beside the one that commits; without it the ledger goes on.
+fn start_helper<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    name: &'static str,
+    node: &'scope dyn Node,
+    mut work: impl FnMut() + Send + 'scope,
+) {
+    let named = std::thread::Builder::new().name(name.to_owned());
+    let started = named.spawn_scoped(scope, move || keep(name, node, &mut work));
+    if let Err(error) = started {
+        let text = format!("failed to start a thread of the ledger: {error}");
+        node.log(Level::Error, &text);
+    }
+}
+
+/// Has the ledger ship to the shared one, if there is one.
 fn share(
     ledger: &mut SqliteLedger,
     settings: &Settings,

@@ -1,0 +1,19 @@
+//! How the parts of a server do, for whoever shows it or raises alarms from it: each is written by one
+//! thread and read by any, which waits for nobody.
+
+use std::sync::Arc;
+
+use crate::cluster::cluster_status::ClusterStatus;
+use crate::duty::Duties;
+use crate::store::ledger_status::LedgerStatus;
+use crate::telemetry::node_lag::NodeLag;
+
+/// The statuses of one server. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Statuses {
+    pub ledger: Arc<LedgerStatus>,
+    /// None where no ledger is shared.
+    pub cluster: Option<Arc<ClusterStatus>>,
+    pub node_lag: Arc<NodeLag>,
+    pub duties: Duties,
+}
