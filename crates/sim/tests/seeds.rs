@@ -64,7 +64,11 @@ fn planted_bugs_are_found() {
             "knows less than the ledger was shown",
         ),
         (InjectedBug::GroupCountedTwice, 1, "more is in the ledger"),
-        (InjectedBug::WindowOffByOne, 4, "crates/sim/src/payout_check.rs"),
+        (
+            InjectedBug::WindowOffByOne,
+            4,
+            "crates/sim/src/payout_check.rs",
+        ),
         (
             InjectedBug::JobWithoutEvidence,
             6,
