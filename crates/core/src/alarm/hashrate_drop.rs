@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::accounting::ledger::{ShareTotals, Tallied};
-use crate::alarm::{Alarm, AlarmKind, Detail};
+use crate::alarm::kind::{Alarm, AlarmKind, Detail};
 use crate::units::HASHES_PER_DIFFICULTY;
 
 const MINUTE_MS: u64 = 60_000;

@@ -233,3 +233,12 @@ pub enum Detail {
         names: Vec<String>,
     },
 }
+
+/// An alarm that its text says in full.
+pub(super) fn plain(kind: AlarmKind, text: String) -> Alarm {
+    Alarm {
+        kind,
+        text,
+        detail: Detail::None,
+    }
+}

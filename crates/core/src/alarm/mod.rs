@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use self::input::{AlarmInput, BlockOutcome, Draining, LedgerInput, SharedLedgerInput};
+use self::kind::plain;
 pub use self::kind::{Alarm, AlarmKind, Detail, Severity};
 use self::occupancy::OccupancyWatch;
 use crate::alarm::hashrate_drop::HashrateDrop;
@@ -271,7 +272,7 @@ impl AlarmMonitor {
                 };
             }
             (SharedLedgerReported::Down { reason, .. }, SharedLedgerInput::Down(newer)) => {
-                *reason = newer
+                *reason = newer;
             }
         }
     }
@@ -441,13 +442,5 @@ impl KnownBlock {
                 reason,
             },
         }
-    }
-}
-
-fn plain(kind: AlarmKind, text: String) -> Alarm {
-    Alarm {
-        kind,
-        text,
-        detail: Detail::None,
     }
 }

@@ -1,6 +1,6 @@
 //! Detects that connections are refused or displaced because the pool is full.
 
-use super::{Alarm, AlarmKind, Detail, plain};
+use crate::alarm::kind::{Alarm, AlarmKind, Detail, plain};
 use crate::limits::CROWD_QUIET_MS;
 use crate::occupancy::Occupancy;
 

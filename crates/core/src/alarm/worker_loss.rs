@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::accounting::ledger::Tallied;
-use crate::alarm::{Alarm, AlarmKind, Detail};
+use crate::alarm::kind::{Alarm, AlarmKind, Detail};
 use crate::limits::{ALARM_NAMES_MAX, WATCHED_WORKERS_MAX};
 
 const MINUTE_MS: u64 = 60_000;

@@ -4,7 +4,7 @@
 use crate::chain::template::Template;
 use crate::event::{Actions, Level};
 use crate::limits::{CLOCK_BACK_S, TIME_AHEAD_MAX_S};
-use crate::pool::Pool;
+use crate::pool::state::Pool;
 use crate::units::Now;
 
 /// The reason for having no job while every share would be `time too new`, and every block refused.

@@ -3,7 +3,7 @@
 
 use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level};
 use crate::limits::SCORE_MALFORMED;
-use crate::pool::PoolShared;
+use crate::pool::state::PoolShared;
 use crate::session::Session;
 use crate::session::difficulty::BLOCKS_AGENT;
 use crate::units::{Now, parse_hex_u32};

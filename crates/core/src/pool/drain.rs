@@ -7,17 +7,8 @@
 //! left open until they are answered, except at the end of the drain.
 
 use crate::event::{Action, Actions, CloseHow, Level, Listening};
-use crate::pool::Pool;
+use crate::pool::state::{Drain, Pool};
 use crate::units::Now;
-
-/// A drain in progress or completed.
-pub(crate) struct Drain {
-    /// Time at which the last connection is closed.
-    until_ms: u64,
-    /// Time up to which the due connections have been closed.
-    done_ms: u64,
-    is_over: bool,
-}
 
 impl Pool {
     /// True while no connections are taken, as ordered.

@@ -9,7 +9,7 @@ use crate::limits::{
     PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX,
     SHARES_PER_JOB_MAX, SHARES_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX, USERS_PER_SESSION_MAX,
 };
-use crate::pool::Pool;
+use crate::pool::state::Pool;
 
 /// A count and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Limits of names without an accepted share: such a name has cost its sender nothing.
 
 use crate::limits::{NAMES_UNPROVEN_ALL_MAX, NAMES_UNPROVEN_MAX};
-use crate::pool::PoolShared;
+use crate::pool::state::PoolShared;
 use crate::session::Session;
 
 impl PoolShared {

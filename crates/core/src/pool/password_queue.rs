@@ -9,7 +9,6 @@ use crate::accounts::ban::network_of;
 use crate::accounts::password::StoredPassword;
 use crate::event::{Action, Actions, Ticket};
 use crate::limits::QUESTIONS_ASKED_MAX;
-use crate::pool::PoolShared;
 use crate::units::ConnId;
 
 /// A password that was not handed to the hasher yet.
@@ -110,18 +109,6 @@ impl PasswordQueue {
             }
         }
         Some(waiting)
-    }
-}
-
-impl PoolShared {
-    /// Drops the password check of a closed connection, unless others wait for it too.
-    pub(crate) fn forget_password_task(&mut self, conn: ConnId) {
-        if let Some(ticket) = self.password_queue.leave(conn)
-            && self.password_tasks.leave(ticket, conn)
-            && self.password_queue.cancel(ticket)
-        {
-            self.password_tasks.take(ticket);
-        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Accepted shares that the ledger has not settled yet, and the replies released when it does.
+//! Accepted shares that the ledger has not settled yet. The replies to them are released in
+//! `ledger_replies`.
 //!
 //! The reply to a share is sent when the share is durable, or as an error when the ledger has given it
 //! up. A share that was given up stays remembered by its job: it may be in the ledger all the same, and
@@ -7,13 +8,9 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Actions, CloseHow, LedgerState};
+use crate::event::LedgerState;
 use crate::limits::SHARES_WAITING_MAX;
-use crate::pool::Pool;
-use crate::pool::dispatch::RequestContext;
-use crate::session::Session;
-use crate::session::pending_replies::Durability;
-use crate::units::{ConnId, Now, Seq};
+use crate::units::{ConnId, Seq};
 
 /// A share that the ledger has not settled. A connection has at most
 /// [`PENDING_REPLIES_MAX`](crate::limits::PENDING_REPLIES_MAX) of them.
@@ -67,57 +64,9 @@ impl PendingShares {
     }
 
     /// Removes the oldest waiting share if it is settled.
-    fn pop(&mut self, settled: Seq) -> Option<PendingShare> {
+    pub(crate) fn pop(&mut self, settled: Seq) -> Option<PendingShare> {
         let share = self.waiting.front()?;
         (share.seq <= settled).then(|| self.waiting.pop_front())?
-    }
-}
-
-impl Pool {
-    /// Releases the replies to the waiting shares up to `settled`, which all have this outcome.
-    pub(crate) fn handle_settled(
-        &mut self,
-        now: Now,
-        settled: Seq,
-        fate: Durability,
-        out: &mut Actions,
-    ) {
-        while let Some(share) = self.shared.ledger.pop(settled) {
-            let Some(session) = self.sessions.get_mut(share.conn) else {
-                continue;
-            };
-            let mut context = RequestContext {
-                shared: &mut self.shared,
-                now,
-                out,
-            };
-            session.release(settled, fate, now, context.out);
-            if session.is_paused {
-                context.receive(session, &[]);
-            }
-            context.end_if_finished(session);
-        }
-    }
-
-    /// Handles the end of a peer's sending side: the connection is closed once its outstanding replies
-    /// are sent.
-    pub(crate) fn handle_finished(&mut self, conn: ConnId) {
-        let Some(session) = self.sessions.get_mut(conn) else {
-            return;
-        };
-        session.is_finished = true;
-        if session.waits_for_nothing() {
-            self.shared.closing.push((conn, CloseHow::Flushed));
-        }
-    }
-}
-
-impl RequestContext<'_> {
-    /// Closes a connection whose peer has closed its sending side and has every reply.
-    pub(crate) fn end_if_finished(&mut self, session: &Session) {
-        if session.is_finished && session.waits_for_nothing() {
-            self.shared.closing.push((session.conn, CloseHow::Flushed));
-        }
     }
 }
 

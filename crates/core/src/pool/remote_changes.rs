@@ -7,7 +7,7 @@ use crate::accounts::ban::Ban;
 use crate::accounts::{ADMIN, clean_name};
 use crate::event::{Actions, Level};
 use crate::order::UserChange;
-use crate::pool::Pool;
+use crate::pool::state::Pool;
 
 impl Pool {
     /// Applies changed users. Connected miners stay when a password has changed, as with a change made

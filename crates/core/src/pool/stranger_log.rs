@@ -2,8 +2,8 @@
 
 use crate::accounts::refused_logins::RefusalReason;
 use crate::event::{Actions, Level};
-use crate::pool::PoolShared;
 use crate::pool::dispatch::RequestContext;
+use crate::pool::state::PoolShared;
 use crate::session::Session;
 use crate::units::Now;
 

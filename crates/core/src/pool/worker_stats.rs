@@ -7,8 +7,7 @@
 use crate::accounting::ledger::{Tallied, Tally};
 use crate::event::{Action, Actions};
 use crate::limits::{TALLIES_MAX, TALLY_MS};
-use crate::pool::Pool;
-use crate::session::{Authorized, Session};
+use crate::session::{Authorized, Session, Sessions};
 use crate::units::Difficulty;
 use crate::wire::message::Reject;
 
@@ -60,38 +59,36 @@ impl Tallies {
         }
     }
 
-    fn tell(&mut self, tallied: Vec<Tallied>, out: &mut Actions) {
-        for one in &tallied {
-            self.sent.add(&one.tally);
-        }
-        out.push(Action::Tally(tallied));
-    }
-}
-
-impl Pool {
     /// Sum of all shares submitted: those reported and those not yet.
-    pub(crate) fn sent(&self) -> Tally {
-        let mut sent = self.tallies.sent;
-        for one in &self.tallies.left {
+    pub(crate) fn sent(&self, sessions: &Sessions) -> Tally {
+        let mut sent = self.sent;
+        for one in &self.left {
             sent.add(&one.tally);
         }
-        let users = self.sessions.iter().flat_map(|session| &session.users);
-        for one in users {
+        for one in sessions.iter().flat_map(|session| &session.users) {
             sent.add(&one.tally);
         }
         sent
     }
 
     /// Reports the shares since the last report.
-    pub(crate) fn take_tallies(&mut self, out: &mut Actions) {
-        let mut tallied = std::mem::take(&mut self.tallies.left);
-        let open = self.sessions.iter_mut();
-        let users = open.flat_map(|session| session.users.iter_mut());
+    pub(crate) fn report(&mut self, sessions: &mut Sessions, out: &mut Actions) {
+        let mut tallied = std::mem::take(&mut self.left);
+        let users = sessions
+            .iter_mut()
+            .flat_map(|session| session.users.iter_mut());
         let room = TALLIES_MAX.saturating_sub(tallied.len());
         tallied.extend(users.filter_map(take).take(room));
         if !tallied.is_empty() {
-            self.tallies.tell(tallied, out);
+            self.tell(tallied, out);
         }
+    }
+
+    fn tell(&mut self, tallied: Vec<Tallied>, out: &mut Actions) {
+        for one in &tallied {
+            self.sent.add(&one.tally);
+        }
+        out.push(Action::Tally(tallied));
     }
 }
 

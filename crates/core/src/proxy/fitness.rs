@@ -2,9 +2,9 @@
 
 use crate::event::Level;
 use crate::limits::{DOWN_MS_MAX, NONSENSE_MAX, PROBES_GOOD, RETRY_MS, UNFIT_MS};
-use crate::proxy::ProxyShared;
+use crate::proxy::backend::{Backend, BackendChange, BackendState};
 use crate::proxy::event::{BackendDrain, BackendIndex, ProxyActions};
-use crate::proxy::health::{Backend, BackendChange, BackendState};
+use crate::proxy::state::ProxyShared;
 use crate::units::Now;
 
 impl ProxyShared {

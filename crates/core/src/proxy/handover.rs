@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Arrival;
 use crate::limits::PROXY_PARAMS_BYTES_MAX;
+use crate::proxy::backend::BackendChange;
 use crate::proxy::event::ProxyActions;
-use crate::proxy::health::BackendChange;
 use crate::proxy::link::{BackendLink, LinkStage};
 use crate::proxy::miner::{MinerRequest, MinerUser, ProxiedMiner, RequestKind};
-use crate::proxy::{Proxy, Role};
+use crate::proxy::state::{Proxy, Role};
 use crate::units::{ConnId, Now, hex, unhex};
 use crate::wire::protocol::ProtocolPhase;
 

@@ -6,9 +6,9 @@ use crate::limits::{
     PROXY_USER_BYTES_MAX, SERVER_LINE_BYTES_MAX,
 };
 use crate::pool::memory_usage::MemoryUse;
-use crate::proxy::Proxy;
 use crate::proxy::link::BackendLink;
 use crate::proxy::miner::ProxiedMiner;
+use crate::proxy::state::Proxy;
 
 /// Connections of one miner: its own, that to its server, and that to the server it moves to.
 const CONNS_PER_MINER: usize = 3;

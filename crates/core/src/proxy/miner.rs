@@ -11,7 +11,7 @@ use crate::limits::{
     PROXY_REQUESTS_MAX, PROXY_USER_BYTES_MAX, SCORE_DECAY_PER_S, SERVER_LOSSES_MAX,
     SERVER_LOSSES_MS,
 };
-use crate::proxy::event::BackendIndex;
+use crate::proxy::event::{BackendIndex, ProxyActions};
 use crate::proxy::link::BackendLink;
 use crate::units::{ConnId, Now};
 use crate::wire::line::LineBuffer;
@@ -218,7 +218,7 @@ impl ProxiedMiner {
     }
 
     /// Answers a request without a server, behind the answers that are owed.
-    pub(crate) fn answer(&mut self, out: &mut super::ProxyActions, answer: &[u8]) {
+    pub(crate) fn answer(&mut self, out: &mut ProxyActions, answer: &[u8]) {
         if self.requests.is_empty() {
             out.send(self.conn, |line| line.extend_from_slice(answer));
         } else {
@@ -228,7 +228,7 @@ impl ProxiedMiner {
     }
 
     /// Sends the answers that wait no longer.
-    pub(crate) fn release(&mut self, out: &mut super::ProxyActions) {
+    pub(crate) fn release(&mut self, out: &mut ProxyActions) {
         while let Some(MinerRequest::Answered(answer)) = self.requests.front() {
             out.send(self.conn, |line| line.extend_from_slice(answer));
             self.requests.pop_front();

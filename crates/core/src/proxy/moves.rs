@@ -5,13 +5,13 @@
 
 use crate::event::{CloseHow, Level};
 use crate::limits::{LINK_LOGIN_MS, MISPLACED_MS, PROXY_LOGIN_MS, RETRY_MS};
-use crate::proxy::Role;
+use crate::proxy::backend::{Backend, BackendState};
 use crate::proxy::event::{BackendIndex, NoBackend, ProxyAction, Purpose};
-use crate::proxy::health::{Backend, BackendState};
 use crate::proxy::link::{BackendLink, LinkStage};
 use crate::proxy::miner::{MinerRequest, ProxiedMiner};
 use crate::proxy::miner_lines::MinerContext;
 use crate::proxy::server_lines::{LinkSlot, slot_of_link};
+use crate::proxy::state::Role;
 use crate::units::ConnId;
 
 /// The reason for resetting a miner whose connections are ended by all servers.

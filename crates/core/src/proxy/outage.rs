@@ -8,9 +8,9 @@ use crate::accounts::ban::network_of;
 use crate::counted::counted;
 use crate::event::{Level, Listening};
 use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
-use crate::proxy::Proxy;
+use crate::proxy::backend::Backend;
 use crate::proxy::event::{BackendIndex, NoBackend, ProxyAction, ProxyActions};
-use crate::proxy::health::Backend;
+use crate::proxy::state::Proxy;
 use crate::units::{ConnId, Now};
 
 impl Proxy {

@@ -300,10 +300,10 @@ impl MinerContext<'_> {
             }
             (RequestKind::Authorize(user), None) if said.is_true() => miner.add_user(user),
             (RequestKind::Authorize(user), _) => {
-                self.note_refused(miner, &user.name, RefusalReason::Server)
+                self.note_refused(miner, &user.name, RefusalReason::Server);
             }
             (RequestKind::AuthorizeAdmin, Some(_)) => {
-                self.note_refused(miner, ADMIN, RefusalReason::Server)
+                self.note_refused(miner, ADMIN, RefusalReason::Server);
             }
             (RequestKind::Configure(params), None) => miner.configured = Some(params),
             (RequestKind::ExtraNonces, None) if said.is_true() => miner.takes_extra_nonces = true,

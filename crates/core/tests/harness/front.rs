@@ -238,7 +238,7 @@ impl Table {
             },
             Wire::EndToPool(conn) => self.step(Event::Closed(conn)),
             Wire::ToProxy(conn, bytes) => {
-                self.tell_front(proxy::ProxyEvent::Received(conn, &bytes))
+                self.tell_front(proxy::ProxyEvent::Received(conn, &bytes));
             }
             Wire::EndToProxy(conn) => self.tell_front(proxy::ProxyEvent::Closed(conn)),
         }

@@ -1,0 +1,57 @@
+//! The ledger's word on recorded shares: replies that leave with it, and connections that end once they are
+//! owed nothing.
+
+use crate::event::{Actions, CloseHow};
+use crate::pool::dispatch::RequestContext;
+use crate::pool::state::Pool;
+use crate::session::Session;
+use crate::session::pending_replies::Durability;
+use crate::units::{ConnId, Now, Seq};
+
+impl Pool {
+    /// Releases the replies to the waiting shares up to `settled`, which all have this outcome.
+    pub(crate) fn handle_settled(
+        &mut self,
+        now: Now,
+        settled: Seq,
+        fate: Durability,
+        out: &mut Actions,
+    ) {
+        while let Some(share) = self.shared.ledger.pop(settled) {
+            let Some(session) = self.sessions.get_mut(share.conn) else {
+                continue;
+            };
+            let mut context = RequestContext {
+                shared: &mut self.shared,
+                now,
+                out,
+            };
+            session.release(settled, fate, now, context.out);
+            if session.is_paused {
+                context.receive(session, &[]);
+            }
+            context.end_if_finished(session);
+        }
+    }
+
+    /// Handles the end of a peer's sending side: the connection is closed once its outstanding replies
+    /// are sent.
+    pub(crate) fn handle_finished(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.is_finished = true;
+        if session.waits_for_nothing() {
+            self.shared.closing.push((conn, CloseHow::Flushed));
+        }
+    }
+}
+
+impl RequestContext<'_> {
+    /// Closes a connection whose peer has closed its sending side and has every reply.
+    pub(crate) fn end_if_finished(&mut self, session: &Session) {
+        if session.is_finished && session.waits_for_nothing() {
+            self.shared.closing.push((session.conn, CloseHow::Flushed));
+        }
+    }
+}
