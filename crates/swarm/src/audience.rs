@@ -256,7 +256,7 @@ impl Audience {
                 (AudienceLine::Job, AudienceSeat::Listening) => reached(seat),
                 (AudienceLine::Job, AudienceSeat::Opening(_, came)) => came.job = true,
                 (AudienceLine::Authorized, AudienceSeat::Opening(_, came)) => {
-                    came.authorized = true
+                    came.authorized = true;
                 }
                 _ => is_refused |= line == AudienceLine::NotAuthorized,
             }

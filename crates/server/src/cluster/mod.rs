@@ -139,7 +139,7 @@ pub(crate) fn start(
     })?;
     threads.spawn(COORDINATOR, move |_| {
         keep(COORDINATOR, &*coordinator_node, || {
-            coordinator.run(&*coordinator_node)
+            coordinator.run(&*coordinator_node);
         });
     })
 }

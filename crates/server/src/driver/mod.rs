@@ -358,10 +358,10 @@ impl<S: DriverIo> Driver<S> {
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
             NodeEvent::SetAddress(message) => {
-                self.senders.tell_users(UsersCommand::SetAddress(message))
+                self.senders.tell_users(UsersCommand::SetAddress(message));
             }
             NodeEvent::DrainServer(message) => {
-                self.senders.tell_users(UsersCommand::DrainServer(message))
+                self.senders.tell_users(UsersCommand::DrainServer(message));
             }
             NodeEvent::Order(order, answer) => {
                 self.last_order = OrderId(self.last_order.0 + 1);

@@ -171,7 +171,7 @@ impl Sender<'_> {
         match fate {
             TransactionFate::Replaced { .. } => self.check_chain(db)?,
             TransactionFate::Mined { depth } if depth >= self.depth_needed() => {
-                self.check_chain(db)?
+                self.check_chain(db)?;
             }
             _ => self.hold(id, &tx)?,
         }

@@ -212,7 +212,7 @@ fn answer(stream: &UnixStream, control_thread: &Arc<ControlThread>) -> anyhow::R
             .name("hstratum-handover".to_owned())
             .spawn(move || {
                 if let Err(error) = control_thread.hand_over(stream) {
-                    stderr::line("warning", &format!("failed to hand over: {error:#}"));
+                    stderr::line("warning", format!("failed to hand over: {error:#}"));
                 }
                 control_thread
                     .is_handing_over

@@ -37,7 +37,7 @@ impl ProxyDriver<SystemIo> {
     pub(super) fn take_over(&mut self, drained: &[String], miners: Vec<HandoverMiner<OwnedFd>>) {
         // The other process may have switched to refusing; these rules start with accepting.
         if let Err(error) = self.net.net.listen_anew() {
-            stderr::line("error", &format!("failed to listen: {error}"));
+            stderr::line("error", format!("failed to listen: {error}"));
         }
         for name in drained {
             // A server that is no longer configured needs no drain.
@@ -53,7 +53,7 @@ impl ProxyDriver<SystemIo> {
                 }
             }
         }
-        stderr::line("info", &format!("taken over: {}", counted(taken, "miner")));
+        stderr::line("info", format!("taken over: {}", counted(taken, "miner")));
     }
 
     fn take_over_one(&mut self, miner: HandoverMiner<OwnedFd>) -> anyhow::Result<()> {
@@ -106,7 +106,7 @@ impl ProxyDriver<SystemIo> {
                 true
             }
             Err(error) => {
-                stderr::line("error", &format!("failed to hand over: {error:#}"));
+                stderr::line("error", format!("failed to hand over: {error:#}"));
                 self.go_on();
                 false
             }

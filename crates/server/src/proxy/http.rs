@@ -51,7 +51,7 @@ pub(super) fn bind(
             .with_context(|| format!("failed to listen on {address} (http)"))?,
     };
     listener.set_nonblocking(true)?;
-    stderr::line("info", &format!("status on http://{address}/api/v1/status"));
+    stderr::line("info", format!("status on http://{address}/api/v1/status"));
     Ok(listener)
 }
 
@@ -77,7 +77,7 @@ pub(super) fn start(
                 Ok(Err(error)) => format!("{error:#}"),
                 Err(_) => "a bug".to_owned(),
             };
-            stderr::line("error", &format!("HTTP has failed and is gone: {reason}"));
+            stderr::line("error", format!("HTTP has failed and is gone: {reason}"));
         })
         .context("failed to start the thread hstratum-http")?;
     Ok(())

@@ -102,7 +102,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     // Once this succeeds the miners are ours, so nothing after it may fail.
     let miners = giver.map(|giver| giver.take(conns_max)).transpose()?;
     for (spec, _) in driver.net.net.listeners() {
-        stderr::line("info", &format!("listening on {spec}"));
+        stderr::line("info", format!("listening on {spec}"));
     }
     let control = control.and_then(|control| told_of(control.start(to_driver, waker)));
     if let Some(listener) = http {
@@ -123,7 +123,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
 /// Logs the error of something that miners do not depend on.
 fn told_of<T>(result: anyhow::Result<T>) -> Option<T> {
     result
-        .map_err(|error| stderr::line("error", &format!("{error:#}")))
+        .map_err(|error| stderr::line("error", format!("{error:#}")))
         .ok()
 }
 

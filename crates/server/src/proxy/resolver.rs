@@ -169,7 +169,7 @@ fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAd
         let wait = match found {
             Ok(mut found) if !found.is_empty() => {
                 if !reason.is_empty() {
-                    stderr::line("info", &format!("{name} has an address again"));
+                    stderr::line("info", format!("{name} has an address again"));
                     reason.clear();
                 }
                 // Name servers give them in another order each time.
@@ -187,7 +187,7 @@ fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAd
                     .err()
                     .map_or("no address".to_owned(), |e| e.to_string());
                 if reason != now {
-                    stderr::line("warning", &format!("failed to find {name}: {now}"));
+                    stderr::line("warning", format!("failed to find {name}: {now}"));
                     reason = now;
                 }
                 NAME_RETRY

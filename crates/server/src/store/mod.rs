@@ -346,7 +346,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
             // The driver may have stopped, and nobody waits any more.
             StoreOutcome::Durable(seq) => drop(self.to_driver.work(WorkerEvent::Durable(seq))),
             StoreOutcome::NotDurable(seq) => {
-                drop(self.to_driver.work(WorkerEvent::NotDurable(seq)))
+                drop(self.to_driver.work(WorkerEvent::NotDurable(seq)));
             }
             StoreOutcome::Failing(reason) => {
                 self.sign(AlarmInput::Ledger(LedgerInput::Failing(reason.clone())));
