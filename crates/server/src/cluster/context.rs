@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hstratum_core::chain::address::Network;
 
 use super::cluster_status::ClusterStatus;
-use super::users_table::OwnServer;
+use crate::cluster::users::table::OwnServer;
 use crate::sql::file_schema::FileId;
 use crate::sql::url::PostgresUrl;
 

@@ -4,27 +4,17 @@
 //! once.
 
 pub(crate) mod agreement;
-mod batch_writer;
+pub mod blocks;
 pub mod cluster_status;
-mod comparison;
 pub(crate) mod context;
-mod coordinator;
-mod coordinator_lease;
-pub(crate) mod first_users;
-mod found_blocks;
 mod heartbeat;
-mod local_import;
 mod names;
 pub(crate) mod notifications;
 pub(crate) mod origin;
-mod reconcile;
-pub mod relay;
-mod shipper;
+mod shipping;
 mod status_log;
 pub(crate) mod threads;
-mod users_cache;
-pub(crate) mod users_sync;
-mod users_table;
+pub(crate) mod users;
 mod write_mark;
 
 use crate::sql::database_schema;
@@ -39,10 +29,10 @@ use postgres::Client;
 
 use self::agreement::ServerTerms;
 use self::cluster_status::{ClusterStatus, ServerReport};
-use self::coordinator::Coordinator;
-use self::shipper::{Shipper, is_away};
 use self::threads::Threads;
 use crate::clock::unix_s;
+use crate::cluster::blocks::coordinator::Coordinator;
+use crate::cluster::shipping::shipper::{Shipper, is_away};
 use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::duty::{Duties, keep};

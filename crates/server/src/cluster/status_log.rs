@@ -6,7 +6,7 @@ use hstratum_core::counted::counted;
 use hstratum_core::event::Level;
 
 use super::cluster_status::{ClusterLink, ClusterStatus};
-use super::shipper::is_away;
+use crate::cluster::shipping::shipper::is_away;
 use crate::limits::BEHIND_BATCHES;
 use crate::node::Node;
 use crate::sql::url::PostgresUrl;

@@ -9,7 +9,7 @@ use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Action, Level};
 use hstratum_core::order::{OrderId, OrderOutcome};
 
-use crate::cluster::relay::RelayCommand;
+use crate::cluster::blocks::relay::RelayCommand;
 use crate::driver::io::DriverIo;
 use crate::driver::{Driver, ask};
 use crate::files::recovered::Unanswered;

@@ -10,10 +10,10 @@ use hstratum_core::units::Hash;
 use postgres::Client;
 
 use super::threads::ThreadDeps;
+use crate::cluster::blocks::relay::RelayCommand;
 use crate::cluster::cluster_status::ClusterStatus;
 use crate::cluster::context::ClusterContext;
-use crate::cluster::first_users::{self, FirstUsers};
-use crate::cluster::relay::RelayCommand;
+use crate::cluster::users::first_users::{self, FirstUsers};
 use crate::cluster::{self, ShipperDeps};
 use crate::config::Config;
 use crate::config::in_force::InForce;

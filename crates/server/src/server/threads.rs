@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 
 use crate::alerts::webhook::{self, AlarmQueue, Source};
 use crate::alerts::{self, AlarmFeed};
+use crate::cluster::blocks::relay::{Relay, RelayCommand};
 use crate::cluster::context::ClusterContext;
-use crate::cluster::first_users::FirstUsers;
 use crate::cluster::notifications::{self, News};
-use crate::cluster::relay::{Relay, RelayCommand};
 use crate::cluster::threads::Threads;
+use crate::cluster::users::first_users::FirstUsers;
 use crate::config::settings::Settings;
 use crate::driver::Senders;
 use crate::duty::keep;

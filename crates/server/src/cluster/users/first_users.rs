@@ -8,11 +8,11 @@ use std::thread;
 use anyhow::{Context, bail};
 use hstratum_core::event::Level;
 
-use super::context::ClusterContext;
-use super::shipper::is_away;
-use super::users_cache::{UsersAndBans, UsersCache};
-use super::users_sync::UsersSync;
 use crate::clock::unix_s;
+use crate::cluster::context::ClusterContext;
+use crate::cluster::shipping::shipper::is_away;
+use crate::cluster::users::cache::{UsersAndBans, UsersCache};
+use crate::cluster::users::sync::UsersSync;
 use crate::limits::{SHARED_FIRST_START, SHARED_START};
 use crate::node::Node;
 

@@ -18,12 +18,12 @@ use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
 use rusqlite::Connection;
 
-use super::cluster_status::{ClusterLink, ClusterStatus};
-use super::coordinator_lease;
-use super::found_blocks::Copied;
-use super::origin::OwnOrigin;
-use super::shipper::is_away;
-use super::write_mark::WriteMark;
+use crate::cluster::blocks::found::Copied;
+use crate::cluster::blocks::lease;
+use crate::cluster::cluster_status::{ClusterLink, ClusterStatus};
+use crate::cluster::origin::OwnOrigin;
+use crate::cluster::shipping::shipper::is_away;
+use crate::cluster::write_mark::WriteMark;
 use crate::duty::Duty;
 use crate::files::share_dump::{DumpWritten, write_dump};
 use crate::limits::{
@@ -176,7 +176,7 @@ impl CoordinatorSession<'_> {
             return Ok(TurnOutcome::Elsewhere);
         }
         let (is_judge, knowledge) = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
-            coordinator_lease::contend(sql, me, view.as_ref(), now_ms)
+            lease::contend(sql, me, view.as_ref(), now_ms)
         })?;
         self.tell(knowledge, node);
         self.tell_driver(view.zip(knowledge));
@@ -272,7 +272,7 @@ impl CoordinatorSession<'_> {
             self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
                 // Another server may have become the coordinator while the node looked. That the node knows
                 // enough work is checked where the look is applied.
-                if coordinator_lease::is_held(sql, me, now_ms)? {
+                if lease::is_held(sql, me, now_ms)? {
                     let (looks, rounds) = (std::slice::from_ref(&look), Rounds::Close);
                     blocks::advance(sql, network, looks, &[], rounds, now_ms / 1000)?;
                 }
@@ -303,7 +303,7 @@ impl CoordinatorSession<'_> {
         let highest = u32::try_from(shipped.saturating_add(1).max(0)).unwrap_or(u32::MAX);
         let merged = tip.min(Height(highest.saturating_add(CREDIT_HEIGHTS_KEPT)));
         let done = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
-            if !coordinator_lease::is_held(sql, me, now_ms)? {
+            if !lease::is_held(sql, me, now_ms)? {
                 return Ok(None);
             }
             let forgotten = sql.execute(

@@ -14,10 +14,10 @@ use postgres::{Client, IsolationLevel, Statement, Transaction};
 use rusqlite::Connection;
 use rusqlite::types::Type;
 
-use super::names::storable;
-use super::reconcile::BatchHead;
-use super::write_mark::WriteMark;
 use crate::clock::unix_s;
+use crate::cluster::names::storable;
+use crate::cluster::shipping::reconcile::BatchHead;
+use crate::cluster::write_mark::WriteMark;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::{NOW_MS, STATISTICS_WORK_MAX, SqlError};
 use crate::store::batch_codec::{BatchBody, StatisticsRow};

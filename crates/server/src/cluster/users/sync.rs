@@ -20,14 +20,14 @@ use hstratum_core::order::{
     NewUser, NotWritten, Order, OrderOutcome, OrderRefusal, Owner, UserChange,
 };
 
-use super::cluster_status::ClusterLink;
-use super::context::ClusterContext;
-use super::local_import;
-use super::notifications::{self, News};
-use super::origin;
-use super::users_cache::{UsersAndBans, UsersCache};
-use super::users_table::{self, ChangeOutcome, ChangePage};
 use crate::clock::unix_s;
+use crate::cluster::cluster_status::ClusterLink;
+use crate::cluster::context::ClusterContext;
+use crate::cluster::notifications::{self, News};
+use crate::cluster::origin;
+use crate::cluster::users::cache::{UsersAndBans, UsersCache};
+use crate::cluster::users::local_import;
+use crate::cluster::users::table::{self, ChangeOutcome, ChangePage};
 use crate::duty::Duty;
 use crate::limits::{SHARED_AWAY, SHARED_LOOK};
 use crate::messages::{DrainCommand, DriverHandle, Stopped, WorkerEvent};
@@ -206,8 +206,7 @@ impl UsersSync {
             }
             UsersCommand::SetAddress(mail) => {
                 let (name, address) = (&mail.account, &mail.address);
-                let stored =
-                    self.write(|open| users_table::write_address(&mut open.db, name, address));
+                let stored = self.write(|open| table::write_address(&mut open.db, name, address));
                 let _ = mail.answer.send(stored.map_err(anyhow::Error::from));
                 Ok(())
             }
@@ -254,7 +253,7 @@ impl UsersSync {
         owner: Owner,
     ) -> Result<StoredPassword, NotWritten> {
         let write = |open: &mut UsersConnection| {
-            users_table::write_user(&mut open.db, name, old, &new, address, owner)
+            table::write_user(&mut open.db, name, old, &new, address, owner)
         };
         match self.write(write) {
             Ok(written @ (ChangeOutcome::Yes | ChangeOutcome::TakenOver)) => {
@@ -283,7 +282,7 @@ impl UsersSync {
     fn change_ban(&mut self, change: BanChange) -> Result<(), OrderRefusal> {
         self.users_and_bans.apply_ban(change.clone());
         self.keep_bans();
-        match self.write(|open| users_table::write_ban(&mut open.db, &change, unix_s())) {
+        match self.write(|open| table::write_ban(&mut open.db, &change, unix_s())) {
             Ok(()) => Ok(()),
             Err(SqlError::Failed(reason)) => {
                 let text = format!("failed to write a ban: {reason}");
@@ -305,7 +304,7 @@ impl UsersSync {
             over_s,
             answer,
         } = mail;
-        let ordered = self.write(|open| users_table::order_drain(&mut open.db, &server, over_s));
+        let ordered = self.write(|open| table::order_drain(&mut open.db, &server, over_s));
         let ordered = match ordered {
             Ok(true) => Ok(()),
             Ok(false) => Err(anyhow::anyhow!("no server has the name {server:?}")),
@@ -411,7 +410,7 @@ impl UsersSync {
             let open = self.open.as_mut().expect("just connected");
             let seen = open.seen.filter(|(_, then)| *then == generation);
             let me = self.context.me(&origin);
-            let page = users_table::read(&mut open.db, seen.map(|(seen, _)| seen), me, unix_s())?;
+            let page = table::read(&mut open.db, seen.map(|(seen, _)| seen), me, unix_s())?;
             open.seen = Some((page.number, generation));
             Ok(page)
         });
@@ -446,13 +445,13 @@ impl UsersSync {
         let open = self.open.as_mut().expect("just connected");
         let me = self.context.me(origin);
         if let Some(is_draining) = self.owed.draining
-            && users_table::write_draining(&mut open.db, me, is_draining)?
+            && table::write_draining(&mut open.db, me, is_draining)?
         {
             self.owed.draining = None;
             self.is_draining = is_draining;
         }
         while let Some(change) = self.owed.bans.first() {
-            users_table::write_ban(&mut open.db, change, unix_s())?;
+            table::write_ban(&mut open.db, change, unix_s())?;
             self.owed.bans.remove(0);
         }
         Ok(())

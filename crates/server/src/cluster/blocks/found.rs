@@ -9,7 +9,7 @@ use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::Hash;
 use rusqlite::Connection;
 
-use super::names::storable;
+use crate::cluster::names::storable;
 use crate::limits::FOUND_COPIED_MAX;
 use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::blocks::{self, Rounds};
@@ -20,7 +20,7 @@ const COLUMNS: &str = "hash, height, time, found_at, txid, address, reward, diff
                        changed_at, closed_at, round_from, effort, dumped_at";
 
 /// A block in the file.
-pub(super) struct FileBlock {
+pub(crate) struct FileBlock {
     hash: Hash,
     state: BlockState,
     /// Its round was closed before the ledger was shared.
@@ -31,18 +31,18 @@ pub(super) struct FileBlock {
 
 /// Blocks copied on this connection, and their state then.
 #[derive(Default)]
-pub(super) struct Copied(HashMap<Hash, BlockState>);
+pub(crate) struct Copied(HashMap<Hash, BlockState>);
 
 impl Copied {
     /// Blocks new in the file or changed since, lowest height first.
-    pub(super) fn missing(&self, file: &Connection) -> Result<Vec<FileBlock>, SqlError> {
+    pub(crate) fn missing(&self, file: &Connection) -> Result<Vec<FileBlock>, SqlError> {
         let mut all = read(file)?;
         all.retain(|found| self.0.get(&found.hash) != Some(&found.state));
         Ok(all)
     }
 
     /// Records that the block is there.
-    pub(super) fn add(&mut self, found: &FileBlock) {
+    pub(crate) fn add(&mut self, found: &FileBlock) {
         self.0.insert(found.hash, found.state);
     }
 }
@@ -77,7 +77,7 @@ impl FileBlock {
     /// Copies one block. If its round is not closed in the file, it arrives as merely found, and the verdict
     /// is then applied there by the same rules as everywhere; if that was done before, nothing changes. Its
     /// round there is closed by the coordinator, who looks at the blocks of all servers.
-    pub(super) fn bring(
+    pub(crate) fn bring(
         &self,
         sql: &mut dyn Sql,
         network: Network,

@@ -18,11 +18,11 @@ use hstratum_core::units::{Hash, Target};
 use postgres::types::ToSql;
 use postgres::{Client, Statement};
 
-use super::cluster_status::ClusterLink;
-use super::context::ClusterContext;
-use super::notifications::{self, News};
-use super::origin;
 use crate::clock::unix_s;
+use crate::cluster::cluster_status::ClusterLink;
+use crate::cluster::context::ClusterContext;
+use crate::cluster::notifications::{self, News};
+use crate::cluster::origin;
 use crate::duty::Duty;
 use crate::limits::{
     BLOCK_BYTES_MAX, RELAY_KEPT_S, RELAY_LISTED_MAX, RELAY_OWED_MAX, RELAY_S, SHARED_LOOK,

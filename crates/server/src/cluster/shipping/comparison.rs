@@ -3,15 +3,15 @@
 use postgres::Client;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::reconcile::{BatchHead, Compared, FileBatch, agreed};
 use crate::clock::unix_s;
+use crate::cluster::shipping::reconcile::{BatchHead, Compared, FileBatch, agreed};
 use crate::limits::{FORGETTING_S, SHARED_BATCHES_KEPT_S};
 use crate::sql::SqlError;
 use crate::sql::file_schema::FileId;
 use crate::store::outbox::{Digest, RunId};
 
 /// One of the file's origins.
-pub(super) struct Ours {
+pub(crate) struct Ours {
     /// Its number in the file.
     pub id: i64,
     pub origin: FileId,
@@ -21,7 +21,7 @@ pub(super) struct Ours {
 }
 
 /// The origins of the file, oldest first.
-pub(super) fn origins(file: &Connection) -> anyhow::Result<Vec<Ours>> {
+pub(crate) fn origins(file: &Connection) -> anyhow::Result<Vec<Ours>> {
     let mut read =
         file.prepare_cached("SELECT id, origin, sequence, digest FROM outbox_origins ORDER BY id")?;
     let rows = read.query_map([], |row| {
@@ -41,7 +41,7 @@ pub(super) fn origins(file: &Connection) -> anyhow::Result<Vec<Ours>> {
 }
 
 /// State of one origin in the file and in the shared ledger.
-pub(super) fn compared(
+pub(crate) fn compared(
     file: &Connection,
     client: &mut Client,
     ours: &Ours,
