@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::harness::miner::Want;
 use crate::harness::template::FIRST_HEIGHT;
 use crate::harness::{
-    Chain, EVERY_HASH, Offered, Running, TestNode, restart, settings, start, start_in,
+    Chain, EVERY_HASH, Offered, Running, TestNode, restart, settings, start, start_in, wait_until,
 };
 
 /// hash256 of `pw`, as old files have it.
@@ -248,9 +248,11 @@ fn headless_block(spool: &Path) -> Hash {
 /// Puts a file in the place of a directory, so that writing fails.
 fn block_dir(running: &Running, name: &str) {
     let path = running.dir.join(name);
-    // The spool is created at the start, the others by the first write.
-    let _ = fs::remove_dir_all(&path);
-    fs::write(path, "in the way").expect("written");
+    // The spool is created at the start, the others by the first write; the server may be writing there.
+    wait_until("a file is in its place", || {
+        let _ = fs::remove_dir_all(&path);
+        fs::write(&path, "in the way").is_ok()
+    });
 }
 
 #[test]
