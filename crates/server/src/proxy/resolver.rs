@@ -16,6 +16,7 @@ use mio::Waker;
 use crate::limits::{ADDRESSES_MAX, NAME_EVERY, NAME_FIRST, NAME_RETRY};
 use crate::proxy::control::ProxyCommand;
 use crate::proxy::settings::BackendAddress;
+use crate::repeated_log::LogOnce;
 use crate::stderr;
 
 /// A connection being opened.
@@ -161,16 +162,15 @@ fn wait_for(firsts: &Receiver<()>) {
 /// its last addresses stay.
 fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAddr>) -> bool) {
     let mut known = Vec::new();
-    let mut reason = String::new();
+    let mut failing = LogOnce::default();
     loop {
         let found = name
             .to_socket_addrs()
             .map(Iterator::collect::<Vec<SocketAddr>>);
         let wait = match found {
             Ok(mut found) if !found.is_empty() => {
-                if !reason.is_empty() {
+                if failing.end() {
                     stderr::line("info", format!("{name} has an address again"));
-                    reason.clear();
                 }
                 // Name servers give them in another order each time.
                 found.sort();
@@ -183,12 +183,11 @@ fn look_up(name: &str, mut first: Option<Sender<()>>, tell: impl Fn(Vec<SocketAd
                 NAME_EVERY
             }
             found => {
-                let now = found
+                let reason = found
                     .err()
                     .map_or("no address".to_owned(), |e| e.to_string());
-                if reason != now {
-                    stderr::line("warning", format!("failed to find {name}: {now}"));
-                    reason = now;
+                if failing.is_new(&reason) {
+                    stderr::line("warning", format!("failed to find {name}: {reason}"));
                 }
                 NAME_RETRY
             }

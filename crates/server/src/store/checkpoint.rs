@@ -19,6 +19,7 @@ use super::ledger_status::LedgerStatus;
 use crate::duty::Duty;
 use crate::limits::WAL_BYTES;
 use crate::node::Node;
+use crate::repeated_log::LogOnce;
 use crate::sql::file_schema::{beside, open_to_read_write};
 
 /// Bytes of a page in the log, including its header (<https://www.sqlite.org/fileformat2.html>, 4.1).
@@ -34,7 +35,7 @@ pub(super) fn run(
     duty: &Duty,
     node: &dyn Node,
 ) {
-    let mut last_error = None;
+    let mut failing = LogOnce::default();
     let mut seen = None;
     loop {
         let done = match wanted.recv_timeout(look_every) {
@@ -56,14 +57,13 @@ pub(super) fn run(
                 done
             }
         };
-        let error = done.err().map(|error| error.to_string());
-        if error != last_error
-            && let Some(error) = &error
-        {
-            let text = format!("failed to copy the ledger's log into its file: {error}");
-            node.log(Level::Warning, &text);
+        match done {
+            Ok(()) => drop(failing.end()),
+            Err(error) => {
+                let text = format!("failed to copy the ledger's log into its file: {error}");
+                failing.say(node, Level::Warning, &text);
+            }
         }
-        last_error = error;
     }
 }
 

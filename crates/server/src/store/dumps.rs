@@ -20,6 +20,7 @@ use crate::duty::Duty;
 use crate::files::share_dump::{DumpWritten, write_dump};
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
+use crate::repeated_log::LogOnce;
 use crate::sql::{Db, EFFORT, Row, Sql, SqlError, Sqlite};
 use crate::values;
 
@@ -41,22 +42,19 @@ impl Dumps {
     /// `owed` are gone.
     pub(super) fn run(&self, owed: &Receiver<()>, duty: &Duty, node: &dyn Node) {
         let mut written = HashSet::new();
-        let mut last_error = None;
+        let mut failing = LogOnce::default();
         let mut is_last = false;
         loop {
             duty.owe();
             let done = self.write_owed(&mut written, node);
             match &done {
                 Ok(()) => {
-                    last_error = None;
+                    failing.end();
                     duty.done();
                 }
                 Err(error) => {
                     let text = format!("{error:#}; it is tried again until it can be");
-                    if last_error.as_ref() != Some(&text) {
-                        node.log(Level::Error, &text);
-                        last_error = Some(text);
-                    }
+                    failing.say(node, Level::Error, &text);
                 }
             }
             if is_last {

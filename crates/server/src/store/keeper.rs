@@ -23,6 +23,7 @@ use crate::limits::{
     LEDGER_STALL_MS, LOCATE_MS, SEAL_EVERY_MS, TALLIES_PER_COMMIT, TALLIES_WAITING_MAX,
 };
 use crate::node::{BlockQuery, Look};
+use crate::repeated_log::LogOnce;
 
 /// Span of the newest statistics, in seconds.
 pub(super) const SPAN_S: u64 = 600;
@@ -112,7 +113,7 @@ pub struct Keeper {
     /// Blocks offered in this run that stay in the spool until their verdict is durable.
     unanswered: HashSet<Hash>,
     compact_at_ms: u64,
-    compact_error: Option<LedgerError>,
+    compaction_log: LogOnce,
     /// `None` without a shared ledger.
     sealing: Option<Sealing>,
     is_stopping: bool,
@@ -144,7 +145,7 @@ impl Keeper {
             knowledge: Knowledge::Enough,
             unanswered: HashSet::new(),
             compact_at_ms: now.ms + COMPACT_EVERY_MS,
-            compact_error: None,
+            compaction_log: LogOnce::default(),
             sealing: None,
             is_stopping: false,
         }
@@ -485,15 +486,14 @@ impl Keeper {
             let pause_ms = match ledger.compact(self.tip, now.unix_s) {
                 Ok(Compacted::More) => COMPACT_PAUSE_MS,
                 Ok(Compacted::All) => {
-                    self.compact_error = None;
+                    self.compaction_log.end();
                     COMPACT_EVERY_MS
                 }
                 Err(LedgerError::Busy) => COMPACT_PAUSE_MS,
                 Err(error) => {
-                    if self.compact_error.as_ref() != Some(&error) {
-                        let text = format!("failed to tidy the ledger: {error}");
+                    let text = format!("failed to tidy the ledger: {error}");
+                    if self.compaction_log.is_new(&text) {
                         out.push(StoreOutcome::Log(Level::Warning, text));
-                        self.compact_error = Some(error);
                     }
                     COMPACT_EVERY_MS
                 }

@@ -33,6 +33,7 @@ use crate::limits::{
 use crate::messages::{DriverHandle, EvidenceSource, WorkerEvent};
 use crate::node::Node;
 use crate::payout::shipped_by_all;
+use crate::repeated_log::LogOnce;
 use crate::sql::file_schema::open_to_read;
 use crate::sql::url::PostgresUrl;
 use crate::sql::{Db, NOW_MS, Postgres, Sql, SqlError};
@@ -85,16 +86,15 @@ struct CoordinatorSession<'a> {
 impl Coordinator {
     /// Runs until nothing more will be sealed.
     pub(crate) fn run(&self, node: &dyn Node) {
-        let mut last_error = None;
+        let mut failing = LogOnce::default();
         while !self.shipping_queue.is_closed() {
-            let worked = catch_unwind(AssertUnwindSafe(|| self.work(node, &mut last_error)));
+            let worked = catch_unwind(AssertUnwindSafe(|| self.work(node, &mut failing)));
             let worked = worked.unwrap_or_else(|_| Err(anyhow!("a bug, please report it")));
             if let Err(error) = worked {
                 let text = format!("failed to look after blocks in the shared ledger: {error:#}");
-                // The shipper logs that the shared ledger is away.
-                if !is_away(&error) && last_error.as_ref() != Some(&text) {
-                    node.log(Level::Error, &text);
-                    last_error = Some(text);
+                // That it is away is the shipper's to tell.
+                if !is_away(&error) {
+                    failing.say(node, Level::Error, &text);
                 }
             }
             self.shipping_queue.wait_for_close(SHARED_RETRY);
@@ -103,7 +103,7 @@ impl Coordinator {
 
     /// Works on one connection, until the link is down, the shared ledger was replaced, or nothing more will
     /// be sealed.
-    fn work(&self, node: &dyn Node, last_error: &mut Option<String>) -> anyhow::Result<()> {
+    fn work(&self, node: &dyn Node, failing: &mut LogOnce) -> anyhow::Result<()> {
         // The shipper finds out whether we may write there, and under which number.
         let Some(own) = self.own() else {
             self.duty.again();
@@ -135,7 +135,7 @@ impl Coordinator {
                 return Ok(());
             }
             self.duty.again();
-            *last_error = None;
+            failing.end();
             if is_last {
                 return Ok(());
             }

@@ -2,9 +2,39 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{COMPLAIN_AGAIN, COMPLAIN_AGAIN_MAX};
+use hstratum_core::event::Level;
 
-/// Back-off of one problem.
+use crate::limits::{COMPLAIN_AGAIN, COMPLAIN_AGAIN_MAX};
+use crate::node::Node;
+
+/// A line that is said at once, and again only when its text is another.
+#[derive(Debug, Default)]
+pub(crate) struct LogOnce(Option<String>);
+
+impl LogOnce {
+    /// Whether this text is to be said.
+    pub(crate) fn is_new(&mut self, text: &str) -> bool {
+        let is_new = self.0.as_deref() != Some(text);
+        if is_new {
+            self.0 = Some(text.to_owned());
+        }
+        is_new
+    }
+
+    /// Says it, if it is new.
+    pub(crate) fn say(&mut self, node: &dyn Node, level: Level, text: &str) {
+        if self.is_new(text) {
+            node.log(level, text);
+        }
+    }
+
+    /// It is well again: whether anything was said.
+    pub(crate) fn end(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+/// A line that is said at once, and then less and less often.
 #[derive(Debug, Default)]
 pub(crate) struct LogBackoff {
     /// Time of the next line, and the wait after that.
