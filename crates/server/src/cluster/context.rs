@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use hstratum_core::chain::address::Network;
 
-use super::cluster_status::ClusterStatus;
+use super::cluster_status::{ClusterLink, ClusterStatus};
+use super::origin;
+use crate::clock::unix_s;
 use crate::cluster::users::table::OwnServer;
 use crate::sql::file_schema::FileId;
 use crate::sql::url::PostgresUrl;
+use crate::sql::{Postgres, database_schema};
 
 /// The address, this server's identity, and its status there.
 #[derive(Clone)]
@@ -24,7 +27,25 @@ pub(crate) struct ClusterContext {
 }
 
 impl ClusterContext {
-    /// This server's identity with this file.
+    /// A new connection, on which this server has its number.
+    pub(crate) fn connect(&self) -> anyhow::Result<(Postgres, i64)> {
+        let mut postgres = database_schema::open(&self.address, self.network, unix_s())?;
+        let number = origin::find(postgres.client()?, &self.origin, &self.label)?;
+        Ok((postgres, number))
+    }
+
+    /// The file that this server ships under, and how often it and the shared ledger were compared.
+    pub(crate) fn own_origin(&self) -> (FileId, u64) {
+        let (own, generation) = self.cluster_status.own();
+        (own.map_or(self.origin, |own| own.origin), generation)
+    }
+
+    /// Whether the shipper has a connection.
+    pub(crate) fn is_up(&self) -> bool {
+        self.cluster_status.read().link == ClusterLink::Up
+    }
+
+    /// Who we are by this file.
     pub(crate) fn me<'a>(&'a self, origin: &'a FileId) -> OwnServer<'a> {
         OwnServer {
             origin,

@@ -18,19 +18,16 @@ use hstratum_core::units::{Hash, Target};
 use postgres::types::ToSql;
 use postgres::{Client, Statement};
 
-use crate::clock::unix_s;
-use crate::cluster::cluster_status::ClusterLink;
 use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
-use crate::cluster::origin;
 use crate::duty::Duty;
 use crate::limits::{
     BLOCK_BYTES_MAX, RELAY_KEPT_S, RELAY_LISTED_MAX, RELAY_OWED_MAX, RELAY_S, SHARED_LOOK,
 };
 use crate::node::{Node, Offer};
 use crate::sql::file_schema::FileId;
+use crate::sql::signed;
 use crate::sql::{NOW_MS, Postgres, SqlError};
-use crate::sql::{database_schema, signed};
 
 /// Messages to the relay.
 pub enum RelayCommand {
@@ -91,7 +88,7 @@ impl Relay {
         self.duty.again();
         loop {
             // While the shared ledger is away the duty is not late: that is reported separately.
-            if !self.is_away || self.context.cluster_status.read().link != ClusterLink::Up {
+            if !self.is_away || !self.context.is_up() {
                 self.duty.again();
             }
             let wait = self.next_look.saturating_duration_since(Instant::now());
@@ -131,7 +128,7 @@ impl Relay {
         self.owed.retain(|owed| !is_late(owed));
         while let Some(UnrelayedBlock { hash, raw, since }) = self.owed.pop_front() {
             let age_s = signed(since.elapsed().as_secs());
-            let origin = self.origin();
+            let (origin, _) = self.context.own_origin();
             if let Err(error) = self.ask(|open| open.put(&hash, &origin, &raw, age_s)) {
                 self.owed.push_front(UnrelayedBlock { hash, raw, since });
                 return self.complain(&error);
@@ -144,7 +141,7 @@ impl Relay {
 
     /// Offers blocks of other servers to our node.
     fn look(&mut self) {
-        let origin = self.origin();
+        let (origin, _) = self.context.own_origin();
         let listed = match self.ask(|open| open.list(&origin)) {
             Ok(listed) => listed,
             Err(error) => return self.complain(&error),
@@ -170,13 +167,7 @@ impl Relay {
         }
     }
 
-    /// Origin under which our blocks are stored there.
-    fn origin(&self) -> FileId {
-        let (own, _) = self.context.cluster_status.own();
-        own.map_or(self.context.origin, |own| own.origin)
-    }
-
-    /// Runs `ask` on the connection; once more on a new one, if the old one was lost.
+    /// Asks the shared ledger; once more on a new connection, where the old one was lost.
     fn ask<T>(
         &mut self,
         ask: impl Fn(&mut RelayConnection) -> Result<T, SqlError>,
@@ -217,9 +208,8 @@ impl Relay {
 
 impl RelayConnection {
     fn connect(context: &ClusterContext) -> anyhow::Result<Self> {
-        let mut postgres = database_schema::open(&context.address, context.network, unix_s())?;
+        let (mut postgres, _) = context.connect()?;
         let client = postgres.client()?;
-        origin::find(client, &context.origin, &context.label)?;
         let now_s = format!("{NOW_MS} / 1000");
         let put = format!(
             "INSERT INTO raw_blocks (hash, origin, found_at, raw)

@@ -21,10 +21,8 @@ use hstratum_core::order::{
 };
 
 use crate::clock::unix_s;
-use crate::cluster::cluster_status::ClusterLink;
 use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
-use crate::cluster::origin;
 use crate::cluster::users::cache::{UsersAndBans, UsersCache};
 use crate::cluster::users::local_import;
 use crate::cluster::users::table::{self, ChangeOutcome, ChangePage};
@@ -32,7 +30,6 @@ use crate::duty::Duty;
 use crate::limits::{SHARED_AWAY, SHARED_LOOK};
 use crate::messages::{DrainCommand, DriverHandle, Stopped, WorkerEvent};
 use crate::node::Node;
-use crate::sql::database_schema;
 use crate::sql::file_schema::FileId;
 use crate::sql::{Db, SqlError};
 use crate::workers::{UsersCommand, owned, password_hash};
@@ -139,7 +136,7 @@ impl UsersSync {
         }
         loop {
             // While the shared ledger is away the duty is not late: that is reported separately.
-            if !self.is_away || self.context.cluster_status.read().link != ClusterLink::Up {
+            if !self.is_away || !self.context.is_up() {
                 duty.again();
             }
             let wait = self.next_look.saturating_duration_since(Instant::now());
@@ -404,8 +401,7 @@ impl UsersSync {
         if self.open.is_none() {
             self.connect()?;
         }
-        let (own, generation) = self.context.cluster_status.own();
-        let origin = own.map_or(self.context.origin, |own| own.origin);
+        let (origin, generation) = self.context.own_origin();
         let read = self.settle(&origin).and_then(|()| {
             let open = self.open.as_mut().expect("just connected");
             let seen = open.seen.filter(|(_, then)| *then == generation);
@@ -424,11 +420,9 @@ impl UsersSync {
     }
 
     fn connect(&mut self) -> anyhow::Result<()> {
-        let context = &self.context;
-        let mut postgres = database_schema::open(&context.address, context.network, unix_s())?;
-        let client = postgres.client()?;
-        let origin = origin::find(client, &context.origin, &context.label)?;
-        if let Some(taken) = local_import::take_in(client, origin, context.dir.as_deref())? {
+        let (mut postgres, number) = self.context.connect()?;
+        let dir = self.context.dir.as_deref();
+        if let Some(taken) = local_import::take_in(postgres.client()?, number, dir)? {
             for (level, text) in taken.lines() {
                 self.node.log(level, &text);
             }
