@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ledger_reader::LedgerReader;
+use crate::cluster::cluster_status::ServerReport;
 use crate::limits::{HTTP_SERVERS_MAX, SERVER_LIVE_MS};
 use crate::sql::{NOW_MS, Sql, SqlError};
 use crate::store::unproven_workers::RefusedSubmits;
@@ -53,20 +54,6 @@ pub(crate) struct ApiServer {
     /// What came of its workers that never had a share accepted.
     #[serde(skip)]
     pub refused: Vec<RefusedSubmits>,
-}
-
-/// What a server tells of itself. Another program's may have more in it, or less.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ReadReport {
-    version: String,
-    hashrate: f64,
-    connections: u64,
-    workers: u64,
-    accounts: u64,
-    behind: u64,
-    has_job: bool,
-    refused: Vec<RefusedSubmits>,
 }
 
 /// See the module.
@@ -132,7 +119,8 @@ pub(crate) fn read_servers(
     )?;
     let servers = rows.iter().map(|row| {
         let (name, silent_ms): (String, i64) = (row.get(1)?, row.get(2)?);
-        let report: ReadReport = serde_json::from_str(&row.get::<String>(6)?).unwrap_or_default();
+        // Another program's may have more in it, or less.
+        let report: ServerReport = serde_json::from_str(&row.get::<String>(6)?).unwrap_or_default();
         let silent_ms = silent_ms.max(0).unsigned_abs();
         Ok(ApiServer {
             is_this: own.is_some() && own == row.get(0)?,
@@ -143,7 +131,7 @@ pub(crate) fn read_servers(
             has_job: report.has_job,
             tip: row.get(3)?,
             shipped_tip: row.get(4)?,
-            behind: report.behind,
+            behind: report.behind.max(0).unsigned_abs(),
             hashrate: report.hashrate,
             connections: report.connections,
             workers: report.workers,
