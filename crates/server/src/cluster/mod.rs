@@ -42,7 +42,7 @@ use crate::node::Node;
 use crate::store::ledger_status::LedgerStatus;
 use crate::store::shipping_queue::ShippingQueue;
 use crate::store::unproven_workers::RefusedSubmits;
-use crate::telemetry::live::TelemetryReader;
+use crate::telemetry::live::{Online, TelemetryReader};
 
 /// Name of the shipper's thread.
 const SHIPPER: &str = "hstratum-shared";
@@ -163,9 +163,8 @@ fn report(
         report.connections = now.connections();
         let workers = now.workers.iter().flat_map(|workers| workers.iter());
         let names: HashSet<_> = workers.map(|one| (&*one.account, &*one.worker)).collect();
-        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
-        report.workers = names.len() as u64;
-        report.accounts = accounts.len() as u64;
+        let online = Online::count(names.iter().copied());
+        (report.workers, report.accounts) = (online.workers, online.accounts);
         report.height = now.view.job.map(|job| job.height.0);
         report.has_job = now.is_healthy();
         report.accepted = now.view.counts.accepted.count;

@@ -16,10 +16,9 @@ use super::pool::network_hashrate;
 use super::prometheus::MetricsText;
 use super::refusals::by_reason;
 use super::site::Site;
-use super::workers::Online;
 use crate::cluster::cluster_status::{ClusterLink, ClusterReading};
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
-use crate::telemetry::live::Snapshot;
+use crate::telemetry::live::{Online, Snapshot};
 
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "monitoring", responses(

@@ -18,10 +18,9 @@ use super::answer::{ApiResult, NoParams, Problem};
 use super::host_guard::without_port;
 use super::server_list::ApiServer;
 use super::site::Site;
-use super::workers::Online;
 use crate::cluster::cluster_status::ClusterLink;
 use crate::duty::Duties;
-use crate::telemetry::live::{Silent, Snapshot};
+use crate::telemetry::live::{Online, Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
 
 /// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).

@@ -15,14 +15,14 @@ use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown};
 use super::ledger_reader::LedgerReader;
 use super::server_list::ServerList;
 use super::work_history::WorkHistory;
-use super::workers::{Online, WorkerList, WorkerRow, WorkerSources};
+use super::workers::{WorkerList, WorkerRow, WorkerSources};
 use crate::alerts::AlarmFeed;
 use crate::config::settings::Settings;
 use crate::limits::HTTP_ORDERS_MAX;
 use crate::operator::Orders;
 use crate::secret::Secret;
 use crate::statuses::Statuses;
-use crate::telemetry::live::TelemetryReader;
+use crate::telemetry::live::{Online, TelemetryReader};
 
 /// What every request may use.
 pub(crate) struct Site {

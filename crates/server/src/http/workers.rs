@@ -1,7 +1,7 @@
 //! All workers that mine or have mined within a day: the driver's current list, merged with the ledger's
 //! statistics of the last hour and day. Made at most every few seconds, however many clients ask.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::limits::{HTTP_KEPT, HTTP_SOON};
 use crate::sql::{Sql, SqlError, signed};
 use crate::store::ledger_status::LedgerStatus;
 use crate::store::unproven_workers::RefusedSubmits;
-use crate::telemetry::live::TelemetryReader;
+use crate::telemetry::live::{Online, TelemetryReader};
 use crate::values;
 
 /// Time for which a list is cached.
@@ -111,29 +111,6 @@ struct PastWork {
     /// Work of the last whole ten minutes and of those that have begun, and the time of its first share.
     recent_work: f64,
     recent_first: Option<i64>,
-}
-
-/// How many workers are online, and of how many accounts, each name once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Online {
-    pub workers: u64,
-    pub accounts: u64,
-}
-
-impl Online {
-    /// Of the connections of this server.
-    pub(crate) fn of(workers: &[WorkerStatus]) -> Self {
-        Self::count(workers.iter().map(|one| (&*one.account, &*one.worker)))
-    }
-
-    pub(crate) fn count<'a>(names: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let names: HashSet<_> = names.collect();
-        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
-        Self {
-            workers: names.len() as u64,
-            accounts: accounts.len() as u64,
-        }
-    }
 }
 
 /// Where the list comes from.

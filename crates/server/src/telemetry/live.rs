@@ -4,7 +4,7 @@
 //! if somebody asked for it within the last minute, and a slice at a time: with 100,000 workers the driver's
 //! loop would stop noticeably otherwise.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -40,7 +40,30 @@ pub(crate) struct Snapshot {
     pub fan_out: Histogram,
 }
 
-/// Time of the last request for workers, in milliseconds since `started`; 0 is never.
+/// How many workers are online, and of how many accounts, each name once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Online {
+    pub workers: u64,
+    pub accounts: u64,
+}
+
+impl Online {
+    /// Of the connections of this server.
+    pub(crate) fn of(workers: &[WorkerStatus]) -> Self {
+        Self::count(workers.iter().map(|one| (&*one.account, &*one.worker)))
+    }
+
+    pub(crate) fn count<'a>(names: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let names: HashSet<_> = names.collect();
+        let accounts: HashSet<_> = names.iter().map(|(account, _)| *account).collect();
+        Self {
+            workers: names.len() as u64,
+            accounts: accounts.len() as u64,
+        }
+    }
+}
+
+/// When somebody last asked for workers, in milliseconds since `started`; 0 is never.
 struct WorkersWanted {
     started: Instant,
     at_ms: AtomicU64,
