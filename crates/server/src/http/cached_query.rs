@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::answer::ApiError;
+use super::background::Background;
 use super::ledger_reader::LedgerReader;
 use crate::limits::{HTTP_FIRST, HTTP_KEPT_MIN, HTTP_REST, HTTP_SOON};
 use crate::sql::{Sql, SqlError};
@@ -18,35 +18,18 @@ use crate::sql::{Sql, SqlError};
 pub(crate) struct CachedQuery<T>(Arc<CachedQueryInner<T>>);
 
 struct CachedQueryInner<T> {
-    known: Mutex<CachedQueryState<T>>,
-    /// Notified when a reading has ended or failed.
-    read: Notify,
-}
-
-struct CachedQueryState<T> {
-    last: Option<Last<T>>,
-    is_reading: bool,
-    /// Reason why the last reading failed, if it did.
-    failure: Option<ApiError>,
-}
-
-struct Last<T> {
-    at: Instant,
-    /// Duration of the reading.
-    took: Duration,
-    value: Arc<T>,
+    reading: Background,
+    value: Mutex<Option<Arc<T>>>,
+    /// Why the last reading failed, if it did.
+    failure: Mutex<Option<ApiError>>,
 }
 
 impl<T> Default for CachedQuery<T> {
     fn default() -> Self {
-        let known = CachedQueryState {
-            last: None,
-            is_reading: false,
-            failure: None,
-        };
         Self(Arc::new(CachedQueryInner {
-            known: Mutex::new(known),
-            read: Notify::new(),
+            reading: Background::default(),
+            value: Mutex::default(),
+            failure: Mutex::default(),
         }))
     }
 }
@@ -71,85 +54,62 @@ impl<T: Send + Sync + 'static> CachedQuery<T> {
         kept: Duration,
         query: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<(Arc<T>, Duration), ApiError> {
+        let inner = &self.0;
         let least = match background.is_shared() {
             true => HTTP_KEPT_MIN,
             false => Duration::ZERO,
         };
         let rest = |took: Duration| (took * HTTP_REST).max(least).min(kept);
-        if let Some(value) = self.0.fresh(rest) {
-            return Ok(value);
-        }
-        let read = self.0.read.notified();
-        if self.0.begin() {
-            let (inside, background) = (self.0.clone(), background.clone());
+        let ended = inner.reading.ended();
+        if inner.reading.begin(rest) {
+            let (inner, background) = (inner.clone(), background.clone());
             tokio::spawn(async move {
                 let begun = Instant::now();
                 let done = background.read(query).await;
-                inside.end(begun, done);
+                inner.end(begun, done);
             });
         }
-        let patience = match self.0.last() {
+        let patience = match inner.last() {
             None => HTTP_FIRST,
-            Some((took, _)) if took < HTTP_SOON / 2 && background.away().is_none() => HTTP_SOON,
-            Some((_, value)) => return Ok(value),
+            Some(value) if !inner.reading.is_running() => return Ok(value),
+            Some(_) if inner.reading.is_short() && background.away().is_none() => HTTP_SOON,
+            Some(value) => return Ok(value),
         };
-        let _ = tokio::time::timeout(patience, read).await;
-        match self.0.last() {
-            Some((_, value)) => Ok(value),
-            None => Err(self.0.failure(background.away())),
-        }
+        let _ = tokio::time::timeout(patience, ended).await;
+        inner.last().ok_or_else(|| inner.failure(background.away()))
     }
 }
 
 impl<T> CachedQueryInner<T> {
-    /// The last result, unless it is old enough to be read again.
-    fn fresh(&self, kept: impl FnOnce(Duration) -> Duration) -> Option<(Arc<T>, Duration)> {
-        let known = self.known.lock();
-        let last = known.last.as_ref()?;
-        let age = last.at.elapsed();
-        (age < kept(last.took)).then(|| (last.value.clone(), age))
-    }
-
-    /// Duration, value and age of the last result.
-    fn last(&self) -> Option<(Duration, (Arc<T>, Duration))> {
-        let known = self.known.lock();
-        let last = known.last.as_ref();
-        last.map(|last| (last.took, (last.value.clone(), last.at.elapsed())))
+    /// What was read last, and how long ago.
+    fn last(&self) -> Option<(Arc<T>, Duration)> {
+        let value = self.value.lock().clone()?;
+        Some((value, self.reading.age()))
     }
 
     fn failure(&self, away: Option<String>) -> ApiError {
-        let failed = self
-            .known
-            .lock()
-            .failure
-            .as_ref()
-            .map(|failure| failure.1.clone());
-        let text = away.or(failed);
+        let failed = || {
+            self.failure
+                .lock()
+                .as_ref()
+                .map(|failure| failure.1.clone())
+        };
+        let text = away.or_else(failed);
         ApiError::busy(
             text.unwrap_or_else(|| "it is being read: try again in a few seconds".to_owned()),
         )
     }
 
-    /// Marks a reading as begun; returns false if one is under way.
-    fn begin(&self) -> bool {
-        !std::mem::replace(&mut self.known.lock().is_reading, true)
-    }
-
     fn end(&self, begun: Instant, done: Result<T, ApiError>) {
-        let mut known = self.known.lock();
-        known.is_reading = false;
-        match done {
+        let failure = match done {
             Ok(value) => {
-                known.failure = None;
-                known.last = Some(Last {
-                    at: Instant::now(),
-                    took: begun.elapsed(),
-                    value: Arc::new(value),
-                });
+                *self.value.lock() = Some(Arc::new(value));
+                None
             }
-            Err(failure) => known.failure = Some(failure),
-        }
-        drop(known);
-        self.read.notify_waiters();
+            Err(failure) => Some(failure),
+        };
+        let has_failed = failure.is_some();
+        *self.failure.lock() = failure;
+        self.reading.end(begun, has_failed);
     }
 }

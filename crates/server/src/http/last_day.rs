@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
+use super::background::Background;
 use super::late_hours::{Changes, Late, read_changes};
 use super::ledger_reader::LedgerReader;
 use crate::clock::unix_s;
@@ -33,7 +33,7 @@ pub(crate) struct LastDay(Arc<LastDayInner>);
 struct LastDayInner {
     state: Mutex<LastDayState>,
     /// Notified when a reading has ended.
-    read: Notify,
+    reading: Background,
 }
 
 #[derive(Default)]
@@ -46,9 +46,6 @@ struct LastDayState {
     late: Late,
     /// The hour that is being read.
     partial: Option<Partial>,
-    is_reading: bool,
-    /// Time at which the last reading ended, and its duration.
-    ended: Option<(Instant, Duration)>,
 }
 
 /// Accepted work of one hour, by the worker's index.
@@ -80,51 +77,27 @@ impl LastDay {
     /// Since when it is known, and everybody. Where that is old it is read on in the background; what
     /// is soon read is waited for.
     pub(crate) async fn get(&self, background: &LedgerReader) -> (i64, Vec<DayPast>) {
-        let read = self.0.read.notified();
-        if self.0.begin() {
-            let (inside, background) = (self.0.clone(), background.clone());
+        let reading = &self.0.reading;
+        let ended = reading.ended();
+        if reading.begin(|took| (took * HTTP_REST).min(HTTP_DAY_KEPT)) {
+            let (inner, background) = (self.0.clone(), background.clone());
             tokio::spawn(async move {
                 let begun = Instant::now();
-                inside.read_on(&background).await;
-                inside.end(begun);
+                inner.read_on(&background).await;
+                inner.reading.end(begun, false);
             });
         }
-        if self.0.is_soon_read() && background.away().is_none() {
-            let _ = tokio::time::timeout(HTTP_SOON, read).await;
+        if reading.is_running() && reading.is_short() && background.away().is_none() {
+            let _ = tokio::time::timeout(HTTP_SOON, ended).await;
         }
-        let inside = self.0.clone();
-        let summed = tokio::task::spawn_blocking(move || inside.state.lock().sum(now_s()));
+        let inner = self.0.clone();
+        let summed = tokio::task::spawn_blocking(move || inner.state.lock().sum(now_s()));
         summed.await.unwrap_or_else(|_| (now_s(), Vec::new()))
     }
 }
 
 impl LastDayInner {
-    /// Begins a reading if one is due and none is under way; returns whether it did.
-    fn begin(&self) -> bool {
-        let mut state = self.state.lock();
-        let rests = state
-            .ended
-            .is_some_and(|(at, took)| at.elapsed() < (took * HTTP_REST).min(HTTP_DAY_KEPT));
-        let begins = !state.is_reading && !rests;
-        state.is_reading |= begins;
-        begins
-    }
-
-    fn end(&self, begun: Instant) {
-        let mut state = self.state.lock();
-        state.is_reading = false;
-        state.ended = Some((Instant::now(), begun.elapsed()));
-        drop(state);
-        self.read.notify_waiters();
-    }
-
-    fn is_soon_read(&self) -> bool {
-        let state = self.state.lock();
-        let was = state.ended.is_none_or(|(_, took)| took < HTTP_SOON / 2);
-        state.is_reading && was
-    }
-
-    /// Reads missing and outdated spans, the latest first, until it fails or is done.
+    /// Reads what is missing or may be otherwise by now, the latest first, until it fails or is done.
     async fn read_on(&self, reader: &LedgerReader) {
         let now = now_s();
         let changes = reader
@@ -179,12 +152,8 @@ impl LastDayState {
 
     fn take(&mut self, span: i64, rows: Vec<HourRow>, now: i64) {
         if self.workers.len() >= HTTP_WORKERS_MAX {
-            // Too many names have come and gone: everything is read again.
-            *self = Self {
-                is_reading: true,
-                ended: self.ended,
-                ..Self::default()
-            };
+            // Names come and go: all are read anew.
+            *self = Self::default();
             return;
         }
         let Some(mut partial) = self.partial.take() else {

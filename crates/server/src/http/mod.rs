@@ -8,6 +8,7 @@
 mod accounts;
 mod admin;
 pub(crate) mod answer;
+mod background;
 mod cached_query;
 mod conns;
 mod event_watch;
