@@ -96,7 +96,7 @@ storm: ## how long until the last of 10,000 miners that come at once has work
 	cargo bench --locked -p hstratum --bench storm
 
 vardiff: ## how fast miners of every size get a fitting difficulty, and how steady it is
-	cargo test --locked -p hstratum-core --test vardiff -- --nocapture
+	cargo test --locked -p hstratum-core --test it vardiff -- --nocapture
 
 ##@ Trouble
 

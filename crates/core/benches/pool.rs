@@ -1,11 +1,11 @@
 //! Benchmarks of the pool: lines, jobs and shares, without sockets and without a disk.
 
 #[allow(dead_code)]
-#[path = "../tests/harness/node.rs"]
-mod node;
-#[allow(dead_code)]
-#[path = "../tests/harness/setup.rs"]
+#[path = "../tests/it/harness/setup.rs"]
 mod setup;
+#[allow(dead_code)]
+#[path = "../tests/it/harness/test_chain.rs"]
+mod test_chain;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,8 +18,8 @@ use hstratum_core::pool::Pool;
 use hstratum_core::units::{ConnId, Difficulty, Now, Seq};
 use hstratum_core::wire::message::Request;
 
-use node::Chain;
 use setup::Setup;
+use test_chain::TestChain;
 
 const UNIX_S: u64 = 1_700_000_000;
 const NOW: Now = Now {
@@ -39,8 +39,8 @@ fn main() {
     divan::main();
 }
 
-fn chain() -> Chain {
-    let mut chain = Chain::new();
+fn chain() -> TestChain {
+    let mut chain = TestChain::new();
     chain.bits = BITS_HARD;
     chain
 }
@@ -69,7 +69,7 @@ fn encode_notify(bencher: Bencher<'_, '_>) {
 }
 
 /// A pool with `miners` miners that all have a job.
-fn pool_with(miners: u32) -> (Pool, Chain, Actions, String) {
+fn pool_with(miners: u32) -> (Pool, TestChain, Actions, String) {
     let mut pool = Pool::new(Setup::default().config(), [], Seq(0), NOW);
     let (mut chain, mut out) = (chain(), Actions::default());
     pool.handle(NOW, Event::Tip(chain.grow()), &mut out);
