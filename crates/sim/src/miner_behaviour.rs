@@ -87,7 +87,7 @@ impl World {
             }
             ServerMessage::Reply { id, result, error } => self.read_reply(at, &id, &result, error),
             ServerMessage::ExtraNonce(_) => {
-                assert!(!is_honest, "nobody asked for another extranonce1")
+                assert!(!is_honest, "nobody asked for another extranonce1");
             }
             ServerMessage::Other(method) => assert!(!is_honest, "nobody asked for {method}"),
         }

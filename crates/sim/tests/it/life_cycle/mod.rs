@@ -90,7 +90,7 @@ fn hash(block: usize) -> Hash {
 }
 
 fn found(block: usize) -> FoundBlock {
-    let vectors = include_str!("../../../core/tests/vectors/templates.json");
+    let vectors = include_str!("../../../../core/tests/vectors/templates.json");
     let (_, rest) = vectors.split_once("\"coinbase\": \"").expect("a vector");
     let (raw, _) = rest.split_once('"').expect("its coinbase");
     FoundBlock {
