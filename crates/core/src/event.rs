@@ -206,6 +206,12 @@ pub trait AnyAction {
 
     /// The action that writes a log line.
     fn log(level: Level, text: String) -> Self;
+
+    /// The action that stops reading from a connection.
+    fn pause(conn: ConnId) -> Self;
+
+    /// The action that resumes it.
+    fn resume(conn: ConnId) -> Self;
 }
 
 impl AnyAction for Action {
@@ -222,6 +228,14 @@ impl AnyAction for Action {
 
     fn log(level: Level, text: String) -> Self {
         Self::Log(level, text)
+    }
+
+    fn pause(conn: ConnId) -> Self {
+        Self::Pause(conn)
+    }
+
+    fn resume(conn: ConnId) -> Self {
+        Self::Resume(conn)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod accounting;
 pub mod accounts;
 pub mod alarm;
 pub mod chain;
+mod conn;
 pub mod counted;
 pub mod event;
 pub mod job;

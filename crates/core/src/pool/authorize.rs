@@ -7,6 +7,7 @@
 use crate::accounts::password::StoredPassword;
 use crate::accounts::refused_logins::RefusalReason;
 use crate::accounts::{ADMIN, Login, User, clean_name};
+use crate::conn::LineServer;
 use crate::event::{Action, Actions, Level, Password, Ticket};
 use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX};
 use crate::order::{NewUser, NotWritten, OrderOutcome, OrderRefusal, Owner};
@@ -126,6 +127,12 @@ impl Pool {
 }
 
 impl RequestContext<'_> {
+    /// Counts a refused login, and logs it unless its address was logged just before.
+    pub(crate) fn note_refused(&mut self, session: &Session, name: &str, why: RefusalReason) {
+        let (conns, address) = (&mut self.shared.conns, session.conn.address);
+        conns.note_refused(self.now, address, name, why, self.out);
+    }
+
     /// Handles `mining.authorize [user, password]`.
     pub(crate) fn authorize(
         &mut self,
@@ -143,7 +150,12 @@ impl RequestContext<'_> {
         }
         let is_admin = self.shared.config.admin_password.is_some()
             && &*self.shared.accounts.user(&name).account == ADMIN;
-        if is_admin && !self.shared.guesses.may_guess(session.address, self.now.ms) {
+        if is_admin
+            && !self
+                .shared
+                .guesses
+                .may_guess(session.conn.address, self.now.ms)
+        {
             return self.refuse(session, &name, RefusalReason::Guesses);
         }
         match self.shared.accounts.login(&name, password) {
@@ -176,7 +188,7 @@ impl RequestContext<'_> {
     ) {
         session.is_asking = true;
         let asker = Asker {
-            conn: session.conn,
+            conn: session.conn.id,
             id: id.map(str::to_owned),
         };
         let account = user.account.clone();
@@ -187,10 +199,10 @@ impl RequestContext<'_> {
         } = &mut *self.shared;
         let is_new = password_tasks.ask_login(asker, user, password, &stored);
         if let Some(ticket) = password_tasks.login_of(&account, password) {
-            password_queue.wait(session.conn, ticket);
+            password_queue.wait(session.conn.id, ticket);
         }
         if let Some(ticket) = is_new {
-            password_queue.add(ticket, session.address, stored, password, self.out);
+            password_queue.add(ticket, session.conn.address, stored, password, self.out);
         }
     }
 
@@ -221,9 +233,10 @@ impl RequestContext<'_> {
             self.note_refused(session, &user.name, RefusalReason::Names);
             return Err(Reject::UnauthorizedUser);
         }
-        let (name, address) = (&user.name, session.address);
+        let (name, address) = (&user.name, session.conn.address);
         let text = || format!("{name:?} mines from {address}");
         self.shared
+            .conns
             .log_limit
             .tell(self.now, Level::Debug, text, self.out);
         session.add_user(Authorized::new(user, self.now.ms));

@@ -1,17 +1,16 @@
 //! Dispatches each line of a miner to the function of its method, and sends the answers; rejects are
 //! written in one place.
 
-use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level};
-use crate::limits::SCORE_MALFORMED;
+use crate::conn::{Connections, LineServer, MinerConn};
+use crate::event::{Action, Actions};
+use crate::limits::{SCORE_MALFORMED, SCORE_MAX};
 use crate::pool::state::PoolShared;
 use crate::session::Session;
 use crate::session::difficulty::BLOCKS_AGENT;
 use crate::units::{Now, parse_hex_u32};
-use crate::wire::line::Flow;
 use crate::wire::message::{
     Reject, Request, clean_line, write_reject, write_result, write_subscribed, write_true,
 };
-use crate::wire::protocol::{Heard, ProtocolPhase};
 use crate::wire::submit_fast_path::scan_submit;
 
 /// The context in which the lines of one connection are handled.
@@ -31,63 +30,29 @@ pub(crate) enum Reply {
     Later,
 }
 
-impl RequestContext<'_> {
-    /// Handles received bytes; with no bytes, continues with lines that were held back.
-    pub(crate) fn receive(&mut self, session: &mut Session, bytes: &[u8]) {
-        if session.is_closing() {
-            return;
-        }
-        if session.is_blocked() {
-            session.lines.hold(bytes);
-            return;
-        }
-        let mut lines = std::mem::take(&mut session.lines);
-        let read = lines.read(bytes, |line| self.handle_line(session, line));
-        session.lines = lines;
-        if read.is_err() && matches!(session.phase, ProtocolPhase::Http(_)) {
-            self.answer_http(session);
-        } else if read.is_err() {
-            self.reply(session, Some("null"), Err(Reject::LineTooLong));
-            self.close(session);
-        }
-        self.update_backpressure(session);
+impl LineServer for RequestContext<'_> {
+    type Miner = Session;
+    type Action = Action;
+    const SCORE_MAX: u32 = SCORE_MAX;
+
+    fn conn(session: &mut Session) -> &mut MinerConn {
+        &mut session.conn
     }
 
-    /// Stops or resumes reading from the connection, depending on whether it can take more lines. Bytes
-    /// that still arrive on a connection about to be reset stay in the kernel.
-    fn update_backpressure(&mut self, session: &mut Session) {
-        let pause = session.is_blocked() || session.is_closing();
-        if pause != session.is_paused {
-            session.is_paused = pause;
-            self.out.push(if pause {
-                Action::Pause(session.conn)
-            } else {
-                Action::Resume(session.conn)
-            });
-        }
+    fn parts(&mut self) -> (&mut Connections, Now, &mut Actions) {
+        (&mut self.shared.conns, self.now, self.out)
     }
 
-    fn handle_line(&mut self, session: &mut Session, line: &[u8]) -> Flow {
-        match session.phase.hear(line) {
-            Heard::Request => self.handle_request(session, line),
-            Heard::HttpEnd => self.answer_http(session),
-            Heard::Nothing => {}
-        }
-        if session.is_closing() || session.is_blocked() {
-            Flow::Stop
-        } else {
-            Flow::Continue
-        }
+    fn is_closing(session: &Session) -> bool {
+        session.is_closing()
     }
 
-    fn answer_http(&mut self, session: &mut Session) {
-        let config = &self.shared.config;
-        let host = config.public_host.as_deref();
-        if let Some(response) = session.phase.end_http(host, config.public_port) {
-            self.out
-                .send(session.conn, |out| out.extend_from_slice(&response));
-        }
-        self.shared.closing.push((session.conn, CloseHow::Flushed));
+    fn is_blocked(&self, session: &Session) -> bool {
+        session.is_blocked()
+    }
+
+    fn reject(&mut self, session: &mut Session, id: Option<&str>, reject: Reject) {
+        self.reply(session, id, Err(reject));
     }
 
     fn handle_request(&mut self, session: &mut Session, line: &[u8]) {
@@ -137,7 +102,9 @@ impl RequestContext<'_> {
         }
         self.start(session);
     }
+}
 
+impl RequestContext<'_> {
     /// Sends the answer to a request that has an id.
     pub(crate) fn reply(
         &mut self,
@@ -152,29 +119,6 @@ impl RequestContext<'_> {
             Ok(Reply::Later) => {}
             Err(reject) => write_reject(line, id, *reject),
         });
-    }
-
-    /// Adds to the misbehaviour score of a connection, and drops it at
-    /// [`SCORE_MAX`](crate::limits::SCORE_MAX).
-    pub(crate) fn blame(&mut self, session: &mut Session, points: u32) {
-        if session.blame(points, self.now) && !session.is_closing() {
-            let address = session.address;
-            let text = || format!("dropping a connection that misbehaves: {address}");
-            self.shared
-                .log_limit
-                .tell(self.now, Level::Warning, text, self.out);
-            self.close(session);
-            if session.kind == ArrivalKind::Miner && !session.has_credit {
-                self.shared.dropped.push(session.address);
-            }
-        }
-    }
-
-    /// Reads no more from a connection and resets it after a delay, because some miners reconnect at
-    /// once.
-    fn close(&mut self, session: &mut Session) {
-        session.phase = ProtocolPhase::Closing;
-        self.shared.close_later(session.conn, self.now);
     }
 
     fn subscribe(&mut self, session: &mut Session, request: &Request<'_>) -> Result<Reply, Reject> {
@@ -211,9 +155,9 @@ impl RequestContext<'_> {
 
     /// Sends a connection its first job, once it is subscribed and authorized.
     pub(crate) fn start(&mut self, session: &mut Session) {
-        if session.is_ready() && !session.is_admitted {
-            session.is_admitted = true;
-            self.out.push(Action::Admitted(session.conn));
+        if session.is_ready() && !session.conn.is_admitted {
+            session.conn.is_admitted = true;
+            self.out.push(Action::Admitted(session.conn.id));
         }
         if session.is_ready() && !session.has_job() && self.shared.has_live_job() {
             self.send_own_job(session);
@@ -228,7 +172,7 @@ impl RequestContext<'_> {
         };
         session.assign(&job, self.now, self.out);
         let (jobs, unix_s) = (&self.shared.jobs, self.now.unix_s);
-        self.out.send(session.conn, |line| {
+        self.out.send(session.conn.id, |line| {
             jobs.write_notify(line, &job, unix_s);
         });
         session.push_own_job(job);

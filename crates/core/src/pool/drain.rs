@@ -62,7 +62,7 @@ impl Pool {
         let ready = sessions
             .filter(|session| !session.is_closing() && (is_last || session.waits_for_nothing()));
         for session in ready.take(due) {
-            self.shared.closing.push((session.conn, CloseHow::Reset));
+            self.shared.conns.close(session.conn.id, CloseHow::Reset);
         }
         if is_last && open == 0 && !drain.is_over {
             drain.is_over = true;

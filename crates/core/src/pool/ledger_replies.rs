@@ -1,6 +1,7 @@
 //! The ledger's word on recorded shares: replies that leave with it, and connections that end once they are
 //! owed nothing.
 
+use crate::conn::LineServer;
 use crate::event::{Actions, CloseHow};
 use crate::pool::dispatch::RequestContext;
 use crate::pool::state::Pool;
@@ -27,7 +28,7 @@ impl Pool {
                 out,
             };
             session.release(settled, fate, now, context.out);
-            if session.is_paused {
+            if session.conn.is_paused {
                 context.receive(session, &[]);
             }
             context.end_if_finished(session);
@@ -40,9 +41,9 @@ impl Pool {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        session.is_finished = true;
+        session.conn.is_finished = true;
         if session.waits_for_nothing() {
-            self.shared.closing.push((conn, CloseHow::Flushed));
+            self.shared.conns.close(conn, CloseHow::Flushed);
         }
     }
 }
@@ -50,8 +51,8 @@ impl Pool {
 impl RequestContext<'_> {
     /// Closes a connection whose peer has closed its sending side and has every reply.
     pub(crate) fn end_if_finished(&mut self, session: &Session) {
-        if session.is_finished && session.waits_for_nothing() {
-            self.shared.closing.push((session.conn, CloseHow::Flushed));
+        if session.conn.is_finished && session.waits_for_nothing() {
+            self.shared.conns.close(session.conn.id, CloseHow::Flushed);
         }
     }
 }

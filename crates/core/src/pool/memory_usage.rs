@@ -54,7 +54,7 @@ impl Pool {
                 shared.names_unproven,
                 NAMES_UNPROVEN_ALL_MAX,
             ),
-            size("ends", shared.delayed_closes.len(), CLOSING_LATER_MAX),
+            size("ends", shared.conns.delayed_closes.len(), CLOSING_LATER_MAX),
             size(
                 "tallies",
                 self.tallies.len(),
@@ -77,7 +77,7 @@ impl Pool {
             size("unspooled blocks", jobs.unspooled, FOUND_BLOCKS_MAX),
         ]);
         let mut most = |what, limit, of: fn(&crate::session::Session) -> usize| {
-            let count = self.sessions.iter().map(of).max().unwrap_or(0);
+            let count = self.sessions.iter().map(|one| of(one)).max().unwrap_or(0);
             sizes.push(size(what, count, limit));
         };
         most("users", USERS_PER_SESSION_MAX, |one| one.users.len());
@@ -89,7 +89,9 @@ impl Pool {
         });
         most("replies", PENDING_REPLIES_MAX, |one| one.replies().0);
         most("bytes of replies", reply_bytes_max, |one| one.replies().1);
-        most("bytes of a line", line_bytes_max, |one| one.lines.len());
+        most("bytes of a line", line_bytes_max, |one| {
+            one.conn.lines.len()
+        });
         sizes
     }
 }

@@ -8,7 +8,6 @@ pub(crate) mod authorize;
 pub(crate) mod clock_skew;
 pub mod config;
 pub mod counts;
-pub(crate) mod delayed_close;
 pub(crate) mod dispatch;
 pub(crate) mod drain;
 pub(crate) mod found_blocks;
@@ -24,7 +23,6 @@ pub(crate) mod proxy_requests;
 pub(crate) mod remote_changes;
 pub(crate) mod state;
 pub mod status;
-pub(crate) mod stranger_log;
 pub(crate) mod submit;
 pub(crate) mod suggest;
 pub(crate) mod templates;
@@ -33,9 +31,7 @@ pub(crate) mod worker_stats;
 
 pub use crate::pool::state::Pool;
 
-use std::net::IpAddr;
-
-use crate::accounts::ban::network_of;
+use crate::conn::LineServer;
 use crate::event::{Action, Actions, Arrival, ArrivalKind, CloseHow, Event, Level};
 use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, SWEEP_MS};
 use crate::pool::dispatch::RequestContext;
@@ -84,10 +80,13 @@ impl Pool {
         if std::mem::take(&mut self.shared.wants_fresh_job) {
             self.handle_full_job(now, out);
         }
-        for address in std::mem::take(&mut self.shared.dropped) {
-            self.handle_dropped(now, address, out);
+        for address in std::mem::take(&mut self.shared.conns.dropped) {
+            let earning = self.sessions.iter().filter(|one| one.conn.has_credit);
+            let earning = earning.map(|one| one.conn.address);
+            let conns = &mut self.shared.conns;
+            conns.count_drop(now, address, &mut self.bans, earning, out);
         }
-        for (conn, how) in std::mem::take(&mut self.shared.closing) {
+        for (conn, how) in std::mem::take(&mut self.shared.conns.closing) {
             self.close(now, conn, how, out);
         }
     }
@@ -100,26 +99,12 @@ impl Pool {
         }
         self.shared.counts.opened += 1;
         let session = Session::new(conn, arrival, &self.shared.config, now);
-        self.sessions.insert(session);
-    }
-
-    /// Counts a dropped connection against its address, unless a miner with accepted shares is connected
-    /// from there: it must not be shut out for the faults of others.
-    fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut Actions) {
-        let network = network_of(address);
-        let mines =
-            |session: &mut Session| session.has_credit && network_of(session.address) == network;
-        if !self.sessions.iter_mut().any(mines) && self.bans.drop_from(address, now.ms) {
-            let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
-            self.shared.log_limit.tell(now, Level::Warning, text, out);
-        }
+        let before = self.sessions.insert(conn, Box::new(session));
+        assert!(before.is_none(), "a connection's slot is free");
     }
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
-        self.shared.tell_what_was_left_out(now, out);
-        while let Some(conn) = self.shared.delayed_closes.next(now.ms) {
-            self.shared.closing.push((conn, CloseHow::Reset));
-        }
+        self.shared.conns.tick(now, out);
         if let Some(since) = self.shared.jobless_since_ms
             && self.shared.is_listening
             && now.ms.saturating_sub(since) >= JOBLESS_GRACE_MS
@@ -129,7 +114,7 @@ impl Pool {
         if !self.shared.is_listening {
             // Connections accepted just before are closed too: known miners would wait for ever.
             for session in self.sessions.iter_mut() {
-                self.shared.closing.push((session.conn, CloseHow::Reset));
+                self.shared.conns.close(session.conn.id, CloseHow::Reset);
             }
         }
         self.move_away(now, out);
@@ -155,7 +140,7 @@ impl Pool {
                     context.send_changed_difficulty(session);
                 }
             } else if session.is_overdue(now) {
-                self.shared.closing.push((session.conn, CloseHow::Reset));
+                self.shared.conns.close(session.conn.id, CloseHow::Reset);
             }
         }
         if self.tallies.are_due(now.ms) {

@@ -85,7 +85,7 @@ impl Pool {
             }
             if its == session.users.len() {
                 ended += 1;
-                self.shared.closing.push((session.conn, CloseHow::Reset));
+                self.shared.conns.close(session.conn.id, CloseHow::Reset);
             } else {
                 self.tallies.keep_account(session, account);
                 self.shared.count_names(session);
@@ -146,8 +146,10 @@ impl Pool {
     /// Closes the connections of miners from banned networks.
     pub(crate) fn shut_out(&mut self, is_banned: impl Fn(IpAddr) -> bool) {
         for session in self.sessions.iter_mut() {
-            if session.kind == ArrivalKind::Miner && is_banned(network_of(session.address)) {
-                self.shared.closing.push((session.conn, CloseHow::Reset));
+            if session.conn.kind == ArrivalKind::Miner
+                && is_banned(network_of(session.conn.address))
+            {
+                self.shared.conns.close(session.conn.id, CloseHow::Reset);
             }
         }
     }

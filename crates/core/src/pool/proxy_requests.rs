@@ -89,7 +89,7 @@ impl RequestContext<'_> {
         let digest = Sha256::new()
             .chain_update(b"hstratum.hello")
             .chain_update(self.shared.config.boot.secret)
-            .chain_update(session.conn.0.to_be_bytes())
+            .chain_update(session.conn.id.0.to_be_bytes())
             .finalize();
         *digest.first_chunk().expect("32 bytes are enough")
     }

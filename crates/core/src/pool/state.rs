@@ -1,20 +1,16 @@
 //! State of the pool: what each session and all sessions together have. Handling is not in here: each file
 //! beside it adds the handlers of its subject.
 
-use std::net::IpAddr;
-
 use crate::accounts::ban::{Bans, Guesses};
 use crate::accounts::password::{StoredPassword, hash256};
-use crate::accounts::refused_logins::RefusedLogins;
 use crate::accounts::{ADMIN, Accounts};
-use crate::event::{CloseHow, Listening};
+use crate::conn::Connections;
+use crate::event::Listening;
 use crate::job::Jobs;
 use crate::limits::SWEEP_MS;
-use crate::log_limit::LogLimit;
 use crate::order::NewUser;
 use crate::pool::config::PoolConfig;
 use crate::pool::counts::PoolCounts;
-use crate::pool::delayed_close::DelayedCloses;
 use crate::pool::offered_blocks::OfferedBlocks;
 use crate::pool::password_queue::PasswordQueue;
 use crate::pool::password_tasks::{Asker, PasswordTasks};
@@ -23,7 +19,7 @@ use crate::pool::worker_stats::Tallies;
 use crate::session::Sessions;
 use crate::session::extra_nonce::ExtraNonces;
 use crate::session::rate::Rate;
-use crate::units::{ConnId, Hash, Height, Now, Seq};
+use crate::units::{Hash, Height, Now, Seq};
 
 /// The state that all sessions share.
 pub(crate) struct PoolShared {
@@ -39,23 +35,16 @@ pub(crate) struct PoolShared {
     /// True if the current job remembers so many shares that everybody needs a fresh one.
     pub wants_fresh_job: bool,
     pub ledger: PendingShares,
-    /// Connections to close at the end of the event.
-    pub closing: Vec<(ConnId, CloseHow)>,
-    pub delayed_closes: DelayedCloses,
+    pub conns: Connections,
     /// Time since which there is no job; `None` while there is one.
     pub jobless_since_ms: Option<u64>,
-    /// Rate limit of log lines that strangers cause.
-    pub log_limit: LogLimit,
     /// Count of names without an accepted share, beyond those that every connection may have.
     pub names_unproven: usize,
     pub password_tasks: PasswordTasks,
     pub password_queue: PasswordQueue,
     pub guesses: Guesses,
-    pub refusals: RefusedLogins,
     /// Users that an admin on the wire has asked to add in this event.
     pub wanted_users: Vec<(Asker, NewUser)>,
-    /// Addresses of connections that were dropped for misbehaviour in this event.
-    pub dropped: Vec<IpAddr>,
     /// Counters for status reports, see `status`.
     pub counts: PoolCounts,
     pub rate: Rate,
@@ -116,17 +105,13 @@ impl Pool {
                 is_leaving: false,
                 wants_fresh_job: false,
                 ledger: PendingShares::new(recorded),
-                closing: Vec::new(),
-                delayed_closes: DelayedCloses::default(),
+                conns: Connections::new(config.public_host.clone(), config.public_port),
                 jobless_since_ms: Some(now.ms),
-                log_limit: LogLimit::default(),
                 names_unproven: 0,
                 password_tasks: PasswordTasks::new(config.boot.nonce),
                 password_queue: PasswordQueue::default(),
                 guesses: Guesses::default(),
-                refusals: RefusedLogins::default(),
                 wanted_users: Vec::new(),
-                dropped: Vec::new(),
                 counts: PoolCounts::default(),
                 rate: Rate::new(now.ms),
                 found: OfferedBlocks::default(),
@@ -143,15 +128,5 @@ impl Pool {
             next_sweep_ms: now.ms + SWEEP_MS,
             clock_s: now.unix_s,
         }
-    }
-}
-
-impl PoolShared {
-    /// Resets a connection after [`CLOSE_DELAY_MS`](crate::limits::CLOSE_DELAY_MS), because some miners
-    /// reconnect at once.
-    pub(crate) fn close_later(&mut self, conn: ConnId, now: Now) {
-        let oldest = self.delayed_closes.add(conn, now.ms);
-        self.closing
-            .extend(oldest.map(|conn| (conn, CloseHow::Reset)));
     }
 }

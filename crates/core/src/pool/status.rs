@@ -100,8 +100,8 @@ impl Pool {
             counts: shared.counts,
             hashrate: shared.rate.hashes_per_s(now.ms),
             banned: self.bans.banned(now.ms),
-            refused_logins: shared.refusals.counts(),
-            refused: shared.refusals.list(),
+            refused_logins: shared.conns.refusals.counts(),
+            refused: shared.conns.refusals.list(),
         }
     }
 
@@ -136,7 +136,7 @@ pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = Wo
         sends_blocks: session.difficulty_policy.sends_blocks(),
         hashrate: one.rate.hashes_per_s(now.ms),
         last_share_ms: one.last_share_ms.map(|at_ms| now.ms - at_ms),
-        connected_ms: now.ms - session.connected_at_ms,
+        connected_ms: now.ms - session.conn.connected_at_ms,
     })
 }
 
@@ -165,8 +165,8 @@ impl Pool {
             door: Occupancy::default(),
             refused_banned: self.shared.counts.refused_banned,
             bans: self.bans.list(now).len(),
-            refused_logins: self.shared.refusals.counts(),
-            refused: self.shared.refusals.list(),
+            refused_logins: self.shared.conns.refusals.counts(),
+            refused: self.shared.conns.refusals.list(),
             is_draining: self.is_draining(),
             last_block: self.shared.last_block,
         }
@@ -221,7 +221,7 @@ impl Pool {
                 info.hashrate += one.rate.hashes_per_s(now.ms);
                 info.sent.add(&one.told);
                 info.sent.add(&one.tally);
-                let connected_ms = now.ms - session.connected_at_ms;
+                let connected_ms = now.ms - session.conn.connected_at_ms;
                 info.connected_s = info.connected_s.max(connected_ms / 1000);
                 if info.difficulty < session.announced() {
                     info.difficulty = session.announced();

@@ -7,6 +7,7 @@ use crate::accounting::ledger::Credit;
 use crate::accounts::clean_name;
 use crate::chain::block::{Reach, Solution};
 use crate::chain::header::Proof;
+use crate::conn::LineServer;
 use crate::event::{Action, LedgerState};
 use crate::job::share::{self, Parent};
 use crate::job::{Job, JobNumber, Jobs, share_key};
@@ -47,8 +48,8 @@ impl RequestContext<'_> {
         match accepted {
             Ok(credit) => {
                 session.reply_after(credit.seq, id);
-                if !session.has_credit {
-                    self.out.push(Action::Proven(session.conn));
+                if !session.conn.has_credit {
+                    self.out.push(Action::Proven(session.conn.id));
                 }
                 let urgency = session.count_share(credit.difficulty, self.now);
                 self.out.push(Action::Record(credit));
@@ -121,7 +122,7 @@ impl RequestContext<'_> {
     fn judge_claim(&mut self, session: &mut Session, claim: Claim) -> Result<Credit, Reject> {
         let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
         let state = self.shared.ledger.state();
-        let conn = session.conn;
+        let conn = session.conn.id;
         let difficulty_policy = &session.difficulty_policy;
         let told = difficulty_policy
             .sends_blocks()

@@ -76,7 +76,7 @@ impl Pool {
         {
             session.forget_jobs(oldest);
             session.assign(job, now, out);
-            out.push(Action::SendShared(session.conn, line.clone()));
+            out.push(Action::SendShared(session.conn.id, line.clone()));
         }
     }
 

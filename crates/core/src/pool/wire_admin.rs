@@ -7,6 +7,7 @@ use crate::accounts::ban::network_of;
 use crate::accounts::refused_logins::RefusalReason;
 use crate::accounts::{ADMIN, Login};
 use crate::chain::address::Address;
+use crate::conn::LineServer;
 use crate::event::{Actions, Level};
 use crate::limits::SCORE_BAD_ADMIN;
 use crate::order::{NewUser, Owner};
@@ -26,7 +27,7 @@ impl Pool {
         while let Some((asker, user)) = self.shared.wanted_users.pop() {
             let is_mined = self.sessions.iter().any(|session| {
                 let mut users = session.users.iter();
-                session.conn != asker.conn && users.any(|one| *one.user.account == *user.name)
+                session.conn.id != asker.conn && users.any(|one| *one.user.account == *user.name)
             });
             if !is_mined {
                 self.shared.write_user(user, Writer::Miner(asker), out);
@@ -61,7 +62,11 @@ impl RequestContext<'_> {
         };
         let why = if self.shared.config.admin_password.is_none() {
             RefusalReason::NoAdmin
-        } else if !self.shared.guesses.may_guess(session.address, self.now.ms) {
+        } else if !self
+            .shared
+            .guesses
+            .may_guess(session.conn.address, self.now.ms)
+        {
             RefusalReason::Guesses
         } else if matches!(self.shared.accounts.login(ADMIN, password), Login::Yes(_)) {
             session.is_admin = true;
@@ -78,9 +83,12 @@ impl RequestContext<'_> {
     /// Counts a wrong admin password against its address, even if miners earn there.
     pub(crate) fn count_guess(&mut self, session: &Session) {
         if self.shared.config.admin_password.is_some()
-            && self.shared.guesses.guessed(session.address, self.now.ms)
+            && self
+                .shared
+                .guesses
+                .guessed(session.conn.address, self.now.ms)
         {
-            let network = network_of(session.address);
+            let network = network_of(session.conn.address);
             let text = format!(
                 "{network} guesses the admin's password: it is not looked at from there for ten minutes"
             );
@@ -112,7 +120,7 @@ impl RequestContext<'_> {
         }
         session.is_asking = true;
         let asker = Asker {
-            conn: session.conn,
+            conn: session.conn.id,
             id: request.id().map(str::to_owned),
         };
         let user = NewUser {

@@ -129,6 +129,14 @@ impl AnyAction for ProxyAction {
     fn log(level: Level, text: String) -> Self {
         Self::Log(level, text)
     }
+
+    fn pause(conn: ConnId) -> Self {
+        Self::Pause(conn)
+    }
+
+    fn resume(conn: ConnId) -> Self {
+        Self::Resume(conn)
+    }
 }
 
 /// The actions of an event.

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::conn::LineServer;
 use crate::event::Arrival;
 use crate::limits::PROXY_PARAMS_BYTES_MAX;
 use crate::proxy::backend::BackendChange;
@@ -97,9 +98,9 @@ impl Proxy {
     /// Each miner that can be handed over, with its connection and that to its server.
     pub fn hand_over(&self) -> impl Iterator<Item = (ConnId, Option<ConnId>, MinerState)> {
         let names = &self.shared.config.backends;
-        self.miners.iter().flatten().filter_map(|miner| {
+        self.miners.iter().filter_map(|miner| {
             let link = miner.current.as_ref().and_then(|link| link.conn);
-            Some((miner.conn, link, MinerState::of(miner, names)?))
+            Some((miner.conn.id, link, MinerState::of(miner, names)?))
         })
     }
 
@@ -123,7 +124,7 @@ impl Proxy {
             && let Some(link) = current.conn
         {
             self.shared.backends[current.place].miners += 1;
-            self.shared.roles.set(link, Role::Link(conn));
+            self.shared.roles.insert(link, Role::Link(conn));
         }
         self.insert(miner);
         self.with(now, conn, out, |context, miner| context.resume(miner, link));
@@ -141,7 +142,10 @@ impl MinerState {
     /// Serializes a miner; `None` if it cannot be handed over, because it speaks HTTP or is about to be
     /// reset.
     pub(crate) fn of(miner: &ProxiedMiner, names: &[String]) -> Option<Self> {
-        if !matches!(miner.phase, ProtocolPhase::New | ProtocolPhase::Stratum) {
+        if !matches!(
+            miner.conn.phase,
+            ProtocolPhase::New | ProtocolPhase::Stratum
+        ) {
             return None;
         }
         Some(Self {
@@ -153,9 +157,9 @@ impl MinerState {
             configured: miner.configured.as_deref().map(str::to_owned),
             difficulty: miner.difficulty.as_deref().map(str::to_owned),
             has_job: miner.has_job,
-            has_credit: miner.has_credit,
+            has_credit: miner.conn.has_credit,
             requests: miner.requests.iter().map(RequestState::of).collect(),
-            held: hex(miner.lines.held()),
+            held: hex(miner.conn.lines.held()),
             link: miner.current.as_ref().map(|link| LinkState {
                 server: names[link.place].clone(),
                 jobs: link.jobs.iter().copied().collect(),
@@ -177,7 +181,7 @@ impl MinerState {
     ) -> Option<ProxiedMiner> {
         let mut miner = ProxiedMiner::new(conn, arrival, now);
         if self.session.is_some() {
-            miner.phase = ProtocolPhase::Stratum;
+            miner.conn.phase = ProtocolPhase::Stratum;
         }
         miner.session = self.session;
         miner.told = self.told;
@@ -190,13 +194,13 @@ impl MinerState {
         miner.configured = self.configured.filter(is_short).map(Into::into);
         miner.difficulty = self.difficulty.filter(is_short).map(Into::into);
         miner.has_job = self.has_job;
-        miner.has_credit = self.has_credit;
+        miner.conn.has_credit = self.has_credit;
         miner.requests = self
             .requests
             .into_iter()
             .map(RequestState::restore)
             .collect();
-        miner.lines.hold(&unhex(&self.held)?);
+        miner.conn.lines.hold(&unhex(&self.held)?);
         if let (Some(state), Some(conn)) = (self.link, link)
             && let Some(place) = names.iter().position(|name| *name == state.server)
         {

@@ -98,7 +98,7 @@ impl ProxyShared {
         match (&mut self.backends[place].probe, dialed) {
             (Probe::Dialing(conn @ None, _), Some(new)) => {
                 *conn = Some(new);
-                self.roles.set(new, Role::Probe(place));
+                self.roles.insert(new, Role::Probe(place));
             }
             // The failure to dial is the proxy's own, and the server may be well: it is tried again.
             (Probe::Dialing(None, _), None) => {
@@ -302,7 +302,7 @@ impl ProxyShared {
             Probe::Open(asking) => Some(asking.conn),
         };
         if let Some(conn) = conn
-            && self.roles.clear(conn)
+            && self.roles.remove(conn).is_some()
         {
             out.push(ProxyAction::Close(conn, CloseHow::Reset));
         }

@@ -120,12 +120,8 @@ impl MinerContext<'_> {
 
     /// Counts a login refused by the miner's server or the proxy, and logs it if a line is due.
     pub(super) fn note_refused(&mut self, miner: &ProxiedMiner, name: &str, why: RefusalReason) {
-        let refusals = &mut self.shared.refusals;
-        if let Some(line) = refusals.note(self.now, miner.address, name, why) {
-            self.shared
-                .log_limit
-                .tell(self.now, Level::Info, || line, self.out);
-        }
+        let (conns, address) = (&mut self.shared.conns, miner.conn.address);
+        conns.note_refused(self.now, address, name, why, self.out);
     }
 
     /// Handles that a server refuses a user that another has admitted.
@@ -134,6 +130,7 @@ impl MinerContext<'_> {
             let name = self.shared.backends[link.place].name.clone();
             let text = || format!("server {name} refuses a user whom another let in");
             self.shared
+                .conns
                 .log_limit
                 .tell(self.now, Level::Debug, text, self.out);
         }

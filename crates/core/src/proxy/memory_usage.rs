@@ -28,11 +28,11 @@ impl Proxy {
             size("session ids", shared.ids.len(), miners),
             size("connections", shared.roles.len(), conns_max),
             size("unsettled miners", shared.unsettled.len(), miners),
-            size("ends", shared.closing_later.len(), CLOSING_LATER_MAX),
+            size("ends", shared.conns.delayed_closes.len(), CLOSING_LATER_MAX),
             size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
         ];
         let mut most = |what, limit, of: fn(&ProxiedMiner) -> usize| {
-            let count = self.miners.iter().flatten().map(|miner| of(miner)).max();
+            let count = self.miners.iter().map(|miner| of(miner)).max();
             sizes.push(size(what, count.unwrap_or(0), limit));
         };
         let line_bytes_max = LINE_BYTES_MAX + read_bytes;
@@ -43,7 +43,9 @@ impl Proxy {
             PROXY_USER_BYTES_MAX,
             ProxiedMiner::user_bytes,
         );
-        most("bytes of a line", line_bytes_max, |one| one.lines.len());
+        most("bytes of a line", line_bytes_max, |one| {
+            one.conn.lines.len()
+        });
         most("bytes of an answer", answer_bytes_max, |one| {
             one.most(|link| link.lines.len())
         });

@@ -4,17 +4,15 @@
 //! those that a server owes.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 
-use crate::event::{Arrival, ArrivalKind};
+use crate::conn::MinerConn;
+use crate::event::Arrival;
 use crate::limits::{
-    PROXY_REQUESTS_MAX, PROXY_USER_BYTES_MAX, SCORE_DECAY_PER_S, SERVER_LOSSES_MAX,
-    SERVER_LOSSES_MS,
+    PROXY_REQUESTS_MAX, PROXY_USER_BYTES_MAX, SERVER_LOSSES_MAX, SERVER_LOSSES_MS,
 };
 use crate::proxy::event::{BackendIndex, ProxyActions};
 use crate::proxy::link::BackendLink;
 use crate::units::{ConnId, Now};
-use crate::wire::line::LineBuffer;
 use crate::wire::message::{Reject, write_reject};
 use crate::wire::protocol::ProtocolPhase;
 
@@ -69,13 +67,7 @@ pub(crate) enum MinerRequest {
 
 /// The state of one miner.
 pub(crate) struct ProxiedMiner {
-    pub conn: ConnId,
-    pub address: IpAddr,
-    pub kind: ArrivalKind,
-    pub connected_at_ms: u64,
-    pub phase: ProtocolPhase,
-    pub lines: LineBuffer,
-    pub is_paused: bool,
+    pub conn: MinerConn,
     /// The session id sent to servers; assigned with the first line.
     pub session: Option<u32>,
     /// The extranonce1 announced to it.
@@ -91,15 +83,10 @@ pub(crate) struct ProxiedMiner {
     /// The last difficulty announced to it, as JSON.
     pub difficulty: Option<Box<str>>,
     pub has_job: bool,
-    pub has_credit: bool,
-    /// True once the socket layer was told that it has logged in.
-    pub is_admitted: bool,
     /// True once the socket layer was told that it has an accepted share.
     pub is_proven: bool,
     /// True if it is reset at the end of this event.
     pub is_ended: bool,
-    /// True once it has closed its sending side.
-    pub is_finished: bool,
     pub requests: VecDeque<MinerRequest>,
     /// The connection to its server.
     pub current: Option<BackendLink>,
@@ -127,20 +114,12 @@ pub(crate) struct ProxiedMiner {
     pub mismatches: u32,
     losses: u32,
     losses_since_ms: u64,
-    score: u32,
-    scored_at_ms: u64,
 }
 
 impl ProxiedMiner {
     pub(crate) fn new(conn: ConnId, arrival: Arrival, now: Now) -> Self {
         Self {
-            conn,
-            address: arrival.address,
-            kind: arrival.kind,
-            connected_at_ms: now.ms,
-            phase: ProtocolPhase::New,
-            lines: LineBuffer::default(),
-            is_paused: false,
+            conn: MinerConn::new(conn, arrival, now),
             session: None,
             told: None,
             has_asked_for_admin: false,
@@ -150,11 +129,8 @@ impl ProxiedMiner {
             configured: None,
             difficulty: None,
             has_job: false,
-            has_credit: false,
-            is_admitted: false,
             is_proven: false,
             is_ended: false,
-            is_finished: false,
             requests: VecDeque::new(),
             current: None,
             next: None,
@@ -170,13 +146,11 @@ impl ProxiedMiner {
             mismatches: 0,
             losses: 0,
             losses_since_ms: now.ms,
-            score: 0,
-            scored_at_ms: now.ms,
         }
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.is_ended || matches!(self.phase, ProtocolPhase::Closing)
+        self.is_ended || matches!(self.conn.phase, ProtocolPhase::Closing)
     }
 
     /// True if it mines, so that a server that takes it over must send it a job.
@@ -220,7 +194,7 @@ impl ProxiedMiner {
     /// Answers a request without a server, behind the answers that are owed.
     pub(crate) fn answer(&mut self, out: &mut ProxyActions, answer: &[u8]) {
         if self.requests.is_empty() {
-            out.send(self.conn, |line| line.extend_from_slice(answer));
+            out.send(self.conn.id, |line| line.extend_from_slice(answer));
         } else {
             self.requests
                 .push_back(MinerRequest::Answered(answer.into()));
@@ -230,7 +204,7 @@ impl ProxiedMiner {
     /// Sends the answers that wait no longer.
     pub(crate) fn release(&mut self, out: &mut ProxyActions) {
         while let Some(MinerRequest::Answered(answer)) = self.requests.front() {
-            out.send(self.conn, |line| line.extend_from_slice(answer));
+            out.send(self.conn.id, |line| line.extend_from_slice(answer));
             self.requests.pop_front();
         }
     }
@@ -281,16 +255,6 @@ impl ProxiedMiner {
         }
         self.losses += 1;
         self.losses > SERVER_LOSSES_MAX
-    }
-
-    /// Adds to the misbehaviour score and returns it.
-    pub(crate) fn blame(&mut self, points: u32, now: Now) -> u32 {
-        let seconds = (now.ms - self.scored_at_ms) / 1000;
-        self.scored_at_ms += seconds * 1000;
-        let forgiven = seconds.saturating_mul(u64::from(SCORE_DECAY_PER_S));
-        let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
-        self.score = self.score.saturating_sub(forgiven).saturating_add(points);
-        self.score
     }
 }
 

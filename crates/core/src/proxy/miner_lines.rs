@@ -1,7 +1,7 @@
 //! Handles each line of a miner: most are forwarded to its server unchanged.
 
 use crate::accounts::refused_logins::RefusalReason;
-use crate::event::{ArrivalKind, CloseHow, Level};
+use crate::conn::{Connections, LineServer, MinerConn};
 use crate::limits::{LINE_BYTES_MAX, PROXY_PARAMS_BYTES_MAX, PROXY_SCORE_MAX, SCORE_MALFORMED};
 use crate::pool::authorize::name_and_password;
 use crate::proxy::event::{ProxyAction, ProxyActions};
@@ -9,9 +9,7 @@ use crate::proxy::miner::{MinerRequest, MinerUser, ProxiedMiner, RequestKind};
 use crate::proxy::state::ProxyShared;
 use crate::session::difficulty::{BLOCKS_AGENT, RequestedDifficulty, split_password};
 use crate::units::{Now, parse_hex_u32};
-use crate::wire::line::Flow;
 use crate::wire::message::{self, Reject, write_reject};
-use crate::wire::protocol::{Heard, ProtocolPhase};
 
 /// The id of requests whose answer is not passed on to a miner.
 pub(crate) const OWN_ID: &str = "\"p\"";
@@ -25,66 +23,33 @@ pub(crate) struct MinerContext<'a> {
     pub out: &'a mut ProxyActions,
 }
 
-impl MinerContext<'_> {
-    /// Handles received bytes; with no bytes, continues with lines that were held back.
-    pub(crate) fn receive(&mut self, miner: &mut ProxiedMiner, bytes: &[u8]) {
-        if miner.is_closing() {
-            return;
-        }
-        if self.is_blocked(miner) {
-            miner.lines.hold(bytes);
-            return self.update_backpressure(miner);
-        }
-        let mut lines = std::mem::take(&mut miner.lines);
-        let read = lines.read(bytes, |line| self.handle_line(miner, line));
-        miner.lines = lines;
-        if read.is_err() && matches!(miner.phase, ProtocolPhase::Http(_)) {
-            self.answer_http(miner);
-        } else if read.is_err() {
-            self.reject(miner, Some("null"), Reject::LineTooLong);
-            self.close(miner);
-        }
-        self.update_backpressure(miner);
+impl LineServer for MinerContext<'_> {
+    type Miner = ProxiedMiner;
+    type Action = ProxyAction;
+    /// A little before a server drops it, which knows the connection only as the proxy's.
+    const SCORE_MAX: u32 = PROXY_SCORE_MAX;
+
+    fn conn(miner: &mut ProxiedMiner) -> &mut MinerConn {
+        &mut miner.conn
+    }
+
+    fn parts(&mut self) -> (&mut Connections, Now, &mut ProxyActions) {
+        (&mut self.shared.conns, self.now, self.out)
+    }
+
+    fn is_closing(miner: &ProxiedMiner) -> bool {
+        miner.is_closing()
     }
 
     fn is_blocked(&self, miner: &ProxiedMiner) -> bool {
         self.shared.is_stopping || miner.is_blocked()
     }
 
-    /// Stops or resumes reading from the miner, depending on whether it can take more lines.
-    pub(crate) fn update_backpressure(&mut self, miner: &mut ProxiedMiner) {
-        let pause = self.is_blocked(miner) || miner.is_closing();
-        if pause != miner.is_paused {
-            miner.is_paused = pause;
-            self.out.push(if pause {
-                ProxyAction::Pause(miner.conn)
-            } else {
-                ProxyAction::Resume(miner.conn)
-            });
-        }
-    }
-
-    fn handle_line(&mut self, miner: &mut ProxiedMiner, line: &[u8]) -> Flow {
-        match miner.phase.hear(line) {
-            Heard::Request => self.handle_request(miner, line),
-            Heard::HttpEnd => self.answer_http(miner),
-            Heard::Nothing => {}
-        }
-        if miner.is_closing() || self.is_blocked(miner) {
-            Flow::Stop
-        } else {
-            Flow::Continue
-        }
-    }
-
-    fn answer_http(&mut self, miner: &mut ProxiedMiner) {
-        let config = &self.shared.config;
-        let host = config.public_host.as_deref();
-        if let Some(response) = miner.phase.end_http(host, config.public_port) {
-            self.out
-                .send(miner.conn, |out| out.extend_from_slice(&response));
-        }
-        self.shared.closing.push((miner.conn, CloseHow::Flushed));
+    fn reject(&mut self, miner: &mut ProxiedMiner, id: Option<&str>, reject: Reject) {
+        let Some(id) = id else { return };
+        let mut line = Vec::new();
+        write_reject(&mut line, id, reject);
+        miner.answer(self.out, &line);
     }
 
     fn handle_request(&mut self, miner: &mut ProxiedMiner, line: &[u8]) {
@@ -115,6 +80,13 @@ impl MinerContext<'_> {
         }
     }
 
+    fn end(&mut self, miner: &mut ProxiedMiner) {
+        self.drop_links(miner);
+        self.update_backpressure(miner);
+    }
+}
+
+impl MinerContext<'_> {
     /// Classifies a request, or gives the reject to answer it with.
     fn kind(
         &mut self,
@@ -272,44 +244,9 @@ impl MinerContext<'_> {
         });
     }
 
-    /// Refuses a request that has an id.
-    pub(crate) fn reject(&mut self, miner: &mut ProxiedMiner, id: Option<&str>, reject: Reject) {
-        let Some(id) = id else { return };
-        let mut line = Vec::new();
-        write_reject(&mut line, id, reject);
-        miner.answer(self.out, &line);
-    }
-
     fn malformed(&mut self, miner: &mut ProxiedMiner, id: Option<&str>) {
         self.reject(miner, id, Reject::InvalidParams);
         self.blame(miner, SCORE_MALFORMED);
-    }
-
-    /// Adds to the misbehaviour score of a miner, and drops it at [`PROXY_SCORE_MAX`]: a little before a
-    /// server would, which knows the connection only as the proxy's.
-    pub(crate) fn blame(&mut self, miner: &mut ProxiedMiner, points: u32) {
-        if miner.blame(points, self.now) >= PROXY_SCORE_MAX && !miner.is_closing() {
-            let address = miner.address;
-            let text = || format!("dropping a connection that misbehaves: {address}");
-            self.shared
-                .log_limit
-                .tell(self.now, Level::Warning, text, self.out);
-            self.close(miner);
-            if miner.kind == ArrivalKind::Miner && !miner.has_credit {
-                self.shared.dropped.push(miner.address);
-            }
-        }
-    }
-
-    /// Reads no more from a miner and resets it after a delay, because some miners reconnect at once.
-    pub(crate) fn close(&mut self, miner: &mut ProxiedMiner) {
-        if miner.is_closing() {
-            return;
-        }
-        miner.phase = ProtocolPhase::Closing;
-        self.shared.close_later(miner.conn, self.now);
-        self.drop_links(miner);
-        self.update_backpressure(miner);
     }
 }
 

@@ -33,13 +33,14 @@ pub use state::Proxy;
 use std::collections::BTreeSet;
 
 use crate::accounts::refused_logins::RefusedLogins;
-use crate::event::{Arrival, ArrivalKind, CloseHow, Level};
+use crate::conn::LineServer;
+use crate::event::{Arrival, ArrivalKind, CloseHow};
 use crate::proxy::backend::{Backend, BackendChange, BackendState};
 use crate::proxy::miner::ProxiedMiner;
 use crate::proxy::miner_lines::MinerContext;
 use crate::proxy::moves::LOSES_ALL;
 use crate::proxy::server_lines::{LinkFault, LinkSlot, link_mut, slot_of_link};
-use crate::proxy::state::{Role, slot_of};
+use crate::proxy::state::Role;
 use crate::units::{ConnId, Now};
 
 impl Proxy {
@@ -64,7 +65,7 @@ impl Proxy {
             ProxyEvent::Opened(conn) => self.handle_opened(now, conn, out),
             ProxyEvent::Received(conn, bytes) => self.handle_received(now, conn, bytes, out),
             ProxyEvent::Finished(conn) => {
-                self.with(now, conn, out, |_, miner| miner.is_finished = true);
+                self.with(now, conn, out, |_, miner| miner.conn.is_finished = true);
             }
             ProxyEvent::Closed(conn) => self.handle_closed(now, conn, out),
             ProxyEvent::Drain(place, drain) => self.shared.set_drain(place, drain, out),
@@ -83,7 +84,7 @@ impl Proxy {
 
     /// Logins that servers or the proxy have refused.
     pub fn refusals(&self) -> &RefusedLogins {
-        &self.shared.refusals
+        &self.shared.conns.refusals
     }
 
     /// Counters since the start.
@@ -98,12 +99,12 @@ impl Proxy {
 
     /// Count of connected miners.
     pub fn miners(&self) -> usize {
-        self.miners.iter().flatten().count()
+        self.miners.len()
     }
 
     /// True if a server still owes an answer to a miner.
     pub fn is_owed(&self) -> bool {
-        self.miners.iter().flatten().any(|miner| miner.is_owed())
+        self.miners.iter().any(|miner| miner.is_owed())
     }
 
     fn handle_connected(
@@ -125,19 +126,14 @@ impl Proxy {
     }
 
     fn insert(&mut self, miner: ProxiedMiner) {
-        let conn = miner.conn;
-        let slot = slot_of(conn);
-        if self.miners.len() <= slot {
-            self.miners.resize_with(slot + 1, || None);
-        }
-        self.shared.roles.set(conn, Role::Miner);
+        let conn = miner.conn.id;
+        self.shared.roles.insert(conn, Role::Miner);
         self.shared.unsettled.insert(conn);
-        self.miners[slot] = Some(Box::new(miner));
+        self.miners.insert(conn, Box::new(miner));
     }
 
     fn handle_redialed(&mut self, now: Now, old: ConnId, new: ConnId, out: &mut ProxyActions) {
-        let role = self.shared.roles.get(old);
-        self.shared.roles.clear(old);
+        let role = self.shared.roles.remove(old);
         let mut is_wanted = false;
         match role {
             Some(Role::Link(miner)) => {
@@ -152,13 +148,15 @@ impl Proxy {
             Some(Role::Miner) | None => {}
         }
         match role.filter(|_| is_wanted) {
-            Some(role) => self.shared.roles.set(new, role),
+            Some(role) => {
+                self.shared.roles.insert(new, role);
+            }
             None => out.push(ProxyAction::Close(new, CloseHow::Reset)),
         }
     }
 
     fn handle_opened(&mut self, now: Now, conn: ConnId, out: &mut ProxyActions) {
-        match self.shared.roles.get(conn) {
+        match self.shared.roles.get(conn).copied() {
             Some(Role::Link(miner)) => {
                 self.with(now, miner, out, |context, miner| {
                     if slot_of_link(miner, Some(conn)).is_some() {
@@ -172,7 +170,7 @@ impl Proxy {
     }
 
     fn handle_received(&mut self, now: Now, conn: ConnId, bytes: &[u8], out: &mut ProxyActions) {
-        match self.shared.roles.get(conn) {
+        match self.shared.roles.get(conn).copied() {
             Some(Role::Miner) => {
                 self.with(now, conn, out, |context, miner| {
                     context.receive(miner, bytes);
@@ -189,8 +187,7 @@ impl Proxy {
     }
 
     fn handle_closed(&mut self, now: Now, conn: ConnId, out: &mut ProxyActions) {
-        let role = self.shared.roles.get(conn);
-        self.shared.roles.clear(conn);
+        let role = self.shared.roles.remove(conn);
         match role {
             Some(Role::Miner) => self.forget(now, conn, out),
             Some(Role::Link(miner)) => {
@@ -205,18 +202,7 @@ impl Proxy {
 
     fn handle_tick(&mut self, now: Now, out: &mut ProxyActions) {
         self.shared.run_probes(now, out);
-        for text in self.shared.refusals.tick(now.ms) {
-            self.shared.log_limit.tell(now, Level::Info, || text, out);
-        }
-        for (level, text) in self.shared.log_limit.tick(now.ms) {
-            out.log(level, text);
-        }
-        while let Some(&(at_ms, conn)) = self.shared.closing_later.front()
-            && at_ms <= now.ms
-        {
-            self.shared.closing_later.pop_front();
-            self.shared.closing.push((conn, CloseHow::Reset));
-        }
+        self.shared.conns.tick(now, out);
         let unsettled: BTreeSet<ConnId> = self.shared.unsettled.iter().copied().collect();
         for conn in unsettled {
             self.with(now, conn, out, |context, miner| {
@@ -269,13 +255,16 @@ impl Proxy {
                 });
             }
         }
-        for address in std::mem::take(&mut self.shared.dropped) {
-            self.handle_dropped(now, address, out);
+        for address in std::mem::take(&mut self.shared.conns.dropped) {
+            let earning = self.miners.iter().filter(|one| one.conn.has_credit);
+            let earning = earning.map(|one| one.conn.address);
+            let conns = &mut self.shared.conns;
+            conns.count_drop(now, address, &mut self.bans, earning, out);
         }
         self.check_backends(now, out);
-        while !self.shared.closing.is_empty() {
-            for (conn, how) in std::mem::take(&mut self.shared.closing) {
-                if self.shared.roles.clear(conn) {
+        while !self.shared.conns.closing.is_empty() {
+            for (conn, how) in std::mem::take(&mut self.shared.conns.closing) {
+                if self.shared.roles.remove(conn).is_some() {
                     self.forget(now, conn, out);
                     out.push(ProxyAction::Close(conn, how));
                 }
@@ -284,7 +273,7 @@ impl Proxy {
     }
 
     fn forget(&mut self, now: Now, conn: ConnId, out: &mut ProxyActions) {
-        let Some(mut miner) = self.miners[slot_of(conn)].take() else {
+        let Some(mut miner) = self.miners.remove(conn) else {
             return;
         };
         let mut context = MinerContext {
@@ -299,8 +288,8 @@ impl Proxy {
     }
 
     fn all_miners(&self) -> Vec<ConnId> {
-        let miners = self.miners.iter().flatten();
-        miners.map(|miner| miner.conn).collect()
+        let miners = self.miners.iter();
+        miners.map(|miner| miner.conn.id).collect()
     }
 
     /// Calls `act` with a miner, then reports what that has changed for the sockets; false if the miner
@@ -312,8 +301,7 @@ impl Proxy {
         out: &mut ProxyActions,
         act: impl FnOnce(&mut MinerContext<'_>, &mut ProxiedMiner),
     ) -> bool {
-        let slot = self.miners.get_mut(slot_of(conn));
-        let Some(miner) = slot.and_then(Option::as_mut).filter(|m| m.conn == conn) else {
+        let Some(miner) = self.miners.get_mut(conn) else {
             return false;
         };
         let mut context = MinerContext {
@@ -322,15 +310,15 @@ impl Proxy {
             out,
         };
         act(&mut context, miner);
-        if miner.is_mining() && !miner.is_admitted {
-            miner.is_admitted = true;
+        if miner.is_mining() && !miner.conn.is_admitted {
+            miner.conn.is_admitted = true;
             out.push(ProxyAction::Admitted(conn));
         }
-        if miner.is_finished && !miner.has_share_in_flight() {
-            miner.is_finished = false;
-            self.shared.closing.push((conn, CloseHow::Flushed));
+        if miner.conn.is_finished && !miner.has_share_in_flight() {
+            miner.conn.is_finished = false;
+            self.shared.conns.close(conn, CloseHow::Flushed);
         }
-        if miner.has_credit && !miner.is_proven {
+        if miner.conn.has_credit && !miner.is_proven {
             miner.is_proven = true;
             out.push(ProxyAction::Proven(conn));
         }
@@ -348,7 +336,7 @@ impl MinerContext<'_> {
             self.leave(miner, conn, wrong);
         }
         self.check_answers_done(miner);
-        if miner.is_paused {
+        if miner.conn.is_paused {
             self.receive(miner, &[]);
         } else {
             self.update_backpressure(miner);

@@ -3,6 +3,7 @@
 //! A miner that has lost its server takes the next one that admits it. A miner that is better off
 //! elsewhere keeps its server until the other one is ready and the last answers have come.
 
+use crate::conn::LineServer;
 use crate::event::{CloseHow, Level};
 use crate::limits::{LINK_LOGIN_MS, MISPLACED_MS, PROXY_LOGIN_MS, RETRY_MS};
 use crate::proxy::backend::{Backend, BackendState};
@@ -22,7 +23,7 @@ impl MinerContext<'_> {
         if miner.next.is_some() || miner.queued.is_some() || miner.is_closing() {
             return;
         }
-        self.shared.unsettled.insert(miner.conn);
+        self.shared.unsettled.insert(miner.conn.id);
         miner.retry_at_ms = None;
         let session = miner.session.expect("it was dealt with the first line");
         let (ring, backends) = (&self.shared.ring, &self.shared.backends);
@@ -63,19 +64,19 @@ impl MinerContext<'_> {
 
     /// Starts a login at a server, or joins its queue.
     pub(crate) fn go_to(&mut self, miner: &mut ProxiedMiner, place: BackendIndex) {
-        self.shared.unsettled.insert(miner.conn);
+        self.shared.unsettled.insert(miner.conn.id);
         let backend = &mut self.shared.backends[place];
         if !backend.has_room() {
-            backend.queue.push_back(miner.conn);
+            backend.queue.push_back(miner.conn.id);
             miner.queued = Some(place);
             return;
         }
         backend.logins += 1;
         miner.queued = None;
         miner.next = Some(BackendLink::new(place, self.now.ms));
-        let purpose = Purpose::Miner(miner.conn, place);
+        let purpose = Purpose::Miner(miner.conn.id, place);
         self.out
-            .push(ProxyAction::Dial(purpose, Some(miner.address)));
+            .push(ProxyAction::Dial(purpose, Some(miner.conn.address)));
     }
 
     /// Handles the answer to [`ProxyAction::Dial`].
@@ -90,7 +91,7 @@ impl MinerContext<'_> {
             (Some(link), Some(conn)) => {
                 link.conn = Some(conn);
                 self.shared.backends[place].dial_from_ms = 0;
-                self.shared.roles.set(conn, Role::Link(miner.conn));
+                self.shared.roles.insert(conn, Role::Link(miner.conn.id));
             }
             (Some(_), None) => {
                 self.shared.cannot_dial(place, self.now);
@@ -146,7 +147,7 @@ impl MinerContext<'_> {
         self.tell_what_was_kept(miner, link);
         self.ask_again(miner);
         if miner.is_mining() {
-            self.shared.unsettled.remove(&miner.conn);
+            self.shared.unsettled.remove(&miner.conn.id);
         }
         if self.home(miner).is_some() {
             // The server that it belongs to has changed during the move.
@@ -158,7 +159,7 @@ impl MinerContext<'_> {
     pub(crate) fn tell_extra_nonce(&mut self, miner: &mut ProxiedMiner, given: u32) {
         let line =
             format!(r#"{{"id":null,"method":"mining.set_extranonce","params":["{given:08x}",4]}}"#);
-        self.send_line(miner.conn, &line);
+        self.send_line(miner.conn.id, &line);
         self.shared.counts.extra_nonces_changed += 1;
         self.take_extra_nonce(miner, given);
     }
@@ -173,9 +174,10 @@ impl MinerContext<'_> {
         if let Some(job) = link.staged_job.take() {
             if let Some(line) = link.staged_difficulty.take() {
                 self.out
-                    .send(miner.conn, |out| out.extend_from_slice(&line));
+                    .send(miner.conn.id, |out| out.extend_from_slice(&line));
             }
-            self.out.send(miner.conn, |out| out.extend_from_slice(&job));
+            self.out
+                .send(miner.conn.id, |out| out.extend_from_slice(&job));
             miner.has_job = true;
         }
         miner.current = Some(link);
@@ -253,7 +255,7 @@ impl MinerContext<'_> {
         miner.unassigned_since_ms = Some(since_ms.min(self.now.ms));
         miner.leaving_until_ms = None;
         miner.tried |= 1 << link.place;
-        self.shared.unsettled.insert(miner.conn);
+        self.shared.unsettled.insert(miner.conn.id);
         if miner
             .next
             .as_ref()
@@ -335,7 +337,7 @@ impl MinerContext<'_> {
         miner.tried = 0;
         self.recheck_later(miner);
         if miner.is_mining() {
-            self.shared.unsettled.remove(&miner.conn);
+            self.shared.unsettled.remove(&miner.conn.id);
         }
         self.receive(miner, &[]);
     }
@@ -343,7 +345,7 @@ impl MinerContext<'_> {
     /// Closes a link without further events.
     fn end_link(&mut self, link: &BackendLink) {
         if let Some(conn) = link.conn
-            && self.shared.roles.clear(conn)
+            && self.shared.roles.remove(conn).is_some()
         {
             self.out.push(ProxyAction::Close(conn, CloseHow::Reset));
         }
@@ -357,7 +359,7 @@ impl MinerContext<'_> {
         }
         self.stay(miner);
         self.count_as_placed(miner);
-        self.shared.unsettled.remove(&miner.conn);
+        self.shared.unsettled.remove(&miner.conn.id);
     }
 
     /// Counts a miner that had lost its server as found: it has another, or is gone.
@@ -417,7 +419,7 @@ impl MinerContext<'_> {
         if !miner.is_misplaced {
             miner.is_misplaced = true;
             let at_ms = self.now.ms + MISPLACED_MS;
-            self.shared.misplaced.push_back((at_ms, miner.conn));
+            self.shared.misplaced.push_back((at_ms, miner.conn.id));
         }
     }
 
@@ -425,7 +427,7 @@ impl MinerContext<'_> {
     pub(crate) fn check_timeouts(&mut self, miner: &mut ProxiedMiner) {
         let now_ms = self.now.ms;
         let is_over = |due_ms: Option<u64>| due_ms.is_some_and(|due_ms| due_ms <= now_ms);
-        if !miner.is_mining() && miner.connected_at_ms + PROXY_LOGIN_MS <= now_ms {
+        if !miner.is_mining() && miner.conn.connected_at_ms + PROXY_LOGIN_MS <= now_ms {
             return self.close_at_once(miner);
         }
         if miner
@@ -452,7 +454,7 @@ impl MinerContext<'_> {
             return self.reset(miner, "no server takes it");
         }
         if miner.is_mining() && miner.current.is_some() && miner.next.is_none() {
-            self.shared.unsettled.remove(&miner.conn);
+            self.shared.unsettled.remove(&miner.conn.id);
         }
     }
 
@@ -461,9 +463,10 @@ impl MinerContext<'_> {
             return;
         }
         self.shared.counts.reset += 1;
-        let address = miner.address;
+        let address = miner.conn.address;
         let text = || format!("reset {address}: {why}");
         self.shared
+            .conns
             .log_limit
             .tell(self.now, Level::Debug, text, self.out);
         self.close_at_once(miner);
@@ -472,6 +475,6 @@ impl MinerContext<'_> {
     fn close_at_once(&mut self, miner: &mut ProxiedMiner) {
         miner.is_ended = true;
         self.drop_links(miner);
-        self.shared.closing.push((miner.conn, CloseHow::Reset));
+        self.shared.conns.close(miner.conn.id, CloseHow::Reset);
     }
 }

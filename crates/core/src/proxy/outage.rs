@@ -2,9 +2,7 @@
 //! no server is left.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
-use crate::accounts::ban::network_of;
 use crate::counted::counted;
 use crate::event::{Level, Listening};
 use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
@@ -62,18 +60,6 @@ impl Proxy {
                     context.find_backend(miner);
                 }
             });
-        }
-    }
-
-    /// Counts a dropped connection against its address, unless a miner with accepted shares is connected
-    /// from there: it must not be shut out for the faults of others.
-    pub(super) fn handle_dropped(&mut self, now: Now, address: IpAddr, out: &mut ProxyActions) {
-        let network = network_of(address);
-        let mut miners = self.miners.iter().flatten();
-        let mines = miners.any(|miner| miner.has_credit && network_of(miner.address) == network);
-        if !mines && self.bans.drop_from(address, now.ms) {
-            let text = || format!("refusing {network} for ten minutes: it keeps misbehaving");
-            self.shared.log_limit.tell(now, Level::Warning, text, out);
         }
     }
 

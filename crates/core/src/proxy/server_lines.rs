@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::accounts::ADMIN;
 use crate::accounts::refused_logins::RefusalReason;
+use crate::conn::LineServer;
 use crate::limits::{
     LOW_SHARE_GRACE_MS, PROXY_PARAMS_BYTES_MAX, SCORE_BAD_ADMIN, SCORE_BAD_PASSWORD,
     SCORE_DUPLICATE, SCORE_LOW_SHARE, SCORE_MALFORMED, SERVER_LINE_BYTES_MAX,
@@ -222,7 +223,7 @@ impl MinerContext<'_> {
     }
 
     fn pass_on(&mut self, miner: &ProxiedMiner, line: &[u8]) {
-        self.out.send(miner.conn, |out| {
+        self.out.send(miner.conn.id, |out| {
             out.extend_from_slice(line);
             out.push(b'\n');
         });
@@ -287,7 +288,7 @@ impl MinerContext<'_> {
         let asked = std::mem::discriminant(&kind);
         match (kind, refusal) {
             (RequestKind::Submit, None) if said.is_true() => {
-                miner.has_credit = true;
+                miner.conn.has_credit = true;
                 self.shared.counts.accepted += 1;
             }
             (RequestKind::Submit, _) => self.shared.counts.refused += 1,

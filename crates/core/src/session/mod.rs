@@ -13,22 +13,19 @@ pub(crate) mod rate;
 pub mod vardiff;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 
 use crate::accounting::ledger::Tally;
 use crate::accounts::User;
-use crate::event::{Actions, Arrival, ArrivalKind};
+use crate::conn::MinerConn;
+use crate::conn::conn_map::ConnMap;
+use crate::event::{Actions, Arrival};
 use crate::job::{Job, JobNumber};
-use crate::limits::{
-    ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, SCORE_DECAY_PER_S, SCORE_MAX,
-    WISH_MS,
-};
+use crate::limits::{ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, WISH_MS};
 use crate::pool::config::PoolConfig;
 use crate::session::difficulty::{DifficultyPolicy, Urgency};
 use crate::session::pending_replies::{Durability, PendingReplies};
 use crate::session::rate::Rate;
 use crate::units::{ConnId, Difficulty, Now, Seq, Target};
-use crate::wire::line::LineBuffer;
 use crate::wire::message::write_set_difficulty;
 use crate::wire::protocol::ProtocolPhase;
 
@@ -67,21 +64,10 @@ impl Authorized {
 
 /// The state of one connection.
 pub(crate) struct Session {
-    pub conn: ConnId,
-    pub address: IpAddr,
-    pub kind: ArrivalKind,
-    pub connected_at_ms: u64,
+    pub conn: MinerConn,
     pub difficulty_policy: DifficultyPolicy,
-    /// True once it has an accepted share.
-    pub has_credit: bool,
-    /// True once the socket layer was told that it has logged in.
-    pub is_admitted: bool,
-    /// True once the peer has closed its sending side.
-    pub is_finished: bool,
     /// Count of its names without an accepted share beyond those that every connection may have.
     pub unproven_beyond: usize,
-    pub phase: ProtocolPhase,
-    pub lines: LineBuffer,
     /// Set by `mining.subscribe`.
     pub extra_nonce1: Option<u32>,
     pub users: Vec<Authorized>,
@@ -94,7 +80,6 @@ pub(crate) struct Session {
     /// Set on a connection over which a proxy sends `hstratum.hello`: count of miners here that it could
     /// move to another server.
     pub proxied: Option<u32>,
-    pub is_paused: bool,
     /// The difficulty of the last job.
     announced: Option<Difficulty>,
     /// The first job it was sent; it was sent every shared one since.
@@ -106,8 +91,6 @@ pub(crate) struct Session {
     /// Earliest time of the next job for a requested difficulty, and whether one is due then.
     wish_at_ms: u64,
     is_wish_due: bool,
-    score: u32,
-    scored_at_ms: u64,
     sent_at_ms: u64,
 }
 
@@ -115,24 +98,15 @@ impl Session {
     pub(crate) fn new(conn: ConnId, arrival: Arrival, config: &PoolConfig, now: Now) -> Self {
         let (floor, dynamic) = (config.difficulty_min, config.dynamic);
         Self {
-            conn,
-            address: arrival.address,
-            kind: arrival.kind,
-            connected_at_ms: now.ms,
             difficulty_policy: DifficultyPolicy::new(arrival.difficulty, floor, dynamic, now.ms),
-            has_credit: false,
-            is_admitted: false,
-            is_finished: false,
+            conn: MinerConn::new(conn, arrival, now),
             unproven_beyond: 0,
-            phase: ProtocolPhase::New,
-            lines: LineBuffer::default(),
             extra_nonce1: None,
             users: Vec::new(),
             is_admin: false,
             has_asked_for_admin: false,
             is_asking: false,
             proxied: None,
-            is_paused: false,
             announced: None,
             first_job: None,
             first_job_at_ms: now.ms,
@@ -141,8 +115,6 @@ impl Session {
             replies: PendingReplies::default(),
             wish_at_ms: now.ms,
             is_wish_due: false,
-            score: 0,
-            scored_at_ms: now.ms,
             sent_at_ms: now.ms,
         }
     }
@@ -162,7 +134,7 @@ impl Session {
         !self.is_ready()
             && !self.is_closing()
             && !self.is_asking
-            && now.ms.saturating_sub(self.connected_at_ms) >= LOGIN_MS
+            && now.ms.saturating_sub(self.conn.connected_at_ms) >= LOGIN_MS
     }
 
     /// True once it was sent a job.
@@ -171,7 +143,7 @@ impl Session {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.phase, ProtocolPhase::Closing)
+        matches!(self.conn.phase, ProtocolPhase::Closing)
     }
 
     /// True if every request was answered.
@@ -228,7 +200,7 @@ impl Session {
         if self.announced != Some(difficulty) {
             self.announced = Some(difficulty);
             let told = self.difficulty_policy.told(difficulty);
-            out.send(self.conn, |line| write_set_difficulty(line, told));
+            out.send(self.conn.id, |line| write_set_difficulty(line, told));
         }
         self.sent_at_ms = now.ms;
     }
@@ -246,7 +218,7 @@ impl Session {
     /// Counts an accepted share. [`Urgency::Now`] if the difficulty is far off. Shares of jobs under an
     /// earlier difficulty are ignored.
     pub(crate) fn count_share(&mut self, difficulty: Difficulty, now: Now) -> Urgency {
-        self.has_credit = true;
+        self.conn.has_credit = true;
         if self.announced == Some(difficulty) {
             self.difficulty_policy
                 .share(difficulty, self.users.len(), now.ms)
@@ -326,7 +298,7 @@ impl Session {
         {
             self.sent_at_ms = now.ms;
             let told = self.difficulty_policy.told(difficulty);
-            out.send(self.conn, |line| write_set_difficulty(line, told));
+            out.send(self.conn.id, |line| write_set_difficulty(line, told));
         }
     }
 
@@ -340,21 +312,11 @@ impl Session {
         self.replies.sizes()
     }
 
-    /// Adds to the misbehaviour score; true if it reaches [`SCORE_MAX`].
-    pub(crate) fn blame(&mut self, points: u32, now: Now) -> bool {
-        let forgiven =
-            (now.ms.saturating_sub(self.scored_at_ms)) / 1000 * u64::from(SCORE_DECAY_PER_S);
-        self.scored_at_ms += (now.ms.saturating_sub(self.scored_at_ms)) / 1000 * 1000;
-        let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
-        self.score = self.score.saturating_sub(forgiven).saturating_add(points);
-        self.score >= SCORE_MAX
-    }
-
     /// Sends a reply, or queues it behind those that wait.
     pub(crate) fn reply(&mut self, now: Now, out: &mut Actions, write: impl FnOnce(&mut Vec<u8>)) {
         if self.replies.is_empty() {
             self.sent_at_ms = now.ms;
-            out.send(self.conn, write);
+            out.send(self.conn.id, write);
         } else {
             self.replies.push_line(write);
         }
@@ -369,7 +331,7 @@ impl Session {
     /// Sends the replies that wait no longer, once the shares up to `settled` have this outcome.
     pub(crate) fn release(&mut self, settled: Seq, fate: Durability, now: Now, out: &mut Actions) {
         let mut is_sent = false;
-        out.send(self.conn, |lines| {
+        out.send(self.conn.id, |lines| {
             let start = lines.len();
             self.replies.release(settled, fate, lines);
             is_sent = lines.len() > start;
@@ -380,47 +342,5 @@ impl Session {
     }
 }
 
-/// All sessions, indexed by the low half of their connection's id.
-#[derive(Default)]
-pub(crate) struct Sessions {
-    slots: Vec<Option<Box<Session>>>,
-}
-
-impl Sessions {
-    fn slot(conn: ConnId) -> usize {
-        (conn.0 & 0xffff_ffff) as usize
-    }
-
-    pub(crate) fn insert(&mut self, session: Session) {
-        let slot = Self::slot(session.conn);
-        if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, || None);
-        }
-        assert!(self.slots[slot].is_none(), "a connection's slot is free");
-        self.slots[slot] = Some(Box::new(session));
-    }
-
-    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        let session = self.slots.get_mut(Self::slot(conn))?.as_deref_mut()?;
-        (session.conn == conn).then_some(session)
-    }
-
-    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Box<Session>> {
-        self.get_mut(conn)?;
-        self.slots[Self::slot(conn)].take()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.slots.iter().filter_map(Option::as_deref)
-    }
-
-    /// The sessions from this slot on, each with its slot.
-    pub(crate) fn iter_from(&self, place: usize) -> impl Iterator<Item = (usize, &Session)> {
-        let slots = self.slots.iter().enumerate().skip(place);
-        slots.filter_map(|(place, slot)| Some((place, slot.as_deref()?)))
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.slots.iter_mut().filter_map(Option::as_deref_mut)
-    }
-}
+/// All sessions.
+pub(crate) type Sessions = ConnMap<Box<Session>>;
