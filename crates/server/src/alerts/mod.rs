@@ -78,7 +78,7 @@ fn inputs_of(statuses: &Statuses) -> impl Iterator<Item = AlarmInput> {
 /// Runs until all senders of inputs are gone.
 pub(crate) fn run(
     drop_percent: u8,
-    signs: &Receiver<AlarmInput>,
+    inputs: &Receiver<AlarmInput>,
     outbox: Option<&AlarmQueue>,
     statuses: &Statuses,
     alarm_feed: &AlarmFeed,
@@ -94,15 +94,15 @@ pub(crate) fn run(
     let mut alarms = Vec::new();
     loop {
         let wait = next_tick.saturating_duration_since(Instant::now());
-        match signs.recv_timeout(wait) {
-            Ok(sign) => watch.handle(now(), sign, &mut alarms),
+        match inputs.recv_timeout(wait) {
+            Ok(input) => watch.handle(now(), input, &mut alarms),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
-            for sign in inputs_of(statuses) {
-                watch.handle(now(), sign, &mut alarms);
+            for input in inputs_of(statuses) {
+                watch.handle(now(), input, &mut alarms);
             }
         }
         for alarm in alarms.drain(..) {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn alarms_wait_for_the_pages_and_the_oldest_goes() {
-        let (sender, signs) = channel();
+        let (sender, inputs) = channel();
         let alarm_feed = AlarmFeed::default();
         for _ in 0..HTTP_EVENTS_MAX + 5 {
             sender
@@ -153,7 +153,7 @@ mod tests {
                 .expect("it is read below");
         }
         drop(sender);
-        run(50, &signs, None, &Statuses::default(), &alarm_feed, &Deaf);
+        run(50, &inputs, None, &Statuses::default(), &alarm_feed, &Deaf);
         let notices = alarm_feed.take();
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
         assert_eq!(notices[0].kind, AlarmKind::PoolFailed);

@@ -74,19 +74,19 @@ impl<S: DriverIo> Driver<S> {
             }
             Action::BlockFound(block) => {
                 let account = block.account.clone();
-                self.sign(AlarmInput::Found(block.hash, block.height, account));
+                self.tell_alarms(AlarmInput::Found(block.hash, block.height, account));
                 self.senders.tell_store(StoreCommand::BlockFound(block));
             }
             Action::BlockAnswered(hash, verdict) => {
                 self.commit();
                 if let Some(fate) = fate(&verdict) {
-                    self.sign(AlarmInput::Block(hash, None, fate));
+                    self.tell_alarms(AlarmInput::Block(hash, None, fate));
                 }
                 self.senders
                     .tell_store(StoreCommand::BlockAnswered(hash, verdict));
             }
             Action::Tally(tallied) => {
-                self.sign(AlarmInput::Work(tallied.clone()));
+                self.tell_alarms(AlarmInput::Work(tallied.clone()));
                 self.senders.tell_store(StoreCommand::Tally(tallied));
             }
             Action::Send(conn, _) => self.net.send(conn, bytes),
@@ -129,8 +129,8 @@ impl<S: DriverIo> Driver<S> {
     }
 
     /// Sends an input to the alarms.
-    pub(crate) fn sign(&self, sign: AlarmInput) {
-        let _ = self.senders.alarms.send(sign);
+    pub(crate) fn tell_alarms(&self, input: AlarmInput) {
+        let _ = self.senders.alarms.send(input);
     }
 
     /// Sends an order's answer to its sender, if that still waits.

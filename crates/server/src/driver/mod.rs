@@ -240,7 +240,7 @@ impl<S: DriverIo> Driver<S> {
             Level::Error,
             "the pool has failed, which is a bug; it starts again and miners reconnect",
         );
-        self.sign(AlarmInput::PoolFailed);
+        self.tell_alarms(AlarmInput::PoolFailed);
         self.carry_out(Some(failure));
         self.commit();
         // Dropping the senders tells those who wait that there will be no answer.
@@ -293,10 +293,10 @@ impl<S: DriverIo> Driver<S> {
             self.look_whether_left(pool, now);
             if now.ms >= self.next_look_ms {
                 self.next_look_ms = now.ms + LIVE_MS;
-                self.sign(AlarmInput::Occupancy(self.net.door()));
+                self.tell_alarms(AlarmInput::Occupancy(self.net.door()));
             }
             if let Some(telemetry) = &mut self.telemetry {
-                telemetry.beat(pool, now, || self.net.door());
+                telemetry.publish(pool, now, || self.net.door());
             }
         }
         if let Some(telemetry) = &mut self.telemetry {
@@ -333,7 +333,7 @@ impl<S: DriverIo> Driver<S> {
     fn handle_node(&mut self, pool: &mut Pool, now: Now, message: NodeEvent) {
         match message {
             NodeEvent::Tip(hash, height) => {
-                self.sign(AlarmInput::Tip(hash));
+                self.tell_alarms(AlarmInput::Tip(hash));
                 self.view.tip = Some((hash, height));
                 self.handle(pool, now, Event::Tip(hash));
                 self.senders.tell_store(StoreCommand::Chain(height));
@@ -385,7 +385,7 @@ impl<S: DriverIo> Driver<S> {
             self.senders
                 .tell_users(UsersCommand::Draining(self.is_draining));
         }
-        self.sign(AlarmInput::Drain(match self.is_draining {
+        self.tell_alarms(AlarmInput::Drain(match self.is_draining {
             true => Draining::Yes,
             false => Draining::No,
         }));

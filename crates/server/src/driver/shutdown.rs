@@ -29,7 +29,7 @@ impl<S: DriverIo> Driver<S> {
     /// Begins the shutdown: nothing more is read.
     pub fn begin_end(&mut self) {
         self.commit();
-        self.sign(AlarmInput::Stop);
+        self.tell_alarms(AlarmInput::Stop);
     }
 
     /// True once the ledger has reported on all shares.

@@ -94,7 +94,7 @@ impl<S: DriverIo> Driver<S> {
         if let Some(highest) = self.evidence.beyond(tip) {
             return self.withhold(pool, now, parts, highest);
         }
-        self.sign(AlarmInput::Template(parts.prev_block));
+        self.tell_alarms(AlarmInput::Template(parts.prev_block));
         self.view.template = Some(parts);
         self.view.withheld = None;
         self.view.no_template = None;
@@ -112,7 +112,7 @@ impl<S: DriverIo> Driver<S> {
     }
 
     fn no_job(&mut self, pool: &mut Pool, now: Now, reason: String) {
-        self.sign(AlarmInput::NoTemplate(reason.clone()));
+        self.tell_alarms(AlarmInput::NoTemplate(reason.clone()));
         self.view.template = None;
         self.view.no_template = Some(reason.clone());
         self.handle(pool, now, Event::NoTemplate(reason));
@@ -164,7 +164,7 @@ impl<S: DriverIo> Driver<S> {
         if self.evidence.told != behind {
             self.evidence.told = behind;
             self.node_lag.set_behind(behind);
-            self.sign(AlarmInput::Behind(behind));
+            self.tell_alarms(AlarmInput::Behind(behind));
         }
     }
 }

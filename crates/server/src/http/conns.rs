@@ -16,7 +16,7 @@ use crate::limits::{HTTP_CONNS_MAX, HTTP_CONNS_PER_ADDRESS, HTTP_CONNS_RESERVED}
 /// All connections.
 #[derive(Default)]
 pub(crate) struct Conns {
-    seats: Mutex<ConnSlots>,
+    slots: Mutex<ConnSlots>,
     refused: AtomicU64,
     evicted: AtomicU64,
 }
@@ -54,30 +54,30 @@ impl Conns {
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<ConnPermit> {
         let is_local = address.is_loopback();
         let address = network_of(address);
-        let mut seats = self.seats.lock();
-        let own = seats.of(address);
+        let mut slots = self.slots.lock();
+        let own = slots.of(address);
         let has_room = match (own >= HTTP_CONNS_PER_ADDRESS && !is_local, is_local) {
-            (true, _) => self.evict(&mut seats, Some(address)),
-            (false, _) if seats.all.len() < HTTP_CONNS_MAX => true,
-            (false, true) if seats.all.len() < HTTP_CONNS_MAX + HTTP_CONNS_RESERVED => {
+            (true, _) => self.evict(&mut slots, Some(address)),
+            (false, _) if slots.all.len() < HTTP_CONNS_MAX => true,
+            (false, true) if slots.all.len() < HTTP_CONNS_MAX + HTTP_CONNS_RESERVED => {
                 // Loopback has extra places, so closing an idle connection is useful but not required.
-                self.evict(&mut seats, None);
+                self.evict(&mut slots, None);
                 true
             }
-            (false, _) => self.evict(&mut seats, None),
+            (false, _) => self.evict(&mut slots, None),
         };
         if !has_room {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let id = seats.next;
-        seats.next += 1;
-        let seat = ConnSlot {
+        let id = slots.next;
+        slots.next += 1;
+        let slot = ConnSlot {
             address,
             idle_since: Some(Instant::now()),
             task: None,
         };
-        seats.all.insert(id, seat);
+        slots.all.insert(id, slot);
         Some(ConnPermit {
             conns: self.clone(),
             id,
@@ -86,8 +86,8 @@ impl Conns {
 
     /// Records the task of a connection, to be aborted when its place is needed.
     pub(crate) fn began(&self, id: u64, task: AbortHandle) {
-        match self.seats.lock().all.get_mut(&id) {
-            Some(seat) => seat.task = Some(task),
+        match self.slots.lock().all.get_mut(&id) {
+            Some(slot) => slot.task = Some(task),
             // It has ended, or was evicted before it started.
             None => task.abort(),
         }
@@ -95,15 +95,15 @@ impl Conns {
 
     /// Closes the longest idle connection of the address, or of the address with the most idle ones; returns
     /// false if there is none.
-    fn evict(&self, seats: &mut ConnSlots, of: Option<IpAddr>) -> bool {
+    fn evict(&self, slots: &mut ConnSlots, of: Option<IpAddr>) -> bool {
         let mut idle: HashMap<IpAddr, (usize, Instant, u64)> = HashMap::new();
-        for (id, seat) in &seats.all {
-            let Some(since) = seat.idle_since else {
+        for (id, slot) in &slots.all {
+            let Some(since) = slot.idle_since else {
                 continue;
             };
-            if of.is_none_or(|address| address == seat.address) {
+            if of.is_none_or(|address| address == slot.address) {
                 let (count, oldest, oldest_id) =
-                    idle.entry(seat.address).or_insert((0, since, *id));
+                    idle.entry(slot.address).or_insert((0, since, *id));
                 *count += 1;
                 if since < *oldest {
                     (*oldest, *oldest_id) = (since, *id);
@@ -116,7 +116,7 @@ impl Conns {
         let Some((_, _, id)) = most else {
             return false;
         };
-        if let Some(task) = seats.all.remove(&id).and_then(|seat| seat.task) {
+        if let Some(task) = slots.all.remove(&id).and_then(|slot| slot.task) {
             task.abort();
         }
         self.evicted.fetch_add(1, Ordering::Relaxed);
@@ -127,13 +127,13 @@ impl Conns {
     pub(crate) fn counts(&self) -> (usize, u64, u64) {
         let refused = self.refused.load(Ordering::Relaxed);
         let evicted = self.evicted.load(Ordering::Relaxed);
-        (self.seats.lock().all.len(), refused, evicted)
+        (self.slots.lock().all.len(), refused, evicted)
     }
 }
 
 impl ConnSlots {
     fn of(&self, address: IpAddr) -> usize {
-        let own = self.all.values().filter(|seat| seat.address == address);
+        let own = self.all.values().filter(|slot| slot.address == address);
         own.count()
     }
 }
@@ -146,8 +146,8 @@ impl ConnPermit {
 
     /// Marks the start of a request.
     pub(crate) fn busy(&self) -> Busy {
-        if let Some(seat) = self.conns.seats.lock().all.get_mut(&self.id) {
-            seat.idle_since = None;
+        if let Some(slot) = self.conns.slots.lock().all.get_mut(&self.id) {
+            slot.idle_since = None;
         }
         Busy {
             conns: self.conns.clone(),
@@ -166,7 +166,7 @@ impl Busy {
 
 impl Drop for ConnPermit {
     fn drop(&mut self) {
-        self.conns.seats.lock().all.remove(&self.id);
+        self.conns.slots.lock().all.remove(&self.id);
     }
 }
 
@@ -175,8 +175,8 @@ impl Drop for Busy {
         if self.stays {
             return;
         }
-        if let Some(seat) = self.conns.seats.lock().all.get_mut(&self.id) {
-            seat.idle_since = Some(Instant::now());
+        if let Some(slot) = self.conns.slots.lock().all.get_mut(&self.id) {
+            slot.idle_since = Some(Instant::now());
         }
     }
 }

@@ -190,24 +190,24 @@ pub(crate) async fn accept(
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        let Some(place) = conns.enter(peer.ip()) else {
+        let Some(permit) = conns.enter(peer.ip()) else {
             continue;
         };
-        let (router, id) = (router.clone(), place.id());
+        let (router, id) = (router.clone(), permit.id());
         let task = tokio::spawn(async move {
             // An error of a connection concerns only its client.
-            let _ = serve(socket, router, Arc::new(place)).await;
+            let _ = serve(socket, router, Arc::new(permit)).await;
         });
         conns.began(id, task.abort_handle());
     }
 }
 
-async fn serve(socket: TcpStream, router: Router, place: Arc<ConnPermit>) -> anyhow::Result<()> {
+async fn serve(socket: TcpStream, router: Router, permit: Arc<ConnPermit>) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
     let local = LocalAddress(socket.local_addr()?);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(local);
-        let mut busy = place.busy();
+        let mut busy = permit.busy();
         let answering = router.clone().call(request);
         async move {
             let Some(answer) = within(HTTP_REQUEST, answering).await else {

@@ -182,8 +182,8 @@ struct ControlThread {
 
 impl ControlThread {
     /// Sends a message to the loop.
-    fn tell(&self, mail: ProxyCommand) -> anyhow::Result<()> {
-        self.to_driver.send(mail)?;
+    fn tell(&self, command: ProxyCommand) -> anyhow::Result<()> {
+        self.to_driver.send(command)?;
         self.waker.wake()?;
         Ok(())
     }

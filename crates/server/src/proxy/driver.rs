@@ -79,7 +79,7 @@ pub struct ProxyDriver<S> {
     pub(super) proxy: Proxy,
     pub(super) settings: ProxySettings,
     pub(super) addresses: Addresses,
-    mail: Receiver<ProxyCommand>,
+    commands: Receiver<ProxyCommand>,
     flags: Flags,
     next_tick_ms: u64,
     /// State of refused connections, and when it is checked next.
@@ -96,7 +96,7 @@ pub struct ProxyDriver<S> {
     /// Number of panics of the rules.
     failures: u64,
     /// Snapshot for readers on other threads.
-    pub(super) window: Arc<StatusWindow>,
+    pub(super) status_window: Arc<StatusWindow>,
     /// The HTTP socket, for a process that takes over.
     pub(super) http: Option<TcpListener>,
 }
@@ -116,7 +116,7 @@ impl<S: ProxyIo> ProxyDriver<S> {
         net: S,
         proxy: Proxy,
         settings: ProxySettings,
-        mail: Receiver<ProxyCommand>,
+        commands: Receiver<ProxyCommand>,
         flags: Flags,
     ) -> Self {
         let watch = AlarmMonitor::new(0, net.now());
@@ -128,7 +128,7 @@ impl<S: ProxyIo> ProxyDriver<S> {
             proxy,
             addresses: Addresses::new(&settings.backends),
             settings,
-            mail,
+            commands,
             flags,
             next_tick_ms: 0,
             actions: ProxyActions::default(),
@@ -136,7 +136,7 @@ impl<S: ProxyIo> ProxyDriver<S> {
             moves: Moves::new(),
             drained: BTreeSet::new(),
             failures: 0,
-            window: Arc::default(),
+            status_window: Arc::default(),
             http: None,
         }
     }
@@ -202,8 +202,8 @@ impl<S: ProxyIo> ProxyDriver<S> {
             };
             self.read(conn);
         }
-        while let Ok(mail) = self.mail.try_recv() {
-            match mail {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
                 ProxyCommand::Order(order, answer) => {
                     // The client may be gone.
                     let _ = answer.send(self.obey(&order));
@@ -220,7 +220,7 @@ impl<S: ProxyIo> ProxyDriver<S> {
             self.handle(ProxyEvent::Tick);
             self.report_moves(now_ms);
             self.look_at_door(now_ms);
-            self.window.show(self.current_status());
+            self.status_window.show(self.current_status());
             if self.flags.reload.swap(false, Ordering::Relaxed) {
                 self.reload();
             }
@@ -333,7 +333,8 @@ impl<S: ProxyIo> ProxyDriver<S> {
             jobless.p99,
             jobless.max
         );
-        self.window.tell(&ProxyNotice::moved(moves as u64, jobless));
+        self.status_window
+            .tell(&ProxyNotice::moved(moves as u64, jobless));
         self.moves.jobless_ms.clear();
         self.net.say(Level::Info, &text);
     }
@@ -415,7 +416,7 @@ impl ProxyDriver<SystemIo> {
         self.failures += 1;
         let text = "the proxy has failed, which is a bug; it is restarted and miners reconnect";
         stderr::line("error", text);
-        self.window.tell(&ProxyNotice::new("failed"));
+        self.status_window.tell(&ProxyNotice::new("failed"));
         self.net.reset_all();
         // The failed rules may have switched to refusing miners; the new rules start with accepting.
         self.listen(Listening::On);

@@ -89,7 +89,7 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
         stop: stop.clone(),
         reload: Arc::default(),
     };
-    let (to_driver, mail) = channel();
+    let (to_driver, commands) = channel();
     // Accepted by the kernel before the rules begin.
     let mut early = connect(address);
     early.write_all(b"{\"id\":1}\n").expect("sent");
@@ -97,7 +97,7 @@ fn after_a_panic_of_the_rules_new_ones_go_on_at_the_same_port() {
     let running = thread::spawn(move || {
         let machine = SystemIo::new(net);
         let rules = Proxy::new(config(&["127.0.0.1:9", "127.0.0.1:10"]), machine.now());
-        let mut driver = ProxyDriver::new(machine, rules, settings, mail, flags);
+        let mut driver = ProxyDriver::new(machine, rules, settings, commands, flags);
         driver.drained.insert(0);
         let end = driver.run(|| config(&["127.0.0.1:9"]));
         done.send(end).expect("the test waits");
@@ -158,11 +158,11 @@ fn silent_sockets_give_way_and_are_shown() {
         stop: stop.clone(),
         reload: Arc::default(),
     };
-    let (to_driver, mail) = channel();
+    let (to_driver, commands) = channel();
     let running = thread::spawn(move || {
         let machine = SystemIo::new(net);
         let rules = Proxy::new(config(&["127.0.0.1:9"]), machine.now());
-        ProxyDriver::new(machine, rules, settings, mail, flags).run(|| config(&["127.0.0.1:9"]))
+        ProxyDriver::new(machine, rules, settings, commands, flags).run(|| config(&["127.0.0.1:9"]))
     });
     let _silent: Vec<TcpStream> = (0..20).map(|_| connect(address)).collect();
     let mut miner = connect(address);

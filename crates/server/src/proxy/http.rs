@@ -29,7 +29,7 @@ use crate::stderr;
 
 /// State shared by all requests.
 struct ProxySite {
-    window: Arc<StatusWindow>,
+    status_window: Arc<StatusWindow>,
     started: Instant,
 }
 
@@ -61,11 +61,11 @@ pub(super) fn bind(
 /// When the thread cannot be started.
 pub(super) fn start(
     listener: TcpListener,
-    window: Arc<StatusWindow>,
+    status_window: Arc<StatusWindow>,
     public: Public,
 ) -> anyhow::Result<()> {
     let site = Arc::new(ProxySite {
-        window,
+        status_window,
         started: Instant::now(),
     });
     thread::Builder::new()
@@ -112,7 +112,7 @@ fn router(site: Arc<ProxySite>, public: Public) -> Router {
 
 impl ProxySite {
     fn look(&self) -> Result<ProxyStatus, ApiError> {
-        let proxy_status = self.window.look();
+        let proxy_status = self.status_window.look();
         proxy_status.ok_or_else(|| ApiError::busy("the proxy does not answer"))
     }
 }
@@ -122,7 +122,7 @@ async fn status(State(site): State<Arc<ProxySite>>) -> ApiResult<Value> {
 }
 
 async fn events(State(site): State<Arc<ProxySite>>) -> Result<Response, ApiError> {
-    site.window.events.answer()
+    site.status_window.events.answer()
 }
 
 async fn health(State(site): State<Arc<ProxySite>>) -> Result<Response, ApiError> {

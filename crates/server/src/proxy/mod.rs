@@ -84,7 +84,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
         certificate,
     })?;
     let addresses: Vec<SocketAddr> = net.listeners().map(|(spec, _)| spec.address).collect();
-    let (to_driver, mail) = channel();
+    let (to_driver, commands) = channel();
     let waker = Arc::new(waker);
     resolver::start(&settings.backends, &to_driver, &waker)?;
     let control = match &settings.control {
@@ -95,7 +95,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     let config = || rules_of(&told, addresses[0].port());
     let machine = SystemIo::new(net);
     let rules = Proxy::new(config(), machine.now());
-    let mut driver = ProxyDriver::new(machine, rules, settings, mail, flags);
+    let mut driver = ProxyDriver::new(machine, rules, settings, commands, flags);
     if let Some(listener) = &http {
         driver.http = Some(listener.try_clone()?);
     }
@@ -107,7 +107,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     let control = control.and_then(|control| told_of(control.start(to_driver, waker)));
     if let Some(listener) = http {
         let public = Public::of(told.public_host.as_deref(), &told.http_host_names);
-        let started = http::start(listener, driver.window.clone(), public);
+        let started = http::start(listener, driver.status_window.clone(), public);
         told_of(started);
     }
     if let Some(miners) = miners {

@@ -120,7 +120,7 @@ impl Store {
     }
 
     /// Runs until the driver and the dump thread are gone and everything is done.
-    pub(crate) fn run(self, mail: &Receiver<StoreCommand>, outputs: StoreOutputs) {
+    pub(crate) fn run(self, commands: &Receiver<StoreCommand>, outputs: StoreOutputs) {
         let Self {
             ledger,
             network,
@@ -138,8 +138,8 @@ impl Store {
             duties,
         } = outputs;
         // A pending wake-up is enough.
-        let (owed_desk, owed) = sync_channel(1);
-        let (log_desk, log_full) = sync_channel(1);
+        let (owed_sender, owed) = sync_channel(1);
+        let (log_sender, log_full) = sync_channel(1);
         let node = &*node;
         // Another sender would keep our own channel open.
         let has_dumps = dir.is_some() && shipping_queue.is_none();
@@ -177,14 +177,14 @@ impl Store {
                 spool: spool.as_ref(),
                 alarms,
                 status: &status,
-                owed: Some(owed_desk),
-                log: Some(log_desk),
+                owed: Some(owed_sender),
+                log: Some(log_sender),
                 started: Instant::now(),
                 stop_by: None,
                 copying: Growth::above(WAL_BYTES),
                 duty: duties.add("the ledger"),
             };
-            keep("hstratum-ledger", node, || ledger_thread.run(mail));
+            keep("hstratum-ledger", node, || ledger_thread.run(commands));
         });
         if let Some(shipping_queue) = shipping_queue {
             shipping_queue.close();
@@ -258,13 +258,13 @@ struct LedgerThread<'a, L> {
 }
 
 impl<L: Ledger> LedgerThread<'_, L> {
-    fn run(&mut self, mail: &Receiver<StoreCommand>) {
+    fn run(&mut self, commands: &Receiver<StoreCommand>) {
         let mut next = NextWork::Now;
         loop {
-            match self.receive(mail, next) {
+            match self.receive(commands, next) {
                 Ok(first) => {
                     let now = self.now();
-                    for item in std::iter::once(first).chain(mail.try_iter()) {
+                    for item in std::iter::once(first).chain(commands.try_iter()) {
                         self.take(item, now);
                     }
                 }
@@ -290,31 +290,31 @@ impl<L: Ledger> LedgerThread<'_, L> {
 
     fn receive(
         &self,
-        mail: &Receiver<StoreCommand>,
+        commands: &Receiver<StoreCommand>,
         next: NextWork,
     ) -> Result<StoreCommand, RecvTimeoutError> {
         let wait_ms = match next {
             NextWork::Now => 0,
             NextWork::At(at_ms) => at_ms.saturating_sub(self.now().ms),
         };
-        mail.recv_timeout(Duration::from_millis(wait_ms))
+        commands.recv_timeout(Duration::from_millis(wait_ms))
     }
 
-    fn take(&mut self, mail: StoreCommand, now: Now) {
-        if matches!(mail, StoreCommand::Stop) {
+    fn take(&mut self, command: StoreCommand, now: Now) {
+        if matches!(command, StoreCommand::Stop) {
             self.stop_by = Some(Instant::now() + Duration::from_millis(LEDGER_STOP_MS));
         }
-        if let (StoreCommand::Chain(tip), Some(shipping_queue)) = (&mail, self.shipping_queue) {
+        if let (StoreCommand::Chain(tip), Some(shipping_queue)) = (&command, self.shipping_queue) {
             shipping_queue.set_tip(*tip);
         }
-        self.keeper.take(mail, now);
+        self.keeper.take(command, now);
     }
 
     fn work(&mut self) -> NextWork {
         let now = self.now();
         if let Some(shipping_queue) = self.shipping_queue {
-            for mail in shipping_queue.take() {
-                self.keeper.take(mail, now);
+            for command in shipping_queue.take() {
+                self.keeper.take(command, now);
             }
         }
         let mut out = Vec::new();
@@ -349,7 +349,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
                 drop(self.to_driver.work(WorkerEvent::NotDurable(seq)));
             }
             StoreOutcome::Failing(reason) => {
-                self.sign(AlarmInput::Ledger(LedgerInput::Failing(reason.clone())));
+                self.tell_alarms(AlarmInput::Ledger(LedgerInput::Failing(reason.clone())));
                 self.status.set_failing(Some(reason));
                 drop(
                     self.to_driver
@@ -357,7 +357,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
                 );
             }
             StoreOutcome::Recovered => {
-                self.sign(AlarmInput::Ledger(LedgerInput::Fine));
+                self.tell_alarms(AlarmInput::Ledger(LedgerInput::Fine));
                 self.status.set_failing(None);
                 drop(self.to_driver.work(WorkerEvent::Ledger(LedgerState::Open)));
             }
@@ -377,15 +377,15 @@ impl<L: Ledger> LedgerThread<'_, L> {
             StoreOutcome::AddressKept(answer, kept) => drop(answer.send(kept)),
             StoreOutcome::Stalled => {
                 self.status.set_stalled(true);
-                self.sign(AlarmInput::Ledger(LedgerInput::Stalled));
+                self.tell_alarms(AlarmInput::Ledger(LedgerInput::Stalled));
             }
             StoreOutcome::Free(_) => {
                 self.status.set_stalled(false);
-                self.sign(AlarmInput::Ledger(LedgerInput::Fine));
+                self.tell_alarms(AlarmInput::Ledger(LedgerInput::Fine));
             }
             StoreOutcome::Moved(change) => {
                 if let Some(fate) = fate(change.to) {
-                    self.sign(AlarmInput::Block(change.hash, Some(change.height), fate));
+                    self.tell_alarms(AlarmInput::Block(change.hash, Some(change.height), fate));
                 }
             }
             StoreOutcome::Weighed(view, knowledge) => {
@@ -399,8 +399,8 @@ impl<L: Ledger> LedgerThread<'_, L> {
         }
     }
 
-    fn sign(&self, sign: AlarmInput) {
-        let _ = self.alarms.send(sign);
+    fn tell_alarms(&self, input: AlarmInput) {
+        let _ = self.alarms.send(input);
     }
 
     /// Logs what is abandoned when the stop's time is over. Replies to these shares were never sent, and

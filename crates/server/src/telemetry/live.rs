@@ -202,7 +202,7 @@ impl TelemetryWriter {
     }
 
     /// Publishes a snapshot if it is due, and begins a list of workers.
-    pub(crate) fn beat(&mut self, pool: &Pool, now: Now, door: impl FnOnce() -> Occupancy) {
+    pub(crate) fn publish(&mut self, pool: &Pool, now: Now, door: impl FnOnce() -> Occupancy) {
         if !self.asked.is_recent() {
             self.workers = None;
             self.gathering = None;

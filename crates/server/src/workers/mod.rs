@@ -58,11 +58,11 @@ pub enum UsersCommand {
 /// Reads the certificate whenever told to, and sends it to the driver.
 pub(crate) fn run_certificates(
     files: &TlsFiles,
-    mail: &Receiver<()>,
+    commands: &Receiver<()>,
     to_driver: &DriverHandle,
     node: &dyn Node,
 ) {
-    for () in mail {
+    for () in commands {
         match tls::load(&files.cert, &files.key) {
             Ok(certificate) => {
                 if to_driver
@@ -82,9 +82,9 @@ pub(crate) fn run_certificates(
 
 /// Checks passwords. Several threads run this, each taking the next request when it is free. Requests left at
 /// a stop are dropped, since hashing them could take long.
-pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordCommand>>, to_driver: &DriverHandle) {
+pub(crate) fn run_passwords(commands: &Mutex<Receiver<PasswordCommand>>, to_driver: &DriverHandle) {
     loop {
-        let next = mail.lock().recv();
+        let next = commands.lock().recv();
         let Ok(PasswordCommand(ticket, stored, password)) = next else {
             return;
         };
@@ -107,7 +107,7 @@ pub(crate) fn run_passwords(mail: &Mutex<Receiver<PasswordCommand>>, to_driver: 
 /// ledger before the user is in the file.
 pub(crate) fn run_users(
     files: &mut UsersFiles,
-    mail: &Receiver<UsersCommand>,
+    commands: &Receiver<UsersCommand>,
     (ledger, location): (&Sender<StoreCommand>, Option<&LedgerLocation>),
     to_driver: &DriverHandle,
     node: &dyn Node,
@@ -117,8 +117,8 @@ pub(crate) fn run_users(
         told(error);
         NotWritten::Failed
     };
-    for mail in mail {
-        let answer = match mail {
+    for command in commands {
+        let answer = match command {
             UsersCommand::Add(ticket, user, old) => {
                 // An account with a password belongs to whoever knows it, so its owner is not checked.
                 let location = location.filter(|_| old.is_none());
@@ -141,14 +141,14 @@ pub(crate) fn run_users(
                 let answer = kept.map_err(told).map_err(|()| OrderRefusal::BanNotStored);
                 WorkerEvent::Answer(order, answer.map(|()| OrderOutcome::Done))
             }
-            UsersCommand::SetAddress(mail) => {
+            UsersCommand::SetAddress(command) => {
                 // A ledger that is gone drops the message, which tells the sender.
-                let _ = ledger.send(StoreCommand::SetAddress(mail));
+                let _ = ledger.send(StoreCommand::SetAddress(command));
                 continue;
             }
-            UsersCommand::DrainServer(mail) => {
+            UsersCommand::DrainServer(command) => {
                 let alone = anyhow!("this server shares no ledger with others (database)");
-                let _ = mail.answer.send(Err(alone));
+                let _ = command.answer.send(Err(alone));
                 continue;
             }
             UsersCommand::Draining(_) | UsersCommand::Look => continue,
@@ -250,12 +250,12 @@ fn set_address(
     address: String,
 ) -> anyhow::Result<()> {
     let (answer, answered) = channel();
-    let mail = SetAddressCommand {
+    let command = SetAddressCommand {
         account: user.name.clone(),
         address,
         answer,
     };
-    if ledger.send(StoreCommand::SetAddress(mail)).is_err() {
+    if ledger.send(StoreCommand::SetAddress(command)).is_err() {
         bail!("the ledger is closed");
     }
     wait_for_address(&answered, "the ledger")
@@ -297,11 +297,11 @@ impl<'a> UnspooledBlocks<'a> {
     }
 
     /// The next message, or `Timeout` when it is time to retry.
-    fn receive(&self, mail: &Receiver<SpoolCommand>) -> Result<SpoolCommand, RecvTimeoutError> {
+    fn receive(&self, commands: &Receiver<SpoolCommand>) -> Result<SpoolCommand, RecvTimeoutError> {
         if self.list.is_empty() && self.is_reserved {
-            mail.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            mail.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
+            commands.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
         }
     }
 
@@ -367,14 +367,14 @@ impl<'a> UnspooledBlocks<'a> {
 /// block was tried a last time.
 pub(crate) fn run_spool(
     spool: &Spool,
-    mail: &Receiver<SpoolCommand>,
+    commands: &Receiver<SpoolCommand>,
     duty: &Duty,
     node: &dyn Node,
 ) {
     let mut owed = UnspooledBlocks::new(spool);
     loop {
         owed.reserve(node);
-        let received = owed.receive(mail);
+        let received = owed.receive(commands);
         let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
         match received {
             Ok(SpoolCommand::Put(solution, transactions)) => {

@@ -131,7 +131,7 @@ impl Coordinator {
         // When the shared ledger was restored to an earlier state, everything is copied again.
         while self.own() == Some(session.own) && session.is_same()? {
             let view = self.shipping_queue.view().filter(|_| !is_last);
-            if session.sit(view, node)? == TurnOutcome::Elsewhere {
+            if session.take_turn(view, node)? == TurnOutcome::Elsewhere {
                 return Ok(());
             }
             self.duty.again();
@@ -167,20 +167,25 @@ impl CoordinatorSession<'_> {
         self.db.read(|sql| mark.is_there(sql, number, DUTY))
     }
 
-    /// Does everything due now. A server whose node has not shown its view of the chain cannot be the
-    /// coordinator.
-    fn sit(&mut self, view: Option<ChainView>, node: &dyn Node) -> anyhow::Result<TurnOutcome> {
+    /// Does what there is to do now. As long as the node has not said what it knows of the chain, it is
+    /// no judge.
+    fn take_turn(
+        &mut self,
+        view: Option<ChainView>,
+        node: &dyn Node,
+    ) -> anyhow::Result<TurnOutcome> {
         let now_ms = self.clock()?;
         let me = self.own.0.number;
         if self.bring(now_ms / 1000)? == TurnOutcome::Elsewhere {
             return Ok(TurnOutcome::Elsewhere);
         }
-        let (is_judge, knowledge) = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
-            lease::contend(sql, me, view.as_ref(), now_ms)
-        })?;
+        let (is_coordinator, knowledge) =
+            self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
+                lease::contend(sql, me, view.as_ref(), now_ms)
+            })?;
         self.tell(knowledge, node);
         self.tell_driver(view.zip(knowledge));
-        if is_judge && let Some(view) = view {
+        if is_coordinator && let Some(view) = view {
             self.coordinator(me, view.tip, now_ms)?;
             self.compact(me, view.tip.height, now_ms)?;
         } else {

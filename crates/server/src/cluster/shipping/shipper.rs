@@ -175,7 +175,7 @@ impl Shipper {
                         earlier: earlier.clone(),
                     };
                     if ours.is_current {
-                        if !self.be(&ours.origin, shared, writer)? {
+                        if !self.claim_origin(&ours.origin, shared, writer)? {
                             return Ok(None);
                         }
                         self.mark(&position, next - 1);
@@ -192,8 +192,13 @@ impl Shipper {
         bail!("the ledger's file has no origin to ship as")
     }
 
-    /// Registers the file as ours under our name. Returns false if it has another number now.
-    fn be(&self, origin: &FileId, shared: i64, writer: &mut BatchWriter) -> anyhow::Result<bool> {
+    /// This file is ours alone: others are told of it by our name. False when it has another number now.
+    fn claim_origin(
+        &self,
+        origin: &FileId,
+        shared: i64,
+        writer: &mut BatchWriter,
+    ) -> anyhow::Result<bool> {
         let number = origin::name(writer.client(), origin, &self.label)?;
         if number != shared {
             return Ok(false);

@@ -126,7 +126,7 @@ impl UsersSync {
     pub(crate) fn run(
         &mut self,
         told: &UsersAndBans,
-        mail: &Receiver<UsersCommand>,
+        commands: &Receiver<UsersCommand>,
         duty: &Duty,
         to_driver: &DriverHandle,
     ) {
@@ -140,12 +140,12 @@ impl UsersSync {
                 duty.again();
             }
             let wait = self.next_look.saturating_duration_since(Instant::now());
-            let told = match mail.recv_timeout(wait) {
+            let told = match commands.recv_timeout(wait) {
                 Ok(UsersCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(UsersCommand::Look) | Err(RecvTimeoutError::Timeout) => {
                     self.look_and_tell(to_driver)
                 }
-                Ok(mail) => self.take(mail, to_driver),
+                Ok(command) => self.take(command, to_driver),
             };
             let told = told.and_then(|()| match Instant::now() >= self.next_look {
                 true => self.look_and_tell(to_driver),
@@ -176,8 +176,8 @@ impl UsersSync {
         Ok(())
     }
 
-    fn take(&mut self, mail: UsersCommand, to_driver: &DriverHandle) -> Result<(), Stopped> {
-        match mail {
+    fn take(&mut self, command: UsersCommand, to_driver: &DriverHandle) -> Result<(), Stopped> {
+        match command {
             UsersCommand::Add(ticket, user, old) => {
                 let name = user.name.clone();
                 let added = self.add_user(&user, old.as_ref());
@@ -201,10 +201,10 @@ impl UsersSync {
                     kept.map(|()| OrderOutcome::Done),
                 ))
             }
-            UsersCommand::SetAddress(mail) => {
-                let (name, address) = (&mail.account, &mail.address);
+            UsersCommand::SetAddress(command) => {
+                let (name, address) = (&command.account, &command.address);
                 let stored = self.write(|open| table::write_address(&mut open.db, name, address));
-                let _ = mail.answer.send(stored.map_err(anyhow::Error::from));
+                let _ = command.answer.send(stored.map_err(anyhow::Error::from));
                 Ok(())
             }
             // Nothing to write: this state was ordered in the shared ledger, which may have another by now.
@@ -217,8 +217,8 @@ impl UsersSync {
                 self.owed.draining = Some(is_draining);
                 self.look_and_tell(to_driver)
             }
-            UsersCommand::DrainServer(mail) => {
-                self.order_drain(mail);
+            UsersCommand::DrainServer(command) => {
+                self.order_drain(command);
                 self.look_and_tell(to_driver)
             }
             UsersCommand::Look | UsersCommand::Stop => Ok(()),
@@ -295,12 +295,12 @@ impl UsersSync {
         }
     }
 
-    fn order_drain(&mut self, mail: DrainCommand) {
+    fn order_drain(&mut self, command: DrainCommand) {
         let DrainCommand {
             server,
             over_s,
             answer,
-        } = mail;
+        } = command;
         let ordered = self.write(|open| table::order_drain(&mut open.db, &server, over_s));
         let ordered = match ordered {
             Ok(true) => Ok(()),
