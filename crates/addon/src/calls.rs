@@ -16,7 +16,8 @@ use crate::orders::AnswerObject;
 /// Calls of one class that may wait at a time. The next one fails at once.
 const WAITING_MAX: usize = 32;
 
-type AnswerArgs = FnArgs<(u32, AnswerObject)>;
+/// What an answer is told with.
+pub(crate) type AnswerArgs = FnArgs<(u32, AnswerObject)>;
 
 /// The JavaScript callback for answers: the call's number and the answer.
 pub(crate) type OnAnswer = ThreadsafeFunction<AnswerArgs, (), AnswerArgs, Status, false, true>;

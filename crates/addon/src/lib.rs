@@ -200,7 +200,6 @@ fn whole(hash: Hash, raw: Vec<u8>, relayed: bool) -> SolutionObject {
 
 type StartedArgs = FnArgs<(Option<&'static str>, Option<String>, Option<ServerHandle>)>;
 type OnStarted = ThreadsafeFunction<StartedArgs, (), StartedArgs, Status, false, true>;
-type AnswerArgs = FnArgs<(u32, AnswerObject)>;
 
 /// Starts a server on a thread of its own, because files, name lookups and the shared ledger can hang.
 /// `on_started` gets the result: the server, or an error's code and its one line, which names the wrong
@@ -321,7 +320,7 @@ mod calls;
 // it.
 mod orders;
 
-use calls::{Calls, Class};
+use calls::{AnswerArgs, Calls, Class};
 use orders::AnswerObject;
 
 #[napi]
