@@ -11,7 +11,6 @@ mod resolver;
 pub mod settings;
 mod status;
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -19,7 +18,7 @@ use std::sync::mpsc::channel;
 use hstratum_core::proxy::{Proxy, ProxyConfig};
 use hstratum_core::units::Difficulty;
 
-use crate::driver::io::{DriverIo, SystemIo};
+use crate::driver::io::{Certificate, DriverIo, SystemIo};
 use crate::http::host_guard::Public;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::proxy::control::Control;
@@ -51,57 +50,31 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     let conns_max = conns_max(settings.max_inbound);
     let certificate = (settings.tls.as_ref()).map(|files| tls::load(&files.cert, &files.key));
     let certificate = certificate.transpose()?;
-    let (giver, offered) = match &settings.take_over {
-        None => (None, None),
-        Some(path) => HandoverGiver::ask(path)?.unzip(),
-    };
-    let Offered {
-        listeners: mut inherited,
-        drained,
-    } = match offered {
-        None => Offered {
-            listeners: given()?,
-            drained: Vec::new(),
-        },
-        Some(offered) => offered,
-    };
-    let http = settings
-        .http
-        .map(|address| http::bind(address, &mut inherited));
+    let (giver, offered) = inherit(&settings, given)?;
+    let (mut inherited, drained) = (offered.listeners, offered.drained);
+    let http = settings.http;
+    let http = http.map(|address| http::bind(address, &mut inherited));
     let http = http.transpose()?;
-    let nothing = Difficulty::new(1.0).expect("above 0");
-    let (net, waker) = Net::bind(NetConfig {
-        first_option: "listen",
-        listeners: settings
-            .listen
-            .iter()
-            .map(|&spec| (spec, nothing))
-            .collect(),
-        inherited,
-        proxies: settings.proxy_protocol.clone(),
-        conns_max,
-        per_address_max: settings.max_per_address,
-        certificate,
-    })?;
-    let addresses: Vec<SocketAddr> = net.listeners().map(|(spec, _)| spec.address).collect();
+    let (net, waker) = bind(&settings, inherited, conns_max, certificate)?;
     let (to_driver, commands) = channel();
     let waker = Arc::new(waker);
     resolver::start(&settings.backends, &to_driver, &waker)?;
-    let control = match &settings.control {
-        None => None,
-        Some(path) => Some(Control::bind(path, giver.is_some())?),
-    };
-    let told = settings.clone();
-    let config = || rules_of(&told, addresses[0].port());
-    let machine = SystemIo::new(net);
-    let rules = Proxy::new(config(), machine.now());
-    let mut driver = ProxyDriver::new(machine, rules, settings, commands, flags);
+    let control = settings.control.as_ref();
+    let control = control.map(|path| Control::bind(path, giver.is_some()));
+    let control = control.transpose()?;
+
+    let listening: Vec<_> = net.listeners().map(|(spec, _)| spec).collect();
+    let (told, port) = (settings.clone(), listening[0].address.port());
+    let config = || rules_of(&told, port);
+    let io = SystemIo::new(net);
+    let rules = Proxy::new(config(), io.now());
+    let mut driver = ProxyDriver::new(io, rules, settings, commands, flags);
     if let Some(listener) = &http {
         driver.http = Some(listener.try_clone()?);
     }
     // Once this succeeds the miners are ours, so nothing after it may fail.
     let miners = giver.map(|giver| giver.take(conns_max)).transpose()?;
-    for (spec, _) in driver.net.net.listeners() {
+    for spec in listening {
         stderr::line("info", format!("listening on {spec}"));
     }
     let control = control.and_then(|control| told_of(control.start(to_driver, waker)));
@@ -120,7 +93,43 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     Ok(())
 }
 
-/// Logs the error of something that miners do not depend on.
+/// What another process hands over, and who does; else the sockets that systemd has opened.
+fn inherit(
+    settings: &ProxySettings,
+    given: Given,
+) -> anyhow::Result<(Option<HandoverGiver>, Offered)> {
+    let asked = settings.take_over.as_deref().map(HandoverGiver::ask);
+    if let Some((giver, offered)) = asked.transpose()?.flatten() {
+        return Ok((Some(giver), offered));
+    }
+    let offered = Offered {
+        listeners: given()?,
+        drained: Vec::new(),
+    };
+    Ok((None, offered))
+}
+
+/// Binds the ports of miners, those that are not inherited.
+fn bind(
+    settings: &ProxySettings,
+    inherited: Vec<OwnedFd>,
+    conns_max: usize,
+    certificate: Option<Certificate>,
+) -> anyhow::Result<(Net, mio::Waker)> {
+    let nothing = Difficulty::new(1.0).expect("above 0");
+    let listen = settings.listen.iter();
+    Net::bind(NetConfig {
+        first_option: "listen",
+        listeners: listen.map(|&spec| (spec, nothing)).collect(),
+        inherited,
+        proxies: settings.proxy_protocol.clone(),
+        conns_max,
+        per_address_max: settings.max_per_address,
+        certificate,
+    })
+}
+
+/// What miners do not depend on may fail.
 fn told_of<T>(result: anyhow::Result<T>) -> Option<T> {
     result
         .map_err(|error| stderr::line("error", format!("{error:#}")))

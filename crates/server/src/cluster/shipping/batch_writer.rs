@@ -51,6 +51,12 @@ pub(crate) struct BatchWriter {
     heights: HashSet<i64>,
 }
 
+/// Locks the origin's row, where our mark is still there, and writes the next mark.
+const LOCK: &str = "WITH ours AS (UPDATE marks SET mark = $3
+                      WHERE origin = $1 AND duty = 'ship' AND mark = $2 RETURNING origin)
+                    SELECT sequence FROM origins
+                     WHERE id = (SELECT origin FROM ours) FOR UPDATE";
+
 struct WriterStatements {
     mark: Statement,
     lock: Statement,
@@ -74,11 +80,7 @@ impl WriterStatements {
                 "INSERT INTO marks (origin, duty, mark) VALUES ($1, 'ship', $2)
                  ON CONFLICT (origin, duty) DO UPDATE SET mark = excluded.mark",
             )?,
-            lock: client.prepare(
-                "WITH ours AS (UPDATE marks SET mark = $3
-                   WHERE origin = $1 AND duty = 'ship' AND mark = $2 RETURNING origin)
-                 SELECT sequence FROM origins WHERE id = (SELECT origin FROM ours) FOR UPDATE",
-            )?,
+            lock: client.prepare(LOCK)?,
             accounts: client.prepare(
                 "INSERT INTO accounts (name) SELECT * FROM unnest($1::TEXT[])
                  ON CONFLICT (name) DO NOTHING",
