@@ -15,49 +15,14 @@ use parking_lot::{Condvar, Mutex};
 use ring::hmac;
 use serde_json::{Value, json};
 use ureq::Agent;
-use ureq::http::Uri;
 
 use crate::clock::unix_s;
+use crate::config::webhook::Webhook;
 use crate::limits::{
     ALARM_CHARS_MAX, ALARMS_WAITING_MAX, WEBHOOK_CALL_MS, WEBHOOK_REFUSALS_MAX, WEBHOOK_RETRY_MS,
     WEBHOOK_RETRY_MS_MAX, WEBHOOK_STOP_MS,
 };
 use crate::node::Node;
-use crate::secret::Secret;
-
-const URL_BYTES_MAX: usize = 2048;
-
-/// Destination of alarms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Webhook {
-    /// An http or https URL; it may contain a token.
-    pub url: Secret,
-    /// Key that signs deliveries.
-    pub secret: Option<Secret>,
-}
-
-/// Combines the two options.
-///
-/// # Errors
-/// When a secret is given without a URL.
-pub(crate) fn config(
-    url: Option<Secret>,
-    secret: Option<Secret>,
-) -> Result<Option<Webhook>, String> {
-    match (url, secret) {
-        (Some(url), secret) => Ok(Some(Webhook { url, secret })),
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err("webhook-secret is not used, since there is no webhook".to_owned()),
-    }
-}
-
-/// Parses an http or https URL with a host.
-pub(crate) fn parse_url(text: &str) -> Option<Secret> {
-    let uri: Uri = (text.len() <= URL_BYTES_MAX).then(|| text.parse().ok())??;
-    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-    let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    (is_web && has_host).then(|| Secret(text.to_owned()))
-}
 
 /// Queue of alarms to deliver.
 #[derive(Default)]

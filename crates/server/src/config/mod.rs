@@ -9,6 +9,7 @@ pub(crate) mod option_value;
 mod options;
 pub(crate) mod raw_option;
 pub mod settings;
+pub mod webhook;
 mod wrong;
 
 use crate::secret::Secret;
@@ -19,7 +20,6 @@ use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
 use thiserror::Error;
 
-use crate::alerts::webhook::{self, Webhook};
 pub use crate::config::option_value::parse_host;
 use crate::config::option_value::parse_server_id;
 use crate::config::options::Draft;
@@ -27,6 +27,7 @@ pub use crate::config::options::{
     Fallback, HOST_NAMES_MAX, INBOUND_MAX, OPTIONS, OptionSpec, PROXIES_MAX,
 };
 pub use crate::config::raw_option::{OptionOrigin, RawOption};
+use crate::config::webhook::Webhook;
 use crate::net::cidr::AddressRange;
 use crate::net::listener::{self, Encryption, ListenSpec};
 use crate::net::tls;
@@ -163,7 +164,8 @@ impl Draft {
             http_token: self.http_token,
             explorer: self.explorer,
             proxy_secret: self.proxy_secret,
-            webhook: webhook::config(self.webhook, self.webhook_secret).map_err(ConfigError)?,
+            webhook: webhook::from_options(self.webhook, self.webhook_secret)
+                .map_err(ConfigError)?,
             hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
             database: self.database.map(|url| database(&url)).transpose()?,
             server_id: self.server_id.unwrap_or_else(host_name),

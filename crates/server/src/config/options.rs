@@ -11,7 +11,7 @@ use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
     parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
-use crate::alerts::webhook;
+use super::webhook;
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
 use crate::net::listener::ListenSpec;

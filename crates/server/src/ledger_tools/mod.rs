@@ -9,6 +9,7 @@ mod check;
 mod dump;
 mod import;
 mod report;
+pub(crate) mod round_reader;
 mod shares_file;
 
 use anyhow::Context;

@@ -24,6 +24,7 @@ use crate::config::in_force::InForce;
 use crate::config::settings::Settings;
 use crate::files::ServerFiles;
 use crate::http::{self, Site};
+pub use crate::ledger_tools::round_reader::{RoundKnown, RoundReader};
 use crate::limits::CLOSE_MS;
 use crate::messages::{DriverHandle, NodeEvent};
 use crate::node::{Look, Node};
@@ -34,7 +35,6 @@ use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
 use crate::telemetry::live;
 pub use crate::telemetry::node_lag::Lag;
-pub use crate::telemetry::open_round::{RoundKnown, RoundReader};
 
 /// A running server.
 pub struct Server {

@@ -3,4 +3,3 @@
 pub mod histogram;
 pub(crate) mod live;
 pub(crate) mod node_lag;
-pub(crate) mod open_round;
