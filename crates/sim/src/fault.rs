@@ -1,5 +1,7 @@
 //! Faults that occur at random times, and the end of all faults.
 
+use hstratum_core::units::ConnId;
+
 use crate::net::ConnPeer;
 use crate::plan::{Faults, MinerKind, between, wait};
 use crate::world::{Doom, FaultKind, HEALED_MS, World, WorldEvent, note};
@@ -103,30 +105,40 @@ impl World {
             }
             FaultKind::Cut => {
                 if let Some(conn) = self.pick_wire() {
-                    self.inject("cut");
-                    let wire = &self.net.wires[&conn];
-                    note!(self, "net       connection of {:?} cut", wire.peer);
-                    let latency_ms = wire.latency_ms;
-                    self.after(latency_ms, WorldEvent::ServerGone(conn));
-                    self.after(latency_ms, WorldEvent::MinerGone(conn));
+                    self.cut(conn);
                 }
             }
             FaultKind::HalfOpen => {
                 if let Some(conn) = self.pick_wire() {
-                    self.inject("half-open");
-                    let wire = self.net.wires.get_mut(&conn).expect("it was picked");
-                    wire.is_dead = true;
-                    note!(self, "net       connection of {:?} is dead", wire.peer);
-                    let is_proxys = matches!(wire.peer, ConnPeer::Proxy(..));
-                    let noticed_ms = between(&mut self.rngs.net, 20_000, 200_000);
-                    self.after(noticed_ms, WorldEvent::ServerGone(conn));
-                    if is_proxys {
-                        // A proxy's machine gives up on bytes that were never acknowledged.
-                        let noticed_ms = between(&mut self.rngs.net, 5_000, 60_000);
-                        self.after(noticed_ms, WorldEvent::MinerGone(conn));
-                    }
+                    self.half_open(conn);
                 }
             }
+        }
+    }
+
+    /// Ends a connection; both ends hear of it.
+    fn cut(&mut self, conn: ConnId) {
+        self.inject("cut");
+        let wire = &self.net.wires[&conn];
+        note!(self, "net       connection of {:?} cut", wire.peer);
+        let latency_ms = wire.latency_ms;
+        self.after(latency_ms, WorldEvent::ServerGone(conn));
+        self.after(latency_ms, WorldEvent::MinerGone(conn));
+    }
+
+    /// Loses all that is sent on a connection from now on; its ends give up on it later.
+    fn half_open(&mut self, conn: ConnId) {
+        self.inject("half-open");
+        let wire = self.net.wires.get_mut(&conn).expect("it was picked");
+        wire.is_dead = true;
+        note!(self, "net       connection of {:?} is dead", wire.peer);
+        let is_proxys = matches!(wire.peer, ConnPeer::Proxy(..));
+        let noticed_ms = between(&mut self.rngs.net, 20_000, 200_000);
+        self.after(noticed_ms, WorldEvent::ServerGone(conn));
+        if is_proxys {
+            // A proxy's machine gives up on bytes that were never acknowledged.
+            let noticed_ms = between(&mut self.rngs.net, 5_000, 60_000);
+            self.after(noticed_ms, WorldEvent::MinerGone(conn));
         }
     }
 

@@ -149,6 +149,18 @@ impl SimMiner {
         self.kind() != MinerKind::Hostile
     }
 
+    /// Takes the request that a reply belongs to: for an honest miner the oldest one.
+    pub(crate) fn take_pending(&mut self, id: &str) -> Option<Pending> {
+        if !self.is_honest() {
+            let place = self.pending.iter().position(|pending| pending.id == id)?;
+            return self.pending.remove(place);
+        }
+        let next = self.pending.pop_front();
+        let next = next.unwrap_or_else(|| panic!("a reply to nothing: {id}"));
+        assert_eq!(next.id, id, "replies come in the order of the requests");
+        Some(next)
+    }
+
     /// Forgets everything about a connection that has ended.
     pub(crate) fn hang_up(&mut self, now_ms: u64) {
         self.conn = None;

@@ -101,17 +101,8 @@ impl World {
         let is_of_this_process = wire.is_some_and(|wire| wire.boot == self.boot);
         let miner = &mut self.miners[at];
         let is_honest = miner.is_honest();
-        let pending = if is_honest {
-            let next = miner.pending.pop_front();
-            let next = next.unwrap_or_else(|| panic!("a reply to nothing: {id}"));
-            assert_eq!(next.id, id, "replies come in the order of the requests");
-            next
-        } else {
-            let place = miner.pending.iter().position(|pending| pending.id == id);
-            match place.and_then(|place| miner.pending.remove(place)) {
-                Some(pending) => pending,
-                None => return,
-            }
+        let Some(pending) = miner.take_pending(id) else {
+            return;
         };
         match (&pending.asked, error) {
             (SentRequest::Subscribe, None) => {
@@ -148,35 +139,14 @@ impl World {
             (SentRequest::Login(is_right), error) => {
                 assert_eq!(*is_right, error.is_none(), "a login: {error:?}");
             }
-            (SentRequest::Submit(submitted), None) => {
-                assert_eq!(*result, Value::Bool(true));
+            (SentRequest::Submit(submitted), error) => {
                 if is_of_this_process {
-                    self.worker_stats.see(&miner.plan.name, None);
+                    let code = error.as_ref().map(|(code, _)| *code);
+                    self.worker_stats.see(&miner.plan.name, code);
                 }
-                miner.accepted += 1;
-                miner.has_credit = true;
-                let is_fed_up = miner.is_fed_up(false);
-                self.oracle.acknowledge(submitted.hash, &submitted.key);
-                assert!(!is_fed_up || !is_honest);
-            }
-            (SentRequest::Submit(submitted), Some((code, text))) => {
-                let is_fed_up = miner.is_fed_up(true);
-                if is_of_this_process {
-                    self.worker_stats.see(&miner.plan.name, Some(code));
-                }
-                note!(
-                    self,
-                    "{at:<2} {:<6} refused: {code} {text}",
-                    self.kind_of(at)
-                );
-                if is_honest {
-                    self.check_refusal(at, &pending, submitted, code, &text);
-                }
-                if is_fed_up {
-                    self.hang_up(at);
-                } else if code == 20 && self.miners[at].kind() == MinerKind::Doubler {
-                    let delay_ms = self.miners[at].rng.u64(1_000..30_000);
-                    self.after(delay_ms, WorldEvent::Resend(at, submitted.hash));
+                match error {
+                    None => self.read_accepted(at, submitted, result),
+                    Some((code, text)) => self.read_rejected(at, &pending, submitted, code, &text),
                 }
             }
             (asked, Some((code, text))) => {
@@ -189,6 +159,42 @@ impl World {
                     self.hang_up(at);
                 }
             }
+        }
+    }
+
+    fn read_accepted(&mut self, at: usize, submitted: &Submitted, result: &Value) {
+        assert_eq!(*result, Value::Bool(true));
+        let miner = &mut self.miners[at];
+        miner.accepted += 1;
+        miner.has_credit = true;
+        let is_wronged = miner.is_fed_up(false) && miner.is_honest();
+        self.oracle.acknowledge(submitted.hash, &submitted.key);
+        assert!(!is_wronged, "an honest miner's shares are refused");
+    }
+
+    fn read_rejected(
+        &mut self,
+        at: usize,
+        pending: &Pending,
+        submitted: &Submitted,
+        code: i64,
+        text: &str,
+    ) {
+        let miner = &mut self.miners[at];
+        let (is_honest, is_fed_up) = (miner.is_honest(), miner.is_fed_up(true));
+        note!(
+            self,
+            "{at:<2} {:<6} refused: {code} {text}",
+            self.kind_of(at)
+        );
+        if is_honest {
+            self.check_refusal(at, pending, submitted, code, text);
+        }
+        if is_fed_up {
+            self.hang_up(at);
+        } else if code == 20 && self.miners[at].kind() == MinerKind::Doubler {
+            let delay_ms = self.miners[at].rng.u64(1_000..30_000);
+            self.after(delay_ms, WorldEvent::Resend(at, submitted.hash));
         }
     }
 
