@@ -1,12 +1,5 @@
 //! Benchmarks of the pool: lines, jobs and shares, without sockets and without a disk.
 
-#[allow(dead_code)]
-#[path = "../tests/it/harness/setup.rs"]
-mod setup;
-#[allow(dead_code)]
-#[path = "../tests/it/harness/test_chain.rs"]
-mod test_chain;
-
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,9 +10,8 @@ use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::{ConnId, Difficulty, Now, Seq};
 use hstratum_core::wire::message::Request;
-
-use setup::Setup;
-use test_chain::TestChain;
+use hstratum_harness::setup::Setup;
+use hstratum_harness::test_chain::TestChain;
 
 const UNIX_S: u64 = 1_700_000_000;
 const NOW: Now = Now {
@@ -40,7 +32,7 @@ fn main() {
 }
 
 fn chain() -> TestChain {
-    let mut chain = TestChain::new();
+    let mut chain = TestChain::default();
     chain.bits = BITS_HARD;
     chain
 }

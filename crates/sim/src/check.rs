@@ -116,12 +116,17 @@ impl World {
             return;
         }
         let quiet_ms = calm_ms.min(since_ms).min(self.now_ms - told_ms);
-        let has_work = miner.job().is_some_and(|job| Some(job.prev) == tip);
+        let has_work = miner
+            .job()
+            .is_some_and(|job| Some(job.read.prev_block) == tip);
         assert!(
             has_work || quiet_ms < STARVED_MS,
             "miner {at} has no current work for {quiet_ms} ms: {:?}, job {:?}",
             miner.plan,
-            miner.jobs.back().map(|job| (&job.id, job.prev))
+            miner
+                .jobs
+                .back()
+                .map(|job| (&job.read.id, job.read.prev_block))
         );
     }
 
@@ -164,7 +169,9 @@ impl World {
             if is_other || is_fresh || is_told {
                 continue;
             }
-            let has_work = miner.job().is_some_and(|job| Some(job.prev) == tip);
+            let has_work = miner
+                .job()
+                .is_some_and(|job| Some(job.read.prev_block) == tip);
             assert!(
                 has_work,
                 "miner {at} has no work after all healed: {:?}",

@@ -168,7 +168,7 @@ impl SimMiner {
         self.is_authorized = false;
         self.has_credit = false;
         self.difficulty = None;
-        self.last_job = self.jobs.pop_back().map(|job| job.id);
+        self.last_job = self.jobs.pop_back().map(|job| job.read.id);
         self.jobs.clear();
         self.is_stuck = false;
         self.line.clear();
@@ -255,9 +255,9 @@ impl SimMiner {
         let job = self.job()?;
         let own = match self.kind() {
             MinerKind::Goldshell | MinerKind::Handy => Target::of_difficulty(self.difficulty?),
-            _ => job.share,
+            _ => job.read.share,
         };
-        Some(own.max(job.network))
+        Some(own.max(job.read.network))
     }
 
     /// The next whole line received.
@@ -276,9 +276,9 @@ impl SimMiner {
             let before = self
                 .jobs
                 .back()
-                .map(|job| &job.id)
+                .map(|job| &job.read.id)
                 .or(self.last_job.as_ref());
-            self.is_stuck = before == Some(&job.id);
+            self.is_stuck = before == Some(&job.read.id);
         }
         self.jobs.push_back(job);
         self.work_number += 1;

@@ -76,11 +76,11 @@ impl World {
                 let height_of = |hash: &_| self.chain.height_of(hash);
                 let job = MinerJob::parse(&params, difficulty, now_ms, height_of);
                 let job = job.expect("a notify of nine fields on a block that is known");
-                let is_repeated = miner.jobs.iter().any(|known| known.id == job.id);
+                let is_repeated = miner.jobs.iter().any(|known| known.read.id == job.read.id);
                 assert!(
                     !is_repeated,
                     "a job was sent twice on a connection: {}",
-                    job.id
+                    job.read.id
                 );
                 miner.push_job(job);
                 self.seek(at);
@@ -284,7 +284,7 @@ impl World {
         if claim.submitted.is_valid {
             self.oracle.send(hash, &claim.submitted.key);
         }
-        if job.network.is_met_by(&hash) {
+        if job.read.network.is_met_by(&hash) {
             note!(
                 self,
                 "{at:<2} {:<6} has a block: {}",

@@ -30,12 +30,13 @@ impl SimMiner {
     pub(crate) fn find(&mut self, now_ms: u64) -> Option<(MinerJob, ShareNonces)> {
         let (job, target, n1) = (self.job()?, self.target()?, self.extra_nonce1?);
         let waited_s = u32::try_from((now_ms - job.received_ms) / 1000).unwrap_or(32);
-        let time = job.time + self.rng.clone().u32(0..=waited_s.min(32));
-        let found = job.find(n1, self.n2, time, self.nonce, &target);
+        let time = job.read.time + self.rng.clone().u32(0..=waited_s.min(32));
+        let is_share = |hash: &Hash| job.is_share_of(&target, hash);
+        let nonce = job.read.find((n1, self.n2), time, self.nonce, is_share);
         let job = job.clone();
         self.rng.u64(..);
-        self.nonce = found.nonce.wrapping_add(1);
-        Some((job, (found.n2, found.time, found.nonce)))
+        self.nonce = nonce.wrapping_add(1);
+        Some((job, (self.n2, time, nonce)))
     }
 
     /// Builds the parameters of a submit, and records everything known about the share.
@@ -46,11 +47,11 @@ impl SimMiner {
         repeat: Repeat,
     ) -> Option<PreparedShare> {
         let (n2, time, nonce) = proof;
-        let hash = job.hash(self.extra_nonce1?, n2, time, nonce);
+        let hash = job.read.hash((self.extra_nonce1?, n2), time, nonce);
         let key: CreditKey = (
             job.height,
             self.plan.account.as_str().into(),
-            job.difficulty.get().to_bits(),
+            job.read.difficulty.get().to_bits(),
         );
         let name = serde_json::to_string(&self.plan.name).expect("a string");
         let mask = match self.kind() {
@@ -59,17 +60,17 @@ impl SimMiner {
         };
         let params = format!(
             "[{name},\"{}\",\"{n2:08x}\",\"{time:08x}\",\"{nonce:08x}\"{mask}]",
-            job.id
+            job.read.id
         );
         let submitted = Submitted {
             hash,
             key,
-            prev: job.prev,
+            prev: job.read.prev_block,
             job_ms: job.received_ms,
             is_valid: job.is_share(&hash),
             is_again: repeat == Repeat::Again,
             is_late: self.difficulty_ms >= job.received_ms
-                && self.difficulty != Some(job.difficulty),
+                && self.difficulty != Some(job.read.difficulty),
         };
         Some(PreparedShare { params, submitted })
     }

@@ -149,7 +149,7 @@ impl World {
         let Some(job) = miner.job().cloned() else {
             return;
         };
-        let proof = (miner.rng.u32(..), job.time, miner.rng.u32(..));
+        let proof = (miner.rng.u32(..), job.read.time, miner.rng.u32(..));
         for _ in 0..miner.rng.u8(1..8) {
             self.submit(at, &job, proof, Repeat::First);
         }

@@ -7,30 +7,17 @@ use hstratum::node::{BlockQuery, Look};
 use hstratum::store::ledger::BlockChange;
 use hstratum_core::accounting::ledger::{ChainView, Tip};
 use hstratum_core::chain::block::Verdict;
-use hstratum_core::chain::merkle::Branch;
-use hstratum_core::chain::template::{Coinbase, TemplateParts};
-use hstratum_core::units::{Hash, Height, unhex};
-use serde_json::Value;
+use hstratum_core::chain::template::TemplateParts;
+use hstratum_core::units::{Hash, Height};
+use hstratum_harness::templates::TemplateStock;
 
 use crate::injected_bug::InjectedBug;
 use crate::plan::{between, happens, wait};
 use crate::work::bits_of;
 use crate::world::{BlockOffer, ChainIs, NodeFate, SimNodeMail, World, WorldEvent, note};
 
-/// Coinbases and leaves made by hsd.
-const VECTORS: &str = include_str!("../../core/tests/vectors/templates.json");
-/// Offset of the locktime, which is the height, in hsd's coinbases without claims.
-const LOCKTIME_AT: usize = 78;
 /// Most transactions of a template that is used: enough for merkle branches, few enough to be fast.
 const TRANSACTIONS_MAX: usize = 7;
-
-/// The parts of a template that do not depend on the chain.
-struct TemplateStock {
-    coinbase: Vec<u8>,
-    tree_root: Hash,
-    txids: Vec<Hash>,
-    witness_hashes: Vec<Hash>,
-}
 
 /// State of the node.
 pub(crate) struct SimNode {
@@ -54,12 +41,10 @@ pub(crate) struct SimNode {
 
 impl SimNode {
     pub(crate) fn new(hashes_per_block: f64) -> Self {
-        let vectors: Vec<Value> = serde_json::from_str(VECTORS).expect("a JSON array");
-        let stocks = vectors.iter().map(TemplateStock::read);
+        let stocks = TemplateStock::all().into_iter();
+        let stocks = stocks.filter(|stock| stock.transactions() <= TRANSACTIONS_MAX);
         Self {
-            stocks: stocks
-                .filter(|stock| stock.txids.len() <= TRANSACTIONS_MAX)
-                .collect(),
+            stocks: stocks.collect(),
             bits: bits_of(hashes_per_block),
             template: 0,
             wanted: 0,
@@ -69,55 +54,6 @@ impl SimNode {
             whole_at_ms: 0,
             looked_at: Height(0),
             looks: 0,
-        }
-    }
-}
-
-impl TemplateStock {
-    fn read(vector: &Value) -> Self {
-        let hash = |value: &Value| Hash::from_hex(value.as_str()?);
-        let hashes = |key: &str| -> Vec<Hash> {
-            let list = vector[key].as_array().expect("a list").iter();
-            list.map(|value| hash(value).expect("a hash")).collect()
-        };
-        Self {
-            coinbase: unhex(vector["coinbase"].as_str().expect("hex")).expect("hex"),
-            tree_root: hash(&vector["tree_root"]).expect("a hash"),
-            txids: hashes("txids"),
-            witness_hashes: hashes("witness_hashes"),
-        }
-    }
-
-    /// Builds a template. `time_min` is set by the chain, whatever this machine's clock shows.
-    fn parts(
-        &self,
-        id: u64,
-        bits: u32,
-        (tip, height): (Hash, Height),
-        (time_min, unix_s): (u64, u64),
-    ) -> TemplateParts {
-        let time = unix_s.max(time_min);
-        let mut raw = self.coinbase.clone();
-        raw[LOCKTIME_AT..][..4].copy_from_slice(&height.0.to_le_bytes());
-        let coinbase = Coinbase::parse(&raw).expect("a coinbase");
-        let leaves = self.txids.iter().zip(&self.witness_hashes);
-        TemplateParts {
-            id,
-            height,
-            version: 0,
-            bits,
-            time,
-            mtp: time_min - 1,
-            time_min,
-            time_max: u32::MAX.into(),
-            prev_block: tip,
-            tree_root: self.tree_root,
-            reserved_root: Hash::ZERO,
-            leaves: leaves.flat_map(|(a, b)| [a.0, b.0].concat()).collect(),
-            merkle_root: Branch::of_first(self.txids.iter().copied()).root(&coinbase.txid()),
-            witness_root: Branch::of_first(self.witness_hashes.iter().copied())
-                .root(&coinbase.witness_hash()),
-            coinbase: raw,
         }
     }
 }
@@ -169,13 +105,14 @@ impl World {
         let (tip, height) = (self.chain.tip(), Height(self.chain.tip_height().0 + 1));
         let stock = self.rngs.node.usize(..self.node.stocks.len());
         let stock = &self.node.stocks[stock];
-        let parts = stock.parts(
-            id,
-            self.node.bits,
-            (tip, height),
-            (self.true_s() - 600, self.now().unix_s),
-        );
-        let count = stock.txids.len();
+        // Its earliest time is the chain's, whatever this machine's clock shows.
+        let time_min = self.true_s() - 600;
+        let parts = TemplateParts {
+            time: self.now().unix_s.max(time_min),
+            time_max: u32::MAX.into(),
+            ..stock.parts(id, self.node.bits, (tip, height), time_min)
+        };
+        let count = stock.transactions();
         self.say(SimNodeMail::Template(Box::new(parts)));
         if count > 0 {
             let bytes: Arc<[u8]> = vec![0xee; count * 100].into();

@@ -103,7 +103,7 @@ fn random_line(harness: &mut PoolHarness, dice: &mut Dice, miner: Miner, kind: u
             let job = harness.job_before(miner, back);
             let want = wants[dice.below(4) as usize];
             let want = match want {
-                Want::Share if !job.has_mere_shares() => Want::Block,
+                Want::Share if job.network >= job.share => Want::Block,
                 _ => want,
             };
             let found = harness.find(miner, &job, want, job.time);

@@ -186,8 +186,8 @@ impl ProxyWorld {
         let mut jobs = jobs.filter(|job| job.received_ms == submitted.job_ms);
         let Some(job) = jobs.next() else { return true };
         let mut links = self.links.values();
-        let link =
-            links.find(|link| link.is_servers() && link.is_of(rig) && link.jobs.contains(&job.id));
+        let link = links
+            .find(|link| link.is_servers() && link.is_of(rig) && link.jobs.contains(&job.read.id));
         link.is_none_or(|link| !link.is_open() || link.jobs.len() > JOBS_MAX)
     }
 
@@ -258,7 +258,10 @@ impl ProxyWorld {
             quiet_ms < STARVED_MS,
             "miner {rig} has no current work for {quiet_ms} ms: {:?}, job {:?}",
             one.miner.plan,
-            one.miner.jobs.back().map(|job| (&job.id, job.prev))
+            one.miner
+                .jobs
+                .back()
+                .map(|job| (&job.read.id, job.read.prev_block))
         );
     }
 

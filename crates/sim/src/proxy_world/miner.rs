@@ -198,10 +198,10 @@ impl ProxyWorld {
         let height_of = |hash: &_| -> Option<Height> { self.height_of(hash) };
         let job = MinerJob::parse(params, difficulty, self.now_ms, height_of);
         let job = job.expect("a notify of nine fields on a block that is known");
-        self.check_job(rig, &job.id);
+        self.check_job(rig, &job.read.id);
         let miner = &mut self.rigs[rig].miner;
-        let is_repeated = miner.jobs.iter().any(|known| known.id == job.id);
-        assert!(!is_repeated, "a job was sent twice: {}", job.id);
+        let is_repeated = miner.jobs.iter().any(|known| known.read.id == job.read.id);
+        assert!(!is_repeated, "a job was sent twice: {}", job.read.id);
         miner.push_job(job);
         self.seek(rig);
     }
@@ -277,7 +277,7 @@ impl ProxyWorld {
             return;
         };
         let mut claims = Vec::from_iter(miner.claim(&job, proof, Repeat::First));
-        if job.network.is_met_by(&claims[0].submitted.hash) {
+        if job.read.network.is_met_by(&claims[0].submitted.hash) {
             note!(
                 self,
                 "{rig:<2} {:<6} has a block: {}",

@@ -5,8 +5,6 @@ mod delivery;
 mod environment;
 mod node_events;
 mod queries;
-pub(crate) mod setup;
-mod test_chain;
 mod test_miner;
 mod test_proxy;
 pub(crate) mod transcript_words;
@@ -26,13 +24,14 @@ use hstratum_core::pool::Pool;
 use hstratum_core::proxy;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Now, Seq};
 
-use setup::stored;
-pub(crate) use setup::{DIFFICULTY_TINY, Setup};
-pub(crate) use test_chain::TestChain;
+pub(crate) use hstratum_harness::job::ReceivedJob;
+use hstratum_harness::setup::stored;
+pub(crate) use hstratum_harness::setup::{DIFFICULTY_TINY, Setup};
+pub(crate) use hstratum_harness::test_chain::TestChain;
 use test_miner::{TestMiner, name_of};
 pub(crate) use test_proxy::Access;
 use test_proxy::{InTransit, TestProxy};
-pub(crate) use work::{SubmitFields, Want, Work, submit_line};
+pub(crate) use work::{SubmitFields, Want, submit_line};
 
 /// Unix time at the start, in seconds.
 const START_S: u64 = 1_700_000_000;
@@ -83,7 +82,7 @@ pub(crate) struct PoolHarness {
     pub(crate) answered: Vec<(Hash, Verdict)>,
     pub(crate) tallied: Vec<Tallied>,
     pub(crate) log: Vec<String>,
-    pub(crate) works: HashMap<String, Work>,
+    pub(crate) works: HashMap<String, ReceivedJob>,
     pool: Pool,
     access: Access,
     /// The proxy before the pool, if there is one.
@@ -111,7 +110,7 @@ impl PoolHarness {
             test_proxy: None,
             now,
             difficulty: Difficulty::new(setup.difficulty).expect("a difficulty"),
-            chain: TestChain::new(),
+            chain: TestChain::default(),
             clock_behind_s: 0,
             ledger_held: false,
             ledger_broken: false,
@@ -272,12 +271,12 @@ impl PoolHarness {
     }
 
     /// The last job of a miner.
-    pub(crate) fn job(&self, miner: Miner) -> Work {
+    pub(crate) fn job(&self, miner: Miner) -> ReceivedJob {
         self.job_before(miner, 0)
     }
 
     /// The job that came `back` jobs before a miner's last one.
-    pub(crate) fn job_before(&self, miner: Miner, back: usize) -> Work {
+    pub(crate) fn job_before(&self, miner: Miner, back: usize) -> ReceivedJob {
         let mut jobs = self.miners[miner.0].jobs.iter().rev();
         jobs.nth(back).expect("so many jobs were sent").clone()
     }
@@ -295,7 +294,7 @@ impl PoolHarness {
     pub(crate) fn find(
         &mut self,
         miner: Miner,
-        work: &Work,
+        work: &ReceivedJob,
         want: Want,
         time: u32,
     ) -> SubmitFields {
@@ -306,13 +305,13 @@ impl PoolHarness {
             time,
             nonce: test_miner.next_nonce,
         };
-        let found = work.find(want, n1, from);
+        let found = want.find(work, n1, from);
         test_miner.next_nonce = found.nonce + 1;
         found
     }
 
     /// Finds a solution and submits it; the user is alice, the id 9.
-    pub(crate) fn submit(&mut self, miner: Miner, work: &Work, want: Want) -> String {
+    pub(crate) fn submit(&mut self, miner: Miner, work: &ReceivedJob, want: Want) -> String {
         let found = self.find(miner, work, want, work.time);
         let line = submit_line("9", "alice", &work.id, &found);
         self.send(miner, &line);

@@ -5,10 +5,10 @@ use std::collections::{HashSet, VecDeque};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::{Action, CloseHow, Level};
 use hstratum_core::order::OrderOutcome;
-use hstratum_core::units::{ConnId, Difficulty, parse_hex_u32};
+use hstratum_core::units::{ConnId, Difficulty, Hash, parse_hex_u32};
 use serde_json::Value;
 
-use super::Work;
+use super::ReceivedJob;
 
 /// A Goldshell loses a line that does not fit into a TCP segment.
 const NOTIFY_BYTES_MAX: usize = 1_400;
@@ -24,11 +24,11 @@ pub(crate) struct TestMiner {
     pub(super) awaited: VecDeque<Value>,
     pub(super) ignores_replies: bool,
     pub(super) extra_nonce1: Option<u32>,
-    pub(super) jobs: Vec<Work>,
+    pub(super) jobs: Vec<ReceivedJob>,
     pub(super) next_nonce: u32,
     difficulty: Option<Difficulty>,
     /// Parents with witness roots: the header space that was handed out here.
-    spaces: HashSet<(String, String)>,
+    spaces: HashSet<(Hash, Hash)>,
 }
 
 impl TestMiner {
@@ -104,10 +104,11 @@ impl TestMiner {
             Some("mining.notify") => {
                 assert!(line.len() < NOTIFY_BYTES_MAX);
                 let difficulty = self.difficulty.expect("a difficulty before the first job");
-                let work = Work::of(params.expect("a list"), difficulty);
+                let work = ReceivedJob::parse(&value["params"], difficulty)
+                    .expect("a notify without a mask");
                 let repeats = self.jobs.iter().any(|job| job.id == work.id);
                 assert!(!repeats, "a job is sent once");
-                let space = (work.prev_block.clone(), work.witness_root.clone());
+                let space = (work.prev_block, work.witness_root);
                 assert!(self.spaces.insert(space), "header space is sent once");
                 self.jobs.push(work);
             }

@@ -6,7 +6,7 @@ use hstratum_core::order::{NewUser, Order, Owner};
 use hstratum_core::session::difficulty::Dynamic;
 
 use super::PoolHarness;
-use super::setup::{Setup, stored};
+use hstratum_harness::setup::{Setup, stored};
 
 /// Applies a change made on another server.
 pub(crate) fn elsewhere(harness: &mut PoolHarness, text: &str) {

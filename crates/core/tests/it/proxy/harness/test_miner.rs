@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use hstratum_core::units::{ConnId, Difficulty, parse_hex_u32};
 use serde_json::Value;
 
-use crate::harness::{SubmitFields, Want, Work};
+use crate::harness::{ReceivedJob, SubmitFields, Want};
 
 /// First id of submits.
 const FIRST_SHARE: u64 = 1_000;
@@ -18,7 +18,7 @@ pub(crate) struct ProxiedTestMiner {
     /// True if it sends lines that are not JSON; its answers are not checked.
     pub(crate) hears_anything: bool,
     pub(crate) extra_nonce1: Option<u32>,
-    pub(crate) job: Option<Work>,
+    pub(crate) job: Option<ReceivedJob>,
     /// Ids of all jobs received.
     pub(crate) jobs: Vec<String>,
     pub(crate) difficulties: Vec<f64>,
@@ -73,7 +73,7 @@ impl ProxiedTestMiner {
             nonce: self.next_nonce,
         };
         let extra_nonce1 = self.extra_nonce1.expect("it is subscribed");
-        let found = job.find(Want::Share, extra_nonce1, from);
+        let found = Want::Share.find(job, extra_nonce1, from);
         self.next_nonce = found.nonce + 1;
         self.next_id += 1;
         let (id, job, fields) = (self.next_id, &job.id, found.fields());
@@ -105,7 +105,8 @@ impl ProxiedTestMiner {
             let params = &said["params"];
             match said["method"].as_str() {
                 Some("mining.notify") => {
-                    let work = Work::of(params.as_array().expect("a list"), self.difficulty);
+                    let work = ReceivedJob::parse(params, self.difficulty)
+                        .expect("a notify without a mask");
                     assert!(!self.jobs.contains(&work.id), "a Goldshell would stop");
                     self.jobs.push(work.id.clone());
                     self.job = Some(work);

@@ -51,7 +51,7 @@ impl TestServer {
         let mut server = Self {
             number,
             pool: None,
-            chain: TestChain::new(),
+            chain: TestChain::default(),
             starts: 0,
             is_hanging: false,
             open: BTreeSet::new(),

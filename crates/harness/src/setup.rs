@@ -10,21 +10,21 @@ use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::Difficulty;
 
 /// Every second hash is a share.
-pub(crate) const DIFFICULTY_TINY: f64 = 1.0 / (1_u64 << 31) as f64;
+pub const DIFFICULTY_TINY: f64 = 1.0 / (1_u64 << 31) as f64;
 /// The setup of a harness.
 #[derive(Clone)]
-pub(crate) struct Setup {
-    pub(crate) difficulty: f64,
-    pub(crate) difficulty_min: f64,
-    pub(crate) dynamic: Dynamic,
-    pub(crate) auth: Auth,
-    pub(crate) admin_password: Option<String>,
-    pub(crate) public_host: Option<String>,
-    pub(crate) shares_remembered_max: usize,
+pub struct Setup {
+    pub difficulty: f64,
+    pub difficulty_min: f64,
+    pub dynamic: Dynamic,
+    pub auth: Auth,
+    pub admin_password: Option<String>,
+    pub public_host: Option<String>,
+    pub shares_remembered_max: usize,
     /// Names and passwords of users with argon2id passwords, which only the hasher can check.
-    pub(crate) slow_users: Vec<(String, String)>,
+    pub slow_users: Vec<(String, String)>,
     /// Names and passwords of users with passwords in the old form.
-    pub(crate) users: Vec<(String, String)>,
+    pub users: Vec<(String, String)>,
 }
 
 impl Default for Setup {
@@ -45,7 +45,7 @@ impl Default for Setup {
 
 impl Setup {
     /// The pool's configuration.
-    pub(crate) fn config(&self) -> PoolConfig {
+    pub fn config(&self) -> PoolConfig {
         PoolConfig {
             boot: Boot {
                 prefix: 0x1122_3344_5566,
@@ -66,7 +66,7 @@ impl Setup {
     }
 
     /// The users in their stored form.
-    pub(crate) fn stored_users(&self) -> Vec<(String, StoredPassword)> {
+    pub fn stored_users(&self) -> Vec<(String, StoredPassword)> {
         let slow = self.slow_users.iter();
         let slow = slow.map(|(name, password)| (name.clone(), stored(password)));
         let fast = self.users.iter().map(|(name, password)| {
@@ -78,6 +78,6 @@ impl Setup {
 }
 
 /// The stored form of a password in the harness.
-pub(crate) fn stored(password: &str) -> StoredPassword {
+pub fn stored(password: &str) -> StoredPassword {
     StoredPassword::Argon2id(format!("$argon2id${password}"))
 }
