@@ -6,34 +6,12 @@
 
 #![forbid(unsafe_code)]
 
-mod admin;
-mod chain;
-mod check;
-mod connections;
-mod disk;
-mod driver_output;
-mod event_queue;
-mod fault;
-pub mod injected_bug;
-pub mod ledger_model;
-mod memory_check;
 mod miner;
-mod miner_behaviour;
-mod mining;
-mod misbehaviour;
-mod net;
-mod node;
-mod oracle;
-mod payout_check;
-pub mod plan;
 mod proxy_world;
 mod server;
-mod sim_io;
-mod store;
-mod trace;
-mod work;
-mod worker_stats;
 mod world;
+
+pub use world::{injected_bug, ledger_model, plan};
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

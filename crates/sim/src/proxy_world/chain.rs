@@ -2,10 +2,10 @@
 
 use hstratum_core::units::{Hash, Height};
 
-use crate::node::short;
-use crate::plan::{between, wait};
 use crate::proxy_world::{LEAVE_MS, ProxyWorld, ProxyWorldEvent};
+use crate::world::node::short;
 use crate::world::note;
+use crate::world::plan::{between, wait};
 
 impl ProxyWorld {
     /// Lets another miner find a block, on the tip of one of the nodes.

@@ -1,12 +1,12 @@
 //! The invariants of the proxy: no miner is dropped while a server is well, every miner has current work,
 //! every reject has a reason, every request is answered, and nothing is kept of miners that have left.
 
-use crate::memory_check::READ_BYTES;
 use crate::miner::{Pending, Submitted};
-use crate::net::{ConnPeer, LinkId};
 use crate::proxy_world::fault::NO_CORD;
 use crate::proxy_world::proxy_process::PATIENCE_MS;
 use crate::proxy_world::{ProxyWorld, ProxyWorldEvent, RECOVERED_MS, link};
+use crate::server::net::{ConnPeer, LinkId};
+use crate::world::memory_check::READ_BYTES;
 use crate::world::note;
 
 /// Time for which a server must have been well before dropping a miner is an error: the proxy needs it to

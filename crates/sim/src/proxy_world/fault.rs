@@ -5,13 +5,13 @@ use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::ConnId;
 use serde_json::Value;
 
-use crate::injected_bug::InjectedBug;
-use crate::net::LinkId;
-use crate::plan::{between, wait};
 use crate::proxy_world::link::LinkPeer;
 use crate::proxy_world::plan::ProxyFaults;
 use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
+use crate::server::net::LinkId;
+use crate::world::injected_bug::InjectedBug;
 use crate::world::note;
+use crate::world::plan::{between, wait};
 
 /// Faults that occur at random times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use hstratum_core::event::{Arrival, ArrivalKind};
 use hstratum_core::units::{ConnId, Difficulty};
 use serde_json::Value;
 
-use crate::memory_check::READ_BYTES;
-use crate::net::LinkId;
-use crate::plan::{between, happens};
 use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
-use crate::sim_io::SocketInput;
+use crate::server::net::LinkId;
+use crate::server::sim_io::SocketInput;
+use crate::world::memory_check::READ_BYTES;
 use crate::world::note;
+use crate::world::plan::{between, happens};
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

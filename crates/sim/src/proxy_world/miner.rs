@@ -4,15 +4,15 @@ use hstratum_core::limits::LINE_BYTES_MAX;
 use hstratum_core::units::Height;
 use serde_json::Value;
 
+use crate::miner::job::MinerJob;
+use crate::miner::mining::Repeat;
 use crate::miner::{Pending, SentRequest, ServerMessage, SimMiner};
-use crate::mining::Repeat;
-use crate::net::LinkId;
-use crate::node::short;
-use crate::plan::{MinerKind, MinerPlan};
 use crate::proxy_world::link::LinkPeer;
 use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
-use crate::work::MinerJob;
+use crate::server::net::LinkId;
+use crate::world::node::short;
 use crate::world::note;
+use crate::world::plan::{MinerKind, MinerPlan};
 
 /// A miner, with the state that exists only with a proxy.
 pub(crate) struct ProxyWorldMiner {

@@ -20,17 +20,17 @@ use hstratum_core::proxy::ProxyCounts;
 use hstratum_core::units::{Hash, Height, Now};
 
 use crate::RunReport;
-use crate::event_queue::EventQueue;
-use crate::injected_bug::InjectedBug;
-use crate::net::LinkId;
-use crate::plan::Injected;
 use crate::proxy_world::fault::{ProxyFault, Squatter};
 use crate::proxy_world::link::ProxyLink;
 use crate::proxy_world::miner::ProxyWorldMiner;
 use crate::proxy_world::plan::{ProxyFaults, ProxyWorldPlan};
 use crate::proxy_world::proxy_process::ProxyProcess;
 use crate::proxy_world::share::ProxiedShares;
-use crate::trace::Trace;
+use crate::server::net::LinkId;
+use crate::world::event_queue::EventQueue;
+use crate::world::injected_bug::InjectedBug;
+use crate::world::plan::Injected;
+use crate::world::trace::Trace;
 use crate::world::{ChainIs, START_S, World, note};
 
 /// Every event outside of the servers' worlds. A first `u32` is the number of the process it is meant

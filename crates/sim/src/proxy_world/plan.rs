@@ -1,11 +1,13 @@
 //! The plan of a run with a proxy, drawn from the seed: the servers, the miners, and the faults of each
-//! part. As in `crate::plan`, about half of the kinds of faults are left out.
+//! part. As in `crate::world::plan`, about half of the kinds of faults are left out.
 
 use fastrand::Rng;
 use hstratum_core::chain::address::Network;
 use hstratum_core::session::difficulty::Dynamic;
 
-use crate::plan::{Faults, MinerKind, MinerPlan, RunPlan, between, draw_miners, draw_remembered};
+use crate::world::plan::{
+    Faults, MinerKind, MinerPlan, RunPlan, between, draw_miners, draw_remembered,
+};
 
 /// Time between the ends of the servers' faults, because each server is killed once more at that time.
 const HEAL_APART_MS: u64 = 70_000;

@@ -16,14 +16,14 @@ use hstratum_core::limits::{JOBLESS_GRACE_MS, PROXY_TICK_MS};
 use hstratum_core::proxy::{NoBackend, Proxy, ProxyConfig};
 use hstratum_core::units::ConnId;
 
-use crate::injected_bug::InjectedBug;
-use crate::net::LinkId;
-use crate::plan::{between, happens};
 use crate::proxy_world::link::{LinkPeer, arrival_of};
 use crate::proxy_world::{ProxyWorld, ProxyWorldEvent};
+use crate::server::net::LinkId;
 use crate::server::secret;
-use crate::sim_io::{SimHost, SimIo, Simulated, SocketAction};
+use crate::server::sim_io::{SimHost, SimIo, Simulated, SocketAction};
+use crate::world::injected_bug::InjectedBug;
 use crate::world::note;
+use crate::world::plan::{between, happens};
 
 /// Time for which miners wait for a server.
 pub(crate) const PATIENCE_MS: u64 = JOBLESS_GRACE_MS;

@@ -7,11 +7,11 @@ use hstratum_core::units::Hash;
 use serde_json::Value;
 
 use crate::miner::Submitted;
-use crate::mining::PreparedShare;
-use crate::net::LinkId;
-use crate::oracle::CreditKey;
+use crate::miner::mining::PreparedShare;
 use crate::proxy_world::ProxyWorld;
 use crate::proxy_world::link::LinkPeer;
+use crate::server::net::LinkId;
+use crate::world::oracle::CreditKey;
 
 /// A share sent by a miner.
 struct SentShare {

@@ -67,7 +67,7 @@ fn planted_bugs_are_found() {
         (
             InjectedBug::WindowOffByOne,
             4,
-            "crates/sim/src/payout_check.rs",
+            "crates/sim/src/world/payout_check.rs",
         ),
         (
             InjectedBug::JobWithoutEvidence,

@@ -2,8 +2,8 @@
 
 use hstratum_core::units::ConnId;
 
-use crate::net::ConnPeer;
-use crate::plan::{Faults, MinerKind, between, wait};
+use crate::server::net::ConnPeer;
+use crate::world::plan::{Faults, MinerKind, between, wait};
 use crate::world::{Doom, FaultKind, HEALED_MS, World, WorldEvent, note};
 
 /// Most seconds by which the clock is set ahead of the true time, or behind it. A block may be at most

@@ -3,7 +3,7 @@
 
 use hstratum_core::limits::{SCORE_MAX, USERS_PER_SESSION_MAX};
 
-use crate::mining::Repeat;
+use crate::miner::mining::Repeat;
 use crate::server::KNOWN_USER;
 use crate::world::{World, WorldEvent};
 

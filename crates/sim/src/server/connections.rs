@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use hstratum_core::units::ConnId;
 
-use crate::injected_bug::InjectedBug;
-use crate::memory_check::READ_BYTES;
 use crate::miner::{Pending, SentRequest};
-use crate::net::{ConnPeer, LinkId};
-use crate::plan::{MinerKind, between, happens};
 use crate::server::ConnEvent;
+use crate::server::net::{ConnPeer, LinkId};
+use crate::world::injected_bug::InjectedBug;
+use crate::world::memory_check::READ_BYTES;
+use crate::world::plan::{MinerKind, between, happens};
 use crate::world::{Doom, World, WorldEvent, note};
 
 /// Bytes a second that a slow reader takes.

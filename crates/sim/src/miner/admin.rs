@@ -14,10 +14,10 @@ use hstratum_core::chain::address::Address;
 use hstratum_core::event::Ticket;
 use hstratum_core::order::{NewUser, NotWritten};
 
-use crate::injected_bug::InjectedBug;
 use crate::miner::{Pending, SentRequest, SimMiner};
-use crate::plan::happens;
 use crate::server::stored;
+use crate::world::injected_bug::InjectedBug;
+use crate::world::plan::happens;
 use crate::world::{REST_MS, World, WorldEvent, note};
 
 pub(crate) const ADMIN_PASSWORD: &str = "sesame";

@@ -1,6 +1,12 @@
 //! The server's process: the real driver between queues instead of sockets and threads; and its ends, by
 //! a failure of the pool, an orderly stop or a crash.
 
+pub(crate) mod connections;
+pub(crate) mod driver_output;
+pub(crate) mod net;
+pub(crate) mod sim_io;
+pub(crate) mod store_thread;
+
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -21,13 +27,13 @@ use hstratum_core::pool::Pool;
 use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::units::{ConnId, Difficulty, Hash};
 
-use crate::admin::{ADMIN_PASSWORD, PendingUser};
-use crate::injected_bug::InjectedBug;
-use crate::net::ConnPeer;
-use crate::plan::{between, happens};
-use crate::sim_io::{DriverChannels, SimHost, SimIo, Simulated, SocketInput};
-use crate::store::{SpoolTask, StoreThread};
-use crate::worker_stats::WorkerStatsCheck;
+use crate::miner::admin::{ADMIN_PASSWORD, PendingUser};
+use crate::server::net::ConnPeer;
+use crate::server::sim_io::{DriverChannels, SimHost, SimIo, Simulated, SocketInput};
+use crate::server::store_thread::{SpoolTask, StoreThread};
+use crate::world::injected_bug::InjectedBug;
+use crate::world::plan::{between, happens};
+use crate::world::worker_stats::WorkerStatsCheck;
 use crate::world::{Doom, SimNodeMail, World, WorldEvent, note};
 
 /// The same values as in the server.

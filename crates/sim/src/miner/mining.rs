@@ -2,10 +2,10 @@
 
 use hstratum_core::units::Hash;
 
+use crate::miner::job::{MinerJob, hashes_of};
 use crate::miner::{Pending, SentRequest, SimMiner, Submitted};
-use crate::oracle::CreditKey;
-use crate::plan::{MinerKind, wait};
-use crate::work::{MinerJob, hashes_of};
+use crate::world::oracle::CreditKey;
+use crate::world::plan::{MinerKind, wait};
 
 /// Extranonce2, time and nonce.
 pub(crate) type ShareNonces = (u32, u32, u32);

@@ -13,8 +13,8 @@ use hstratum_core::units::Height;
 use num_bigint::BigUint;
 use rusqlite::Connection;
 
-use crate::injected_bug::InjectedBug;
-use crate::oracle::CreditCounts;
+use crate::world::injected_bug::InjectedBug;
+use crate::world::oracle::CreditCounts;
 use crate::world::{World, note};
 
 /// The unit of exact work is 2^-1074, of which every double above zero is a multiple.

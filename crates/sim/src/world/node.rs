@@ -11,9 +11,9 @@ use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::units::{Hash, Height};
 use hstratum_harness::templates::TemplateStock;
 
-use crate::injected_bug::InjectedBug;
-use crate::plan::{between, happens, wait};
-use crate::work::bits_of;
+use crate::miner::job::bits_of;
+use crate::world::injected_bug::InjectedBug;
+use crate::world::plan::{between, happens, wait};
 use crate::world::{BlockOffer, ChainIs, NodeFate, SimNodeMail, World, WorldEvent, note};
 
 /// Most transactions of a template that is used: enough for merkle branches, few enough to be fast.

@@ -1,6 +1,21 @@
 //! The simulated world: its clock, its parts, and the loop that carries out one event after the other.
 //! Each part is in the module of its name.
 
+pub(crate) mod chain;
+pub(crate) mod check;
+pub(crate) mod disk;
+pub(crate) mod event_queue;
+pub(crate) mod fault;
+pub mod injected_bug;
+pub mod ledger_model;
+pub(crate) mod memory_check;
+pub(crate) mod node;
+pub(crate) mod oracle;
+pub(crate) mod payout_check;
+pub mod plan;
+pub(crate) mod trace;
+pub(crate) mod worker_stats;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -12,18 +27,18 @@ use hstratum_core::event::Password;
 use hstratum_core::units::{ConnId, Hash, Height, Now};
 
 use crate::RunReport;
-use crate::chain::Chain;
-use crate::disk::{LedgerBacking, SimDisk};
-use crate::event_queue::EventQueue;
-use crate::injected_bug::InjectedBug;
 use crate::miner::SimMiner;
-use crate::net::{LinkId, SimNet};
-use crate::node::SimNode;
-use crate::oracle::Oracle;
-use crate::plan::{Faults, Injected, RunPlan, wait};
 use crate::server::ServerProcess;
-use crate::trace::Trace;
-use crate::worker_stats::WorkerStatsCheck;
+use crate::server::net::{LinkId, SimNet};
+use crate::world::chain::Chain;
+use crate::world::disk::{LedgerBacking, SimDisk};
+use crate::world::event_queue::EventQueue;
+use crate::world::injected_bug::InjectedBug;
+use crate::world::node::SimNode;
+use crate::world::oracle::Oracle;
+use crate::world::plan::{Faults, Injected, RunPlan, wait};
+use crate::world::trace::Trace;
+use crate::world::worker_stats::WorkerStatsCheck;
 
 /// Unix time at the start, in seconds.
 pub(crate) const START_S: u64 = 1_700_000_000;

@@ -8,11 +8,11 @@ use hstratum::store::keeper::{Keeper, NextWork, StoreCommand, StoreOutcome};
 use hstratum_core::event::LedgerState;
 use hstratum_core::units::{Hash, Height, Now};
 
-use crate::disk::CommitFate;
-use crate::injected_bug::InjectedBug;
-use crate::node::short;
-use crate::plan::{between, happens};
 use crate::server::Offers;
+use crate::world::disk::CommitFate;
+use crate::world::injected_bug::InjectedBug;
+use crate::world::node::short;
+use crate::world::plan::{between, happens};
 use crate::world::{Doom, World, WorldEvent, note};
 
 /// Wait before writing a file again that the disk has refused, in milliseconds.

@@ -4,16 +4,22 @@
 //! takes a cut line for an error and stops at a job id it has had before; a HandyMiner sends four lines
 //! at once. Sending and waiting are done in `play`.
 
+pub(crate) mod admin;
+pub(crate) mod behaviour;
+pub(crate) mod job;
+pub(crate) mod mining;
+pub(crate) mod misbehaviour;
+
 use std::collections::VecDeque;
 
 use fastrand::Rng;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Target};
 use serde_json::Value;
 
-use crate::admin::{ADMIN_PASSWORD, AdminRequest};
-use crate::oracle::CreditKey;
-use crate::plan::{MinerKind, MinerPlan};
-use crate::work::MinerJob;
+use crate::miner::admin::{ADMIN_PASSWORD, AdminRequest};
+use crate::miner::job::MinerJob;
+use crate::world::oracle::CreditKey;
+use crate::world::plan::{MinerKind, MinerPlan};
 
 /// Jobs for which a miner can still submit.
 const JOBS_MAX: usize = 12;

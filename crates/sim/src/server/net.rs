@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use hstratum_core::units::ConnId;
 
-use crate::injected_bug::InjectedBug;
+use crate::world::injected_bug::InjectedBug;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,12 +5,12 @@ use hstratum_core::limits::JOBLESS_GRACE_MS;
 use hstratum_core::units::{ConnId, Hash};
 use serde_json::Value;
 
+use crate::miner::job::MinerJob;
+use crate::miner::mining::{PreparedShare, Repeat, ShareNonces};
 use crate::miner::{Pending, SentRequest, ServerMessage, Submitted};
-use crate::mining::{PreparedShare, Repeat, ShareNonces};
-use crate::net::ConnPeer;
-use crate::node::short;
-use crate::plan::MinerKind;
-use crate::work::MinerJob;
+use crate::server::net::ConnPeer;
+use crate::world::node::short;
+use crate::world::plan::MinerKind;
 use crate::world::{World, WorldEvent, note};
 
 /// Time after trouble with the ledger for which shares may be refused because of it.

@@ -11,12 +11,12 @@ use hstratum_core::chain::header::{HEADER_BYTES, decode_header};
 use hstratum_core::event::{Listening, Password};
 use hstratum_core::units::Hash;
 
-use crate::injected_bug::InjectedBug;
-use crate::node::short;
-use crate::plan::between;
+use crate::server::sim_io::SocketAction;
+use crate::server::store_thread::SpoolTask;
 use crate::server::{Offers, stored};
-use crate::sim_io::SocketAction;
-use crate::store::SpoolTask;
+use crate::world::injected_bug::InjectedBug;
+use crate::world::node::short;
+use crate::world::plan::between;
 use crate::world::{BlockOffer, World, WorldEvent, note};
 
 impl World {

@@ -17,11 +17,11 @@ use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Hash, Height, Seq};
 
-use crate::admin::Users;
-use crate::injected_bug::InjectedBug;
-use crate::ledger_model::LedgerModel;
-use crate::oracle::CreditCounts;
+use crate::miner::admin::Users;
 use crate::server::{KNOWN_USER, stored};
+use crate::world::injected_bug::InjectedBug;
+use crate::world::ledger_model::LedgerModel;
+use crate::world::oracle::CreditCounts;
 
 /// Most heights below the highest known tip at which a share may be credited: the server accepts a node
 /// that is six blocks behind, and a few blocks come while a commit waits.

@@ -7,8 +7,8 @@ use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::limits::BAN_MS;
 use hstratum_core::units::{Hash, Height};
 
-use crate::oracle::{BlockPlace, OracleBlock};
-use crate::plan::MinerKind;
+use crate::world::oracle::{BlockPlace, OracleBlock};
+use crate::world::plan::MinerKind;
 use crate::world::{ChainIs, World, WorldEvent, note};
 
 /// Longest time for which an honest miner on a good connection may be without current work.
