@@ -11,3 +11,13 @@ impl fmt::Debug for Secret {
         f.write_str("\"…\"")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret("key".to_owned())), "\"…\"");
+    }
+}

@@ -5,7 +5,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use hstratum::payout::hsd::{HsdNode, HsdSecret, HsdTimeouts, Url};
+use hstratum::payout::hsd::{HsdNode, HsdTimeouts, Url};
+use hstratum::secret::Secret;
 use hstratum_core::chain::address::Network;
 
 /// The node's API key.
@@ -30,7 +31,7 @@ pub(crate) struct Args {
 /// See the module.
 pub(crate) enum Trigger {
     Port(SocketAddr),
-    Node(Url, Option<HsdSecret>),
+    Node(Url, Option<Secret>),
 }
 
 impl Trigger {
@@ -38,7 +39,7 @@ impl Trigger {
         match (args.trigger, &args.node_url) {
             (Some(address), _) => Ok(Self::Port(address)),
             (None, Some(url)) => {
-                let key = std::env::var(KEY).ok().map(HsdSecret::new);
+                let key = std::env::var(KEY).ok().map(Secret);
                 Ok(Self::Node(url.clone(), key))
             }
             (None, None) => Err(anyhow!("failed to find what causes a job")),

@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use hstratum::ledger_tools;
-use hstratum::payout::hsd::{HsdNode, HsdPart, HsdSecret, HsdTimeouts, Url, Wallet};
+use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url, Wallet};
 use hstratum::payout::{
     AwaitedServers, PayoutLock, PayoutStep, PayoutTerms, Sender, Settled, SettlementChange,
     check_blocks, incomplete, payees, plan, settle,
 };
+use hstratum::secret::Secret;
 use hstratum::sql::Db;
 use hstratum_core::accounting::payout::parse_hns;
 use hstratum_core::chain::address::Network;
@@ -151,10 +152,10 @@ fn connect(args: &Args, network: Network) -> anyhow::Result<(HsdNode, Wallet)> {
 }
 
 /// A secret of the environment; an empty one is none.
-pub(crate) fn secret(name: &str) -> anyhow::Result<Option<HsdSecret>> {
+pub(crate) fn secret(name: &str) -> anyhow::Result<Option<Secret>> {
     match env::var(name) {
         Ok(text) if text.is_empty() => Ok(None),
-        Ok(text) => Ok(Some(HsdSecret::new(text))),
+        Ok(text) => Ok(Some(Secret(text))),
         Err(env::VarError::NotPresent) => Ok(None),
         // The error itself would show it.
         Err(env::VarError::NotUnicode(_)) => Err(anyhow!("{name} is not UTF-8")),

@@ -23,7 +23,8 @@ use hstratum_core::chain::address::Network;
 use crate::config::Config;
 use crate::config::in_force::{InForce, plain};
 use crate::net::cidr::AddressRange;
-use crate::payout::hsd::{HsdSecret, Url};
+use crate::payout::hsd::Url;
+use crate::secret::Secret;
 
 use conf::NodeSettings;
 use node::NodeState;
@@ -121,7 +122,7 @@ pub struct Setup {
     /// Address of the node's API, if it is not as in its configuration.
     pub node_url: Option<Url>,
     /// The node's API key, if it is not in its configuration.
-    pub node_key: Option<HsdSecret>,
+    pub node_key: Option<Secret>,
     /// The variables `HSD_…` of the environment.
     pub environment: Vec<(String, String)>,
     /// Account to mine with; without one a made-up name is tried.

@@ -10,9 +10,8 @@ use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::counted::counted;
 
 use crate::config::in_force::InForce;
-use crate::payout::hsd::{
-    HsdNode, HsdPart, HsdSecret, HsdTimeouts, Hstratum, NodePayee, NodeStatus, Url,
-};
+use crate::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Hstratum, NodePayee, NodeStatus, Url};
+use crate::secret::Secret;
 use crate::sql::location::LedgerLocation;
 use crate::store::best_tip;
 
@@ -58,7 +57,7 @@ pub(super) fn examine(
         .clone()
         .or_else(|| configured(setup.network, settings));
     let url = url.unwrap_or_else(|| Url::usual(setup.network, HsdPart::Node));
-    let configured_key = || settings.node.get("apikey").cloned().map(HsdSecret::new);
+    let configured_key = || settings.node.get("apikey").cloned().map(Secret);
     let key = setup.node_key.clone().or_else(configured_key);
     let patience = HsdTimeouts {
         call: PATIENCE,

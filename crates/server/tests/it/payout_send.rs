@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use hstratum::payout::hsd::{HsdNode, HsdSecret, HsdTimeouts, Url, Wallet};
+use hstratum::payout::hsd::{HsdNode, HsdTimeouts, Url, Wallet};
 use hstratum::payout::{PayoutStep, Sender, payees};
+use hstratum::secret::Secret;
 use hstratum::values;
 use hstratum_core::chain::address::{Address, Network};
 use serde_json::{Value, json};
@@ -161,7 +162,7 @@ fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<PayoutStep>, Res
         call: Duration::from_secs(10),
         create: Duration::from_millis(200),
     };
-    let secret = |text: &str| Some(HsdSecret::new(text.to_owned()));
+    let secret = |text: &str| Some(Secret(text.to_owned()));
     let names = ("primary", "default");
     let network = Network::Regtest;
     let node = HsdNode::new(node.url.clone(), secret(KEY), network, patience);

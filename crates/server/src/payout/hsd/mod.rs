@@ -23,6 +23,7 @@ pub use node::{Coin, HsdBlock, HsdNode, Hstratum, NodeInfo, NodePayee, NodeStatu
 pub use wallet::{Demand, Wallet, WalletTransaction};
 
 use crate::limits::{HSD_ANSWER_BYTES, HSD_CALL, HSD_CREATE, HSD_SAYING_CHARS};
+use crate::secret::Secret;
 
 /// Address of hsd: `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,25 +93,7 @@ pub enum HsdPart {
     Wallet,
 }
 
-/// A text that is never displayed.
-#[derive(Clone)]
-pub struct HsdSecret(String);
-
-impl HsdSecret {
-    /// Wraps the text.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for HsdSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-/// Time limits of hsd's answers.
+/// How long hsd may take to answer.
 #[derive(Clone, Copy, Debug)]
 pub struct HsdTimeouts {
     /// For anything but making a transaction.
@@ -148,12 +131,12 @@ impl std::error::Error for HsdRefusal {}
 struct Endpoint {
     agent: Agent,
     url: Url,
-    authorization: Option<HsdSecret>,
+    authorization: Option<Secret>,
     patience: HsdTimeouts,
 }
 
 impl Endpoint {
-    fn new(url: Url, key: Option<HsdSecret>, patience: HsdTimeouts) -> Self {
+    fn new(url: Url, key: Option<Secret>, patience: HsdTimeouts) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -163,7 +146,7 @@ impl Endpoint {
             .new_agent();
         let authorization = key.map(|key| {
             let user_and_key = BASE64_STANDARD.encode(format!("x:{}", key.0));
-            HsdSecret(format!("Basic {user_and_key}"))
+            Secret(format!("Basic {user_and_key}"))
         });
         Self {
             agent,
@@ -318,10 +301,5 @@ mod tests {
         assert_eq!(usual.to_string(), "http://127.0.0.1:14039");
         let usual = Url::usual(Network::Main, HsdPart::Node);
         assert_eq!(usual.to_string(), "http://127.0.0.1:12037");
-    }
-
-    #[test]
-    fn a_secret_is_not_shown() {
-        assert_eq!(format!("{:?}", HsdSecret::new("key".into())), "[secret]");
     }
 }

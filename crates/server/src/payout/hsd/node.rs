@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::config::in_force::InForce;
 
-use super::{Endpoint, HsdRefusal, HsdSecret, HsdTimeouts, Url, as_hash, cut};
+use super::{Endpoint, HsdRefusal, HsdTimeouts, Url, as_hash, cut};
+use crate::secret::Secret;
 
 /// A node's network and height.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub struct HsdNode {
 impl HsdNode {
     /// Makes the client without sending anything.
     #[must_use]
-    pub fn new(url: Url, key: Option<HsdSecret>, network: Network, patience: HsdTimeouts) -> Self {
+    pub fn new(url: Url, key: Option<Secret>, network: Network, patience: HsdTimeouts) -> Self {
         Self {
             endpoint: Endpoint::new(url, key, patience),
             network,

@@ -6,7 +6,8 @@ use hstratum_core::chain::transaction::Outpoint;
 use hstratum_core::units::{Hash, hex};
 use serde_json::{Value, json};
 
-use super::{Endpoint, HsdSecret, HsdTimeouts, Url, as_hash};
+use super::{Endpoint, HsdTimeouts, Url, as_hash};
+use crate::secret::Secret;
 
 /// Requirements of a transaction that the wallet is to make.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub struct Wallet {
     endpoint: Endpoint,
     id: String,
     account: String,
-    passphrase: Option<HsdSecret>,
+    passphrase: Option<Secret>,
 }
 
 impl Wallet {
@@ -47,9 +48,9 @@ impl Wallet {
     /// When hsd allows no such name (lib/wallet/common.js, isName).
     pub fn new(
         url: Url,
-        key: Option<HsdSecret>,
+        key: Option<Secret>,
         (id, account): (&str, &str),
-        passphrase: Option<HsdSecret>,
+        passphrase: Option<Secret>,
         patience: HsdTimeouts,
     ) -> anyhow::Result<Self> {
         for (what, name) in [("wallet", id), ("account", account)] {
