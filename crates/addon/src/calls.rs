@@ -16,7 +16,7 @@ use crate::orders::AnswerObject;
 /// Calls of one class that may wait at a time. The next one fails at once.
 const WAITING_MAX: usize = 32;
 
-/// What an answer is told with.
+/// The arguments of an answer: the call's number, and its outcome.
 pub(crate) type AnswerArgs = FnArgs<(u32, AnswerObject)>;
 
 /// The JavaScript callback for answers: the call's number and the answer.

@@ -12,7 +12,7 @@ use crate::node::Node;
 pub(crate) struct LogOnce(Option<String>);
 
 impl LogOnce {
-    /// Whether this text is to be said.
+    /// True if this text is to be said.
     pub(crate) fn is_new(&mut self, text: &str) -> bool {
         let is_new = self.0.as_deref() != Some(text);
         if is_new {

@@ -1,5 +1,5 @@
-//! How the parts of a server do, for whoever shows it or raises alarms from it: each is written by one
-//! thread and read by any, which waits for nobody.
+//! Statuses of a server's parts, for those that show them or raise alarms from them: each is written by
+//! one thread and read by any, which waits for nobody.
 
 use std::sync::Arc;
 

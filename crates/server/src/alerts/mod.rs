@@ -54,7 +54,7 @@ impl AlarmFeed {
     }
 }
 
-/// What the statuses say, beside what other threads tell.
+/// The alarm inputs that follow from the statuses, beside those that other threads send.
 fn inputs_of(statuses: &Statuses) -> impl Iterator<Item = AlarmInput> {
     let cluster = statuses.cluster.as_ref().map(|cluster| cluster.look());
     let cluster = cluster.into_iter().flat_map(|reading| {

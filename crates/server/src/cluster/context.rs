@@ -40,12 +40,12 @@ impl ClusterContext {
         (own.map_or(self.origin, |own| own.origin), generation)
     }
 
-    /// Whether the shipper has a connection.
+    /// True while the shipper has a connection.
     pub(crate) fn is_up(&self) -> bool {
         self.cluster_status.read().link == ClusterLink::Up
     }
 
-    /// Who we are by this file.
+    /// This server, as the shared ledger knows it by this file.
     pub(crate) fn me<'a>(&'a self, origin: &'a FileId) -> OwnServer<'a> {
         OwnServer {
             origin,

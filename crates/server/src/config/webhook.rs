@@ -6,12 +6,12 @@ use crate::secret::Secret;
 
 const URL_BYTES_MAX: usize = 2048;
 
-/// Where alarms are delivered.
+/// The receiver of alarms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
     /// Of http or https; it may hold a token.
     pub url: Secret,
-    /// What signs a delivery.
+    /// The key of a delivery's signature.
     pub secret: Option<Secret>,
 }
 

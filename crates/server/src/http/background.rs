@@ -9,7 +9,7 @@ use tokio::sync::futures::Notified;
 
 use crate::limits::HTTP_SOON;
 
-/// How a reading that is repeated goes.
+/// The state of a reading that is repeated.
 #[derive(Default)]
 pub(super) struct Background {
     state: Mutex<BackgroundState>,
@@ -25,7 +25,7 @@ struct BackgroundState {
 }
 
 impl Background {
-    /// Whether one is to begin: none runs, and the last has rested for as long as `rest` makes of the time
+    /// True if one is to begin: none runs, and the last has rested for as long as `rest` makes of the time
     /// that it took. After a failure there is no rest.
     pub(super) fn begin(&self, rest: impl FnOnce(Duration) -> Duration) -> bool {
         let mut state = self.state.lock();
@@ -52,13 +52,13 @@ impl Background {
         self.state.lock().is_running
     }
 
-    /// Whether it is likely to be done soon, by the last one.
+    /// True if it is likely to be done soon, by the time of the last one.
     pub(super) fn is_short(&self) -> bool {
         let last = self.state.lock().last;
         last.is_none_or(|(_, took)| took < HTTP_SOON / 2)
     }
 
-    /// Since when the last one that succeeded has ended.
+    /// Time since the last one that succeeded.
     pub(super) fn age(&self) -> Duration {
         let last = self.state.lock().last;
         last.map_or(Duration::ZERO, |(at, _)| at.elapsed())

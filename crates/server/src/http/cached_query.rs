@@ -81,7 +81,7 @@ impl<T: Send + Sync + 'static> CachedQuery<T> {
 }
 
 impl<T> CachedQueryInner<T> {
-    /// What was read last, and how long ago.
+    /// The last answer, and its age.
     fn last(&self) -> Option<(Arc<T>, Duration)> {
         let value = self.value.lock().clone()?;
         Some((value, self.reading.age()))

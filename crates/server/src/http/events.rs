@@ -190,7 +190,7 @@ impl Events {
         Ok((kind, Body::new(messages)).into_response())
     }
 
-    /// Whether anybody listens.
+    /// True if anybody listens.
     pub(super) fn is_heard(&self) -> bool {
         let mut told = self.0.lock();
         told.listeners.retain(|listener| !listener.is_closed());

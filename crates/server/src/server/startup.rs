@@ -65,8 +65,8 @@ pub(super) fn first_users(
     first_users::open(context, node).map(Some)
 }
 
-/// What the first pool takes over, and what its threads write to. Users and bans of a pool on several
-/// servers are those of all.
+/// The state that the first pool takes over, and the files that its threads write. Users and bans of a
+/// pool on several servers are those of all.
 pub(super) fn recovered(
     files: ServerFiles,
     store: &Store,

@@ -24,7 +24,7 @@ pub enum SqlError {
 
 /// An error that may have been a transaction's bad luck.
 pub trait Retry {
-    /// Whether the transaction, begun anew, may well succeed.
+    /// True if the transaction, begun anew, may well succeed.
     fn is_conflict(&self) -> bool;
 }
 

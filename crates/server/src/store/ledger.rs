@@ -67,7 +67,7 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// What an operator is told to do besides, where trying again may help.
+    /// Advice for the operator, where trying again may help; empty else.
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::Busy | Self::Failed(_) => {

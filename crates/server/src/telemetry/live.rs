@@ -40,7 +40,7 @@ pub(crate) struct Snapshot {
     pub fan_out: Histogram,
 }
 
-/// How many workers are online, and of how many accounts, each name once.
+/// Numbers of workers that are online and of their accounts, each name once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Online {
     pub workers: u64,
