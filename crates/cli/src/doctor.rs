@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::payout::{NODE_KEY, secret};
 use crate::terminal::{print, print_json};
 
-/// What `hstratum doctor` takes.
+/// Arguments of `hstratum doctor`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   hstratum doctor

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::terminal::print;
 
-/// What `hstratum completions` takes.
+/// Arguments of `hstratum completions`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   hstratum completions bash > ~/.local/share/bash-completion/completions/hstratum")]
@@ -17,7 +17,7 @@ pub(crate) struct Completions {
     shell: Shell,
 }
 
-/// What `hstratum man` takes.
+/// Arguments of `hstratum man`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   hstratum man ~/.local/share/man/man1 && man hstratum-mine")]

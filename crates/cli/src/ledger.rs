@@ -14,7 +14,7 @@ use hstratum::payout::{PayoutLock, check_node, prune};
 use crate::payout::{LedgerArgs, NODE_KEY, secret};
 use crate::terminal::print;
 
-/// What `hstratum ledger` takes.
+/// Arguments of `hstratum ledger`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -1,6 +1,7 @@
 //! The program `hstratum`: its commands, what they take, and how they end.
 //!
-//! What a command does is in the library `hstratum` (crates/server); here are arguments, and what is printed.
+//! Only arguments and printed output are here; the work of a command is in the library `hstratum`
+//! (crates/server).
 
 #![forbid(unsafe_code)]
 

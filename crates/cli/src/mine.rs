@@ -30,7 +30,7 @@ use crate::terminal::number;
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
-/// How long a server may take for a reply.
+/// The longest wait for a reply of a server.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Requests without a reply; more shares wait here, so that neither side's buffers fill up.
@@ -47,7 +47,7 @@ const WAITING_MAX: usize = 2048;
 /// they compete with each other and fill its disk.
 const BLOCK_PAUSE: Duration = Duration::from_millis(400);
 
-/// What `hstratum mine` takes.
+/// Arguments of `hstratum mine`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   hstratum mine --url stratum+tcp://127.0.0.1:3008 --user alice --threads 1 --blocks 10
@@ -85,7 +85,7 @@ pub(crate) struct Args {
     pause: Option<u64>,
 }
 
-/// What the owning thread is told. The number is the connection's.
+/// Messages to the owning thread. The number is the connection's.
 enum LinkEvent {
     Line(u64, String),
     Closed(u64, String),
@@ -135,9 +135,9 @@ struct CpuMiner<'a> {
     waiting: VecDeque<(Arc<Work>, Attempt)>,
     /// Not before this, because of a pause.
     next_submit: Instant,
-    /// Whether hashing was last held back because of that.
+    /// Hashing was last held back because of that.
     pausing: bool,
-    /// When the server last got nearer to having replied to everything.
+    /// The last time that the server got nearer to having replied to everything.
     last_reply: Instant,
 }
 
@@ -295,7 +295,7 @@ impl CpuMiner<'_> {
         Ok(())
     }
 
-    /// How long to wait after a share of this work.
+    /// The pause after a share of this work.
     fn pause(&self, work: &Work) -> Duration {
         match self.args.pause {
             Some(ms) => Duration::from_millis(ms),
@@ -304,7 +304,7 @@ impl CpuMiner<'_> {
         }
     }
 
-    /// Whether what is on its way can be the last of `--blocks`: then no share is sent until it is
+    /// Tells if shares on their way can be the last of `--blocks`: then no share is sent until they are
     /// answered, so that there are not more.
     fn may_be_enough(&self) -> bool {
         let pending = u64::try_from(self.client.pending()).unwrap_or(u64::MAX);

@@ -11,7 +11,7 @@ use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme};
 use hstratum::sql::Db;
 use hstratum_core::accounting::payout::{Decimal, FeePpm, parse_hns};
 
-/// What `hstratum payout` takes.
+/// Arguments of `hstratum payout`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// What the pool has promised its miners, as arguments.
+/// The pool's terms for its miners, as arguments.
 #[derive(clap::Args)]
 pub(crate) struct TermsArgs {
     /// How a reward is divided
@@ -80,7 +80,7 @@ impl TermsArgs {
     }
 }
 
-/// Which ledger, as arguments.
+/// The ledger, as arguments.
 #[derive(clap::Args)]
 pub(crate) struct LedgerArgs {
     /// The ledger: a file, or postgres://… (the password may be in PGPASSWORD)
@@ -88,7 +88,7 @@ pub(crate) struct LedgerArgs {
     pub(crate) place: LedgerLocation,
 }
 
-/// Whom a payout waits for, as arguments.
+/// The servers that a payout does not wait for, as arguments.
 #[derive(clap::Args)]
 pub(crate) struct FleetArgs {
     /// Do not wait for what this server, by its name or as # and its number, has not shipped to the shared

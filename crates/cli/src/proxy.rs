@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::terminal::{Table, print, print_json, shown};
 
-/// What `hstratum proxy` takes.
+/// Arguments of `hstratum proxy`.
 #[derive(clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -158,7 +158,7 @@ fn table(status: &Value) -> String {
     out
 }
 
-/// What is counted over all servers, a line each.
+/// Counts over all servers, a line each.
 fn sums(status: &Value) -> [(&'static str, String); 5] {
     let (shares, places, moves) = (&status["shares"], &status["places"], &status["moves"]);
     let number = |value: &Value| value.as_u64().unwrap_or_default();

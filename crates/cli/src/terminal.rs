@@ -1,4 +1,4 @@
-//! What commands print: names that cannot play tricks, and tables.
+//! Output of commands: names without control characters, and tables.
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! Where a stratum server is, as programs of miners take it: `stratum+tcp://HOST:PORT`.
+//! Addresses of stratum servers, as programs of miners take them: `stratum+tcp://HOST:PORT`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::{fmt, io};
 const SCHEME: &str = "stratum+tcp://";
 const TLS_SCHEME: &str = "stratum+tls://";
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StratumUrl {
     /// A name or an address, IPv6 without brackets.

@@ -17,7 +17,7 @@ use crate::report::Latencies;
 use crate::stop_on_signals;
 use crate::sums::Kinds;
 
-/// What every mode with such miners takes.
+/// Arguments of every mode with such miners.
 #[derive(clap::Args)]
 #[group(id = "audience")]
 pub(crate) struct Args {
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 }
 
-/// How many connections are opened together.
+/// The number of connections that are opened together.
 #[derive(Clone, Copy, Debug)]
 struct AtOnce(usize);
 
@@ -71,7 +71,7 @@ impl FromStr for AtOnce {
     }
 }
 
-/// What a line is.
+/// The kinds of lines that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AudienceLine {
     Job,
@@ -97,17 +97,17 @@ struct Came {
     job: bool,
 }
 
-/// What became of the opening.
+/// The result of the opening.
 pub(crate) struct AudienceOpened {
     /// Until the last had work, or nobody was on the way any more.
     pub(crate) took: Duration,
-    /// What the server used before, and what it had used at the end.
+    /// The server's usage before, and at the end.
     pub(crate) usage: Option<(Usage, Usage)>,
     /// Processor time of this process.
     pub(crate) load_cpu: Duration,
 }
 
-/// See the module.
+/// Miners that listen, and their connections.
 pub(crate) struct Audience {
     links: Links,
     seats: Vec<AudienceSeat>,
@@ -151,7 +151,7 @@ impl Audience {
         self.listening
     }
 
-    /// Whether a signal has asked for the end.
+    /// Tells if a signal has asked for the end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

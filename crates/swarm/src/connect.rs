@@ -38,7 +38,7 @@ pub(crate) fn arrive(args: &audience::Args) -> anyhow::Result<(Audience, Connect
     Ok((audience, arrival))
 }
 
-/// What the coming has shown.
+/// Figures of all connections until each has work.
 pub(crate) struct ConnectArrival {
     connections: u32,
     /// Miners with work after the rest.

@@ -12,7 +12,7 @@ use crate::links::Links;
 use crate::miner::{SubmitAnswer, SwarmMiner, SwarmShare};
 use crate::sums::Kinds;
 
-/// What becomes of a connection that is lost.
+/// The treatment of a connection that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
     /// It stays so.
@@ -21,7 +21,7 @@ pub(crate) enum Lost {
     Reopened,
 }
 
-/// What the mode is told, with the account that it concerns.
+/// Events for the mode, with the account that they concern.
 pub(crate) enum CrowdEvent {
     /// A share was answered.
     Answered(SubmitAnswer),
@@ -43,12 +43,12 @@ enum CrowdSeat {
     Gone,
 }
 
-/// See the module. A miner is named by its seat.
+/// Miners and their connections; a miner is named by its seat.
 pub(crate) struct SwarmCrowd {
     links: Links,
     pub(crate) miners: Vec<SwarmMiner>,
     seats: Vec<CrowdSeat>,
-    /// How often each seat's connection has ended before it had work, in a row.
+    /// Ends of each seat's connection before it had work, in a row.
     failures: Vec<u32>,
     lost: Lost,
     due: BTreeSet<(Instant, usize)>,
@@ -91,12 +91,12 @@ impl SwarmCrowd {
         self.working + self.opening
     }
 
-    /// Whether no connection is open and none will be.
+    /// Tells if no connection is open and none will be.
     pub(crate) fn is_over(&self) -> bool {
         self.open() == 0 && self.due.is_empty()
     }
 
-    /// Whether nobody waits for work any more.
+    /// Tells if nobody waits for work any more.
     pub(crate) fn is_gathered(&self) -> bool {
         self.opening == 0 && self.due.is_empty()
     }

@@ -1,9 +1,9 @@
-//! How many sockets this process may have.
+//! The limit of open sockets of this process.
 
 use anyhow::{Context, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a process needs beside its connections.
+/// Descriptors that a process needs beside its connections.
 const OTHERS: u64 = 32;
 
 /// Room for so many connections, or an error that says how many there may be.

@@ -12,7 +12,7 @@ use crate::process::Usage;
 use crate::report::Latencies;
 use crate::trigger::{self, Trigger};
 
-/// What `hstratum-swarm fanout` takes.
+/// Arguments of `hstratum-swarm fanout`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -26,11 +26,11 @@ pub(crate) struct Args {
     rounds: u32,
 }
 
-/// What one job has shown; times are from the trigger.
+/// Figures of one job; times are from the trigger.
 struct FanoutRound {
     first: Duration,
     last: Duration,
-    /// What the server used.
+    /// The server's usage.
     usage: Option<Usage>,
     /// Miners that got more than one job.
     again: u64,

@@ -19,7 +19,7 @@ use crate::process::Usage;
 use crate::stop_on_signals;
 use crate::sums::Kinds;
 
-/// What `hstratum-swarm hostile` takes.
+/// Arguments of `hstratum-swarm hostile`.
 #[derive(clap::Args)]
 #[group(id = "hostile")]
 pub(crate) struct Args {
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What a connection does.
+/// Kinds of abuse, one for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Abuse {
     /// Says nothing
@@ -86,7 +86,7 @@ impl Abuse {
         value.expect("no kind is hidden").get_name().to_owned()
     }
 
-    /// What is sent whenever all before has left; nothing for those that hardly send.
+    /// Bytes that are sent whenever all before have left; nothing for those that hardly send.
     fn flood(self) -> Vec<u8> {
         match self {
             Self::Silent | Self::Trickle | Self::Leave => Vec::new(),

@@ -1,4 +1,4 @@
-//! What a run tells a script while it runs: JSON lines in a file, each whole and at once, so that
+//! The account of a run for a script, while it runs: JSON lines in a file, each whole and at once, so that
 //! they outlive whatever happens to the server or to this process. Each line says its `kind`:
 //!
 //! - `account`: all that became of an account's shares so far, after a connection was lost and at
@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-/// See the module. Without a path it is nowhere.
+/// The file of a run's account. Without a path there is none.
 pub(crate) struct Journal {
     file: Option<(File, PathBuf)>,
 }
@@ -32,7 +32,7 @@ impl Journal {
         Ok(Self { file })
     }
 
-    /// Whether anybody reads it.
+    /// Tells if there is a file.
     pub(crate) fn is_kept(&self) -> bool {
         self.file.is_some()
     }

@@ -36,7 +36,7 @@ struct LimitConn {
     socket: TcpStream,
     /// The beginning of a line whose end has not come.
     partial: Vec<u8>,
-    /// What the socket did not take.
+    /// Bytes that the socket did not take.
     unsent: Vec<u8>,
     logins: u32,
 }
@@ -225,7 +225,7 @@ impl LimitConn {
     }
 }
 
-/// How many bytes the socket took.
+/// Writes as much as the socket takes, and returns how many bytes that is.
 fn write_some(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);

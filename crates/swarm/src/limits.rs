@@ -8,10 +8,10 @@ pub(crate) const CONNECTIONS_MAX: u32 = 100_000;
 /// Connections on their way to their first job. Others begin when one of these has it.
 pub(crate) const OPENING_MAX: usize = 1_000;
 
-/// How long all may take until they have work.
+/// The longest time until all have work.
 pub(crate) const GATHERING: Duration = Duration::from_secs(60);
 
-/// How long replies are waited for at the end. Shares without one are then unanswered.
+/// The longest wait for replies at the end. Shares without one are then unanswered.
 pub(crate) const DRAINING: Duration = Duration::from_secs(2);
 
 /// Shares without a reply on one connection: what a server lets wait.
@@ -44,7 +44,7 @@ pub(crate) const READ_BYTES: usize = 64 << 10;
 /// Readiness events taken from the system at once.
 pub(crate) const EVENTS: usize = 1_024;
 
-/// How often the journal is told how it goes.
+/// The time between two entries of progress in the journal.
 pub(crate) const PROGRESS: Duration = Duration::from_millis(250);
 
 /// Kinds of refusals, and of ends of connections, that are counted apart; others are one kind.
@@ -62,7 +62,7 @@ pub(crate) const BACKLOG: i32 = 16_384;
 /// Connections begun before what has come is read.
 pub(crate) const OPENED_PER_TURN: usize = 64;
 
-/// How long a new job may take to reach all.
+/// The longest time until a new job has reached all.
 pub(crate) const FANOUT: Duration = Duration::from_secs(30);
 
 /// Rest before a new job is caused, and after all have it, so that each is seen alone.

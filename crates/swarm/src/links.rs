@@ -21,12 +21,12 @@ use crate::limits::{EVENTS, LINE_BYTES_MAX, READ_BYTES};
 const SOURCES_FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 const SOURCES_MAX: u32 = 1 << 16;
 
-/// See the module.
+/// All connections to one server, by seat.
 pub(crate) struct Links {
     poll: Poll,
     events: Events,
     server: SocketAddr,
-    /// How many addresses connections come from, in turn; 0 leaves it to the system.
+    /// The number of addresses that connections come from, in turn; 0 leaves it to the system.
     sources: u32,
     links: Vec<Option<SwarmLink>>,
     scratch: Vec<u8>,
@@ -39,7 +39,7 @@ struct SwarmLink {
     is_ending: bool,
     /// The beginning of a line.
     received: Vec<u8>,
-    /// What has not been written yet.
+    /// Bytes that have not been written yet.
     out: Vec<u8>,
 }
 
@@ -111,7 +111,7 @@ impl Links {
         self.links[seat] = None;
     }
 
-    /// Where to put what is to be sent; `None` on a seat that is not open. [`Self::flush`] sends.
+    /// The buffer for bytes to be sent; `None` on a seat that is not open. [`Self::flush`] sends.
     pub(crate) fn out(&mut self, seat: usize) -> Option<&mut Vec<u8>> {
         self.links[seat].as_mut().map(|link| &mut link.out)
     }

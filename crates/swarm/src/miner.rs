@@ -23,7 +23,7 @@ pub(crate) struct SwarmShare {
     id: u64,
     /// When it was, or should have been, sent.
     pub(crate) at: Instant,
-    /// What it is credited with.
+    /// The difficulty that it is credited with.
     pub(crate) difficulty: Difficulty,
     /// Its hash, if that is a block.
     pub(crate) block: Option<Hash>,
@@ -34,11 +34,11 @@ pub(crate) struct SwarmShare {
 pub(crate) struct SubmitAnswer {
     pub(crate) sent: SwarmShare,
     pub(crate) verdict: Result<(), RequestRefusal>,
-    /// Whether it came in its turn.
+    /// In its turn or not.
     pub(crate) order: ReplyOrder,
 }
 
-/// Whether a reply came in the order of the requests.
+/// The place of a reply in the order of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReplyOrder {
     /// It did.
@@ -47,7 +47,7 @@ pub(crate) enum ReplyOrder {
     Astray,
 }
 
-/// What to do with hashes that are blocks.
+/// The treatment of hashes that are blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockHashes {
     /// Look for another: on regtest every second hash is one.
@@ -56,7 +56,7 @@ pub(crate) enum BlockHashes {
     Take,
 }
 
-/// How much is hashed.
+/// The amount of hashing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hashing {
     /// Until a share is found, at most so many hashes at a time.
@@ -65,7 +65,7 @@ pub(crate) enum Hashing {
     Nothing,
 }
 
-/// What came of trying to submit.
+/// The result of an attempt to submit.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Tried {
     /// The share is in the buffer; its hash, if that is a block.
@@ -76,11 +76,11 @@ pub(crate) enum Tried {
     NoWork,
 }
 
-/// See the module.
+/// The state of one miner.
 pub(crate) struct SwarmMiner {
     client: Client,
     user: String,
-    /// Which account's its shares are.
+    /// The account of its shares.
     pub(crate) account: usize,
     work: Option<Arc<Work>>,
     /// The middle of a submit's line, from the id to the numbers, for the current work.
@@ -122,7 +122,7 @@ impl SwarmMiner {
         self.outstanding.drain(..)
     }
 
-    /// How many shares wait for an answer.
+    /// The number of shares that wait for an answer.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
@@ -132,7 +132,7 @@ impl SwarmMiner {
         self.outstanding.iter()
     }
 
-    /// What it hashes; nothing before it is logged in.
+    /// The work that it hashes; nothing before it is logged in.
     pub(crate) fn work(&self) -> Option<&Arc<Work>> {
         self.work.as_ref()
     }

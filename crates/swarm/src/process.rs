@@ -1,4 +1,4 @@
-//! What a process has used: its processor time and its memory, from `/proc`. Time is in nanoseconds
+//! Processor time and memory of a process, from `/proc`. Time is in nanoseconds
 //! where the kernel counts so, and that of the threads that there are.
 
 use std::fs;

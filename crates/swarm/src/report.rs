@@ -1,4 +1,4 @@
-//! What a run has shown: a table for people, JSON lines for scripts.
+//! The report of a run: a table for people, JSON lines for scripts.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::limits::{LATENCY_MAX, ROWS_MAX};
 use crate::process::Usage;
 use crate::sums::{AccountShares, Kinds};
 
-/// How long replies took.
+/// Latencies of replies.
 pub(crate) struct Latencies {
     /// Microseconds.
     histogram: Histogram<u64>,
@@ -47,20 +47,20 @@ impl Latencies {
     }
 }
 
-/// What a run has shown.
+/// The figures of a run.
 pub(crate) struct SwarmReport<'a> {
     pub(crate) connections: usize,
     /// Miners that had work when submitting began, and how long that took.
     pub(crate) ready: usize,
     pub(crate) gathering: Duration,
-    /// How long was submitted, and the shares acknowledged in that time.
+    /// The time of submitting, and the shares acknowledged in it.
     pub(crate) submitting: Duration,
     pub(crate) acknowledged: u64,
     /// Shares that a given rate asked for while nobody could send them.
     pub(crate) skipped: u64,
     pub(crate) out_of_order: u64,
     pub(crate) latencies: &'a Latencies,
-    /// What the server used while shares were submitted, and at the end.
+    /// The server's usage while shares were submitted, and at the end.
     pub(crate) usage: Option<Usage>,
     /// Processor time of this process in that time: near all of it, the server was not the limit.
     pub(crate) load_cpu: Duration,

@@ -29,7 +29,7 @@ use crate::report::SwarmReport;
 use crate::stop_on_signals;
 use crate::tally::ShareTally;
 
-/// What `hstratum-swarm submit` takes.
+/// Arguments of `hstratum-swarm submit`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The server: stratum+tcp://HOST:PORT
@@ -149,7 +149,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether miners submit.
+/// The phases of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SubmitPhase {
     Submitting,
@@ -169,7 +169,7 @@ struct Swarm<'a> {
     next_block: Option<Instant>,
     /// Miners that have not found their next share yet.
     hashing_on: Vec<usize>,
-    /// Whether shares are due and no miner may have another outstanding.
+    /// Shares are due and no miner may have another outstanding.
     is_full: bool,
     next_progress: Instant,
 }
@@ -228,7 +228,7 @@ impl<'a> Swarm<'a> {
         Ok(begun.elapsed())
     }
 
-    /// What is not hashed must be a share, and must not be a block that nobody knows of.
+    /// Checks that a submit without hashing is a share, and not a block that nobody knows of.
     fn check_no_hash(&self) -> anyhow::Result<()> {
         if self.hashing != Hashing::Nothing {
             return Ok(());
@@ -314,7 +314,7 @@ impl<'a> Swarm<'a> {
         Ok(())
     }
 
-    /// How long nothing has to be done unless something comes.
+    /// The time for which nothing has to be done unless something comes.
     fn wait(&self, phase: SubmitPhase) -> Duration {
         let now = Instant::now();
         let wait = self.next_progress.saturating_duration_since(now);

@@ -1,4 +1,4 @@
-//! What became of the shares, by account. A share is submitted once, and then it is acknowledged,
+//! Counts of shares by what became of them, for each account. A share is submitted once, and then it is acknowledged,
 //! refused, unanswered, or still outstanding.
 //!
 //! Work is kept as (difficulty, count), so that it can be compared with a ledger exactly.
@@ -23,7 +23,7 @@ impl CreditedWork {
         *self.counts.entry(difficulty.get().to_bits()).or_default() += 1;
     }
 
-    /// How many shares.
+    /// The number of shares.
     pub(crate) fn count(&self) -> u64 {
         self.counts.values().sum()
     }
@@ -51,7 +51,7 @@ impl CreditedWork {
     }
 }
 
-/// What became of an account's shares.
+/// Counts of an account's shares.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AccountShares {
     /// All shares sent.

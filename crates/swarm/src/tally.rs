@@ -10,7 +10,7 @@ use crate::miner::{ReplyOrder, SubmitAnswer, SwarmMiner, SwarmShare};
 use crate::report::Latencies;
 use crate::sums::{AccountShares, CreditedWork, Kinds};
 
-/// See the module.
+/// The account of all shares.
 pub(crate) struct ShareTally {
     /// Names and sums.
     pub(crate) accounts: Vec<(String, AccountShares)>,
@@ -25,7 +25,7 @@ pub(crate) struct ShareTally {
     /// Replies that came before one that was due earlier.
     pub(crate) out_of_order: u64,
     pub(crate) latencies: Latencies,
-    /// What the server said to refused shares.
+    /// The server's answers to refused shares.
     pub(crate) refusals: Kinds,
 }
 

@@ -1,4 +1,4 @@
-//! What makes a server tell all its miners of a new job.
+//! Triggers of a new job: a server tells all its miners of it.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ pub(crate) const KEY: &str = "HSTRATUM_NODE_API_KEY";
 /// An address of regtest that nobody has the key of.
 const ADDRESS: &str = "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u";
 
-/// What every such mode takes: one of these.
+/// Arguments of every such mode: one of these.
 #[derive(clap::Args)]
 #[group(id = "cause", required = true, multiple = false)]
 pub(crate) struct Args {
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     node_url: Option<Url>,
 }
 
-/// See the module.
+/// The way to cause a new job.
 pub(crate) enum Trigger {
     Port(SocketAddr),
     Node(Url, Option<Secret>),

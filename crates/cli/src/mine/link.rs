@@ -20,7 +20,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(150);
 
 const TLS_ADVICE: &str = "give --url stratum+tls://…";
 
-/// How an alert of TLS begins (RFC 8446, 5.1).
+/// The first bytes of a TLS alert (RFC 8446, 5.1).
 const TLS_ALERT: &str = "\u{15}\u{3}";
 
 const LINE_BYTES_MAX: u64 = 64 << 10;

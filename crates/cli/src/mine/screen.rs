@@ -1,4 +1,4 @@
-//! What the miner shows: lines on standard output, the hashrate on standard error.
+//! The miner's output: lines on standard output, the hashrate on standard error.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -11,7 +11,7 @@ const PLAIN_PERIOD: Duration = Duration::from_secs(10);
 /// Equal events within this time share a line.
 const EVENT_PERIOD: Duration = Duration::from_secs(1);
 
-/// How many different events are held back at a time.
+/// Different events that are held back at a time, at most.
 const EVENTS_MAX: usize = 32;
 
 pub(super) struct Screen {
@@ -67,7 +67,7 @@ impl Screen {
         self.shown_hashes = hashes;
     }
 
-    /// How long until `tick` has something to show.
+    /// Time until `tick` has something to show.
     pub(super) fn until_tick(&self) -> Duration {
         let rate = self.period().saturating_sub(self.shown.elapsed());
         match self.events_shown {

@@ -16,10 +16,10 @@ use crate::terminal::{Table, hns, print, print_json, shown};
 use hstratum_core::chain::address::Network;
 use hstratum_core::counted::counted;
 
-/// How long a node may take to answer here.
+/// The longest wait for a node's answer here.
 const NODE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What `hstratum payout plan` takes.
+/// Arguments of `hstratum payout plan`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   hstratum payout plan --ledger ~/.hsd/stratum/ledger.db --scheme prop --fee 1

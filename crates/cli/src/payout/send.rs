@@ -27,7 +27,7 @@ pub(crate) const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
 const WALLET_KEY: &str = "HSTRATUM_WALLET_API_KEY";
 const PASSPHRASE: &str = "HSTRATUM_WALLET_PASSPHRASE";
 
-/// What `hstratum payout send` takes.
+/// Arguments of `hstratum payout send`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   hstratum payout send --ledger ~/.hsd/stratum/ledger.db --scheme prop --wallet pool --dry-run
@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     outcome.and(told)
 }
 
-/// What a run has done, also one that failed.
+/// The results of a run, also of one that failed.
 #[derive(Default)]
 struct RunTotals {
     settled: Vec<Settled>,

@@ -154,7 +154,7 @@ pub(super) struct ProxyOptions {
 }
 
 impl ProxyOptions {
-    /// What is missing here is taken from the file, if one is named; an error names the line of it.
+    /// Takes options that are missing here from the file, if one is named; an error names the line of it.
     pub(super) fn with_file(self) -> anyhow::Result<Self> {
         match &self.config {
             None => Ok(self),
@@ -285,7 +285,7 @@ impl ProxyOptions {
     }
 }
 
-/// What the library says of a number that is none is hard to understand.
+/// Reads a whole number. The standard library's own errors are hard to understand.
 fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "expected a whole number")
 }
@@ -307,7 +307,7 @@ fn each<T>(
     parsed.collect()
 }
 
-/// That there is something to listen on and to send miners to, each server once and none the proxy itself.
+/// Checks that there are listeners and servers, each server once and none the proxy itself.
 fn check_backends(listen: &[ListenSpec], backends: &[BackendAddress]) -> anyhow::Result<()> {
     ensure!(
         !listen.is_empty(),
@@ -338,7 +338,7 @@ fn check_backends(listen: &[ListenSpec], backends: &[BackendAddress]) -> anyhow:
     Ok(())
 }
 
-/// Whether a server's address is one of our own listeners: the proxy would connect to itself. Of all
+/// Tells if a server's address is one of our own listeners: the proxy would connect to itself. Of all
 /// addresses of this machine those are known that lead nowhere else.
 fn is_own(own: SocketAddr, backend: &BackendAddress) -> bool {
     let is_local = |host: &str| host.eq_ignore_ascii_case("localhost");

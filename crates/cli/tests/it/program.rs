@@ -17,7 +17,7 @@ pub(crate) fn hstratum(args: &[&str]) -> (i32, String, String) {
     (code, text(out.stdout), text(out.stderr))
 }
 
-/// What it prints, when all is well.
+/// Standard output of a run that must succeed.
 pub(crate) fn succeed(args: &[&str]) -> String {
     let (code, out, err) = hstratum(args);
     assert_eq!(code, 0, "{args:?}: {out}{err}");

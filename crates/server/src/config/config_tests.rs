@@ -403,7 +403,7 @@ fn row(spec: &OptionSpec) -> String {
     format!("| `{name}` | {default} | {expected} | {help} |")
 }
 
-/// What is said of a range of numbers or lengths is so, at both of its ends.
+/// Ranges of numbers and lengths end where the table says.
 #[test]
 fn ranges_are_as_they_are_told() {
     let mut ranges = 0;
