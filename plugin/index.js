@@ -13,7 +13,7 @@ const options = require('./options');
 const rpc = require('./rpc');
 const {Blocks} = require('./blocks');
 const {Calls} = require('./calls');
-const {Lag} = require('./lag');
+const {Lag} = require('./event_loop_lag');
 const {Templates} = require('./templates');
 const {Waits} = require('./overdue');
 

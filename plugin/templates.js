@@ -7,7 +7,7 @@
  * names its own.
  */
 
-const {FirstTemplates, difference} = require('./first');
+const {FirstTemplates, difference} = require('./first_template');
 
 const TEMPLATES_MAX = 32;
 

@@ -13,7 +13,7 @@ const MARKUP = '<img src=x onerror=window.hacked=1>';
 const BACKWARDS = '\u202etxt.exe';
 const QUOTES = '"\'&amp;/../%2f';
 const SHARED_SCHEMA = path.join(__dirname,
-  '../../crates/server/src/sql/database_schema.sql');
+  '../../crates/server/src/sql/postgres_schema.sql');
 const CONNECTIONS = 10;
 const USERS = 1000;
 

@@ -2,7 +2,7 @@
 
 mod report;
 
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 use std::path::PathBuf;
 use std::time::SystemTime;
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use clap::builder::NonEmptyStringValueParser;
 use hstratum::stratum_url::StratumUrl;
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 use hstratum_core::wire::client::{Attempt, Client, ClientFailure, Update, Work};
 
 use cpu::Cpu;

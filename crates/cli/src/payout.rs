@@ -9,7 +9,7 @@ use anyhow::bail;
 use hstratum::ledger_tools::LedgerLocation;
 use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme};
 use hstratum::sql::Db;
-use hstratum_core::accounting::payout::{Decimal, FeePpm, parse_hns};
+use hstratum_core::accounting::reward_split::{Decimal, FeePpm, parse_hns};
 
 /// Arguments of `hstratum payout`.
 #[derive(clap::Args)]

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use hstratum::proxy::control::{self, ControlOrder};
 use hstratum::proxy::driver::Flags;
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 use listenfd::ListenFd;
 use options::ProxyOptions;
 use serde_json::Value;

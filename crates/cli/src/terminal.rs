@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use anyhow::Context;
-use hstratum_core::accounting::payout::Hns;
+use hstratum_core::accounting::reward_split::Hns;
 
 /// An account's or a worker's name for a terminal. One with anything but plain visible characters
 /// is quoted, with its control characters, marks of direction and invisible characters escaped.

@@ -4,9 +4,9 @@
 //! Each line crosses into the node's own log. Every line that a connection without work can cause must be
 //! allowed here first; lines about blocks, the ledger and the operator's orders are never limited.
 
-use crate::counted::counted;
 use crate::event::{Actions, AnyAction, Level};
 use crate::limits::{LOG_LIMIT_MS, STRANGER_LINES_MAX};
+use crate::plural::counted;
 use crate::units::Now;
 
 /// The levels that are limited.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::cluster::cluster_status::ClusterStatus;
-use crate::duty::Duties;
 use crate::store::ledger_status::LedgerStatus;
+use crate::supervision::Duties;
 use crate::telemetry::node_lag::NodeLag;
 
 /// The statuses of one server. Cheap to clone.

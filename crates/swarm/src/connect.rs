@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use crate::audience::{self, Audience, AudienceOpened};
+use crate::idle_miners::{self, Audience, AudienceOpened};
 use crate::process::Usage;
 
 /// Runs it, and prints the report.
-pub(crate) fn run(args: &audience::Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &idle_miners::Args) -> anyhow::Result<()> {
     let (_, arrival) = arrive(args)?;
     if args.json {
         println!("{}", arrival.to_json());
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &audience::Args) -> anyhow::Result<()> {
 }
 
 /// Connects everybody and holds them for as long as it is said.
-pub(crate) fn arrive(args: &audience::Args) -> anyhow::Result<(Audience, ConnectArrival)> {
+pub(crate) fn arrive(args: &idle_miners::Args) -> anyhow::Result<(Audience, ConnectArrival)> {
     let mut audience = Audience::new(args)?;
     let gathered = audience.gather()?;
     audience.rest(Duration::from_secs(args.hold))?;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use hstratum_core::wire::client::ClientFailure;
 
+use crate::account_sums::Kinds;
 use crate::limits::{OPENING_MAX, REOPEN_MAX, REOPEN_MIN};
 use crate::links::Links;
 use crate::miner::{SubmitAnswer, SwarmMiner, SwarmShare};
-use crate::sums::Kinds;
 
 /// The treatment of a connection that is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,21 +5,21 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use crate::audience::{self, Audience};
 use crate::connect::{arrive, micros};
+use crate::idle_miners::{self, Audience};
+use crate::job_trigger::{self, Trigger};
 use crate::limits::{FANOUT, FANOUT_REST, ROUNDS_MAX};
 use crate::process::Usage;
 use crate::report::Latencies;
-use crate::trigger::{self, Trigger};
 
 /// Arguments of `hstratum-swarm fanout`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    audience: audience::Args,
+    audience: idle_miners::Args,
 
     #[command(flatten)]
-    trigger: trigger::Args,
+    trigger: job_trigger::Args,
 
     /// New jobs, one after the other
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]

@@ -13,11 +13,11 @@ use clap::ValueEnum;
 use hstratum::stratum_url::StratumUrl;
 use serde_json::{Value, json};
 
+use crate::account_sums::Kinds;
 use crate::limits::{CONNECTIONS_MAX, HOSTILE_TURN, IDLE, OPENED_PER_TURN, REOPEN_MIN, TRICKLE};
 use crate::links::Links;
 use crate::process::Usage;
 use crate::stop_on_signals;
-use crate::sums::Kinds;
 
 /// Arguments of `hstratum-swarm hostile`.
 #[derive(clap::Args)]

@@ -9,24 +9,24 @@
 
 #![forbid(unsafe_code)]
 
-mod audience;
+mod account_sums;
 mod connect;
 mod crowd;
 mod descriptors;
 mod fanout;
 mod hostile;
+mod idle_miners;
+mod job_trigger;
 mod journal;
-mod limit;
+mod limit_server;
 mod limits;
 mod links;
 mod miner;
 mod pace;
 mod process;
 mod report;
+mod share_counts;
 mod submit;
-mod sums;
-mod tally;
-mod trigger;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ enum Mode {
     /// Submit shares and count what is acknowledged
     Submit(submit::Args),
     /// Connect, and see when the last has work
-    Connect(audience::Args),
+    Connect(idle_miners::Args),
     /// See how long a new job takes to all
     Fanout(fanout::Args),
     /// Do what no miner does, to a server on this machine
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
 /// Runs one mode to its end.
 fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(address) = args.limit_server {
-        return limit::run(address);
+        return limit_server::run(address);
     }
     match &args.mode {
         Some(Mode::Submit(args)) => submit::run(args),

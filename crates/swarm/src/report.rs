@@ -6,9 +6,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use crate::account_sums::{AccountShares, Kinds};
 use crate::limits::{LATENCY_MAX, ROWS_MAX};
 use crate::process::Usage;
-use crate::sums::{AccountShares, Kinds};
 
 /// Latencies of replies.
 pub(crate) struct Latencies {

@@ -26,8 +26,8 @@ use crate::miner::{BlockHashes, Hashing, SwarmMiner, Tried};
 use crate::pace::SharePace;
 use crate::process::Usage;
 use crate::report::SwarmReport;
+use crate::share_counts::ShareTally;
 use crate::stop_on_signals;
-use crate::tally::ShareTally;
 
 /// Arguments of `hstratum-swarm submit`.
 #[derive(clap::Args)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::now_unix_s;
 use crate::terminal::{Table, hns, print, print_json, shown};
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 
 /// The names of [`RATE_SPANS_S`].
 const RATE_NAMES: [&str; RATE_SPANS_S.len()] = ["10 min", "1 h", "24 h"];

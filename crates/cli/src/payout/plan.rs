@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{FleetArgs, LedgerArgs, NODE_KEY, TermsArgs, secret};
 use crate::terminal::{Table, hns, print, print_json, shown};
 use hstratum_core::chain::address::Network;
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 
 /// The longest wait for a node's answer here.
 const NODE_PATIENCE: Duration = Duration::from_secs(3);

@@ -14,9 +14,9 @@ use hstratum::payout::{
 };
 use hstratum::secret::Secret;
 use hstratum::sql::Db;
-use hstratum_core::accounting::payout::parse_hns;
+use hstratum_core::accounting::reward_split::parse_hns;
 use hstratum_core::chain::address::Network;
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 use serde_json::{Value, json};
 
 use super::plan::{as_json as plan_json, as_table as plan_table};

@@ -117,7 +117,7 @@ fn a_backup_is_one_whole_file_and_never_overwrites() {
     succeed(&args);
     beside.execute_batch("COMMIT").expect("committed");
     assert!(!ledger.dir().join("copy.db-wal").exists());
-    let conn = hstratum::sql::file_schema::open_beside(&copy).expect("a ledger");
+    let conn = hstratum::sql::sqlite_schema::open_beside(&copy).expect("a ledger");
     let count: i64 = conn
         .query_row("SELECT sum(count) FROM credit", [], |row| row.get(0))
         .expect("read");

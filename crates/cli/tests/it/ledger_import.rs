@@ -24,7 +24,7 @@ fn old_files_become_blocks_and_work_once() {
     assert!(succeed(&args).contains("block 5 with the work of 2 accounts"));
     assert!(succeed(&args).contains(": known"));
 
-    let conn = hstratum::sql::file_schema::open_beside(&ledger).expect("a ledger");
+    let conn = hstratum::sql::sqlite_schema::open_beside(&ledger).expect("a ledger");
     let get = |sql: &str| {
         conn.query_row(sql, [], |row| row.get::<_, i64>(0))
             .expect(sql)

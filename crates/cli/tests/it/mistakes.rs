@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use hstratum::sql::file_schema;
+use hstratum::sql::sqlite_schema;
 use rusqlite::Connection;
 
 /// Arguments, a variable of the environment, the exit code, and the line.
@@ -268,7 +268,7 @@ const MISTAKES: [Mistake; 41] = [
 fn ledgers(dir: &Path) {
     let whole = dir.join("ledger.db");
     let conn = Connection::open(&whole).expect("a file");
-    file_schema::create(&conn, "regtest", [1; 16], 1_000).expect("a ledger");
+    sqlite_schema::create(&conn, "regtest", [1; 16], 1_000).expect("a ledger");
     conn.pragma_update(None, "journal_mode", "DELETE")
         .expect("one file");
     drop(conn);

@@ -2,5 +2,5 @@
 //! here.
 
 pub mod ledger;
-pub mod payout;
+pub mod reward_split;
 pub mod share_dump;

@@ -4,8 +4,8 @@
 //! witness root, so that no two jobs share header space. Ids never repeat, not even after a restart: they
 //! begin with a prefix drawn for this start of the pool.
 
+pub(crate) mod remembered_shares;
 pub mod share;
-pub(crate) mod share_memory;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::chain::block::Solution;
 use crate::chain::header::{HeaderFields, HeaderHasher, mask_hash};
 use crate::chain::template::{Coinbase, RawTransactions, Template};
-use crate::job::share_memory::ShareMemory;
+use crate::job::remembered_shares::ShareMemory;
 use crate::limits::{FOUND_BLOCKS_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX, TEMPLATES_MAX};
 use crate::units::{Difficulty, Hash, hex, push_hex};
 

@@ -15,7 +15,7 @@ pub(crate) mod ledger_replies;
 pub mod memory_usage;
 pub(crate) mod name_limits;
 pub(crate) mod offered_blocks;
-pub mod orders;
+pub mod operator_orders;
 pub(crate) mod password_queue;
 pub(crate) mod password_tasks;
 pub(crate) mod pending_shares;

@@ -5,11 +5,11 @@
 //! has no job, or whose height is below another's, is *unfit*: its miners move away while it still serves
 //! them, and stay if there is nothing better.
 
-use crate::counted::counted;
 use crate::event::{CloseHow, Level};
 use crate::limits::{
     DOWN_MS, DOWN_MS_MAX, PROBE_EVERY_MS, PROBE_LIFE_MS, PROBE_RETRY_MS, SERVER_LINE_BYTES_MAX,
 };
+use crate::plural::counted;
 use crate::proxy::backend::{BackendChange, BackendState, OpenProbe, Probe};
 use crate::proxy::event::{BackendIndex, ProxyAction, ProxyActions, Purpose};
 use crate::proxy::miner_lines::OWN_ID;

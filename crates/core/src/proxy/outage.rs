@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::counted::counted;
 use crate::event::{Level, Listening};
 use crate::limits::{JOBLESS_GRACE_MS, MOVES_SPREAD_MS, PROXY_TICK_MS};
+use crate::plural::counted;
 use crate::proxy::backend::Backend;
 use crate::proxy::event::{BackendIndex, NoBackend, ProxyAction, ProxyActions};
 use crate::proxy::state::Proxy;

@@ -9,9 +9,9 @@ use super::cluster_status::{ClusterLink, ClusterStatus};
 use super::origin;
 use crate::clock::unix_s;
 use crate::cluster::users::table::OwnServer;
-use crate::sql::file_schema::FileId;
+use crate::sql::sqlite_schema::FileId;
 use crate::sql::url::PostgresUrl;
-use crate::sql::{Postgres, database_schema};
+use crate::sql::{Postgres, postgres_schema};
 
 /// The address, this server's identity, and its status there.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(crate) struct ClusterContext {
 impl ClusterContext {
     /// A new connection, on which this server has its number.
     pub(crate) fn connect(&self) -> anyhow::Result<(Postgres, i64)> {
-        let mut postgres = database_schema::open(&self.address, self.network, unix_s())?;
+        let mut postgres = postgres_schema::open(&self.address, self.network, unix_s())?;
         let number = origin::find(postgres.client()?, &self.origin, &self.label)?;
         Ok((postgres, number))
     }

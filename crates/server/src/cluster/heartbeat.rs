@@ -11,7 +11,7 @@ use super::origin;
 use super::status_log::StatusLog;
 use super::write_mark::WriteMark;
 use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
-use crate::sql::file_schema::FileId;
+use crate::sql::sqlite_schema::FileId;
 use crate::sql::{NOW_MS, SqlError};
 
 /// Milliseconds of silence after which a server is no longer shown.

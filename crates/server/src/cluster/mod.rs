@@ -17,8 +17,8 @@ pub(crate) mod threads;
 pub(crate) mod users;
 mod write_mark;
 
-use crate::sql::database_schema;
-use crate::sql::file_schema::FILE_NAME;
+use crate::sql::postgres_schema;
+use crate::sql::sqlite_schema::FILE_NAME;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -35,13 +35,13 @@ use crate::cluster::blocks::coordinator::Coordinator;
 use crate::cluster::shipping::shipper::{Shipper, is_away};
 use crate::config::Config;
 use crate::config::settings::Settings;
-use crate::duty::{Duties, keep};
 use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::messages::DriverHandle;
 use crate::node::Node;
 use crate::store::ledger_status::LedgerStatus;
 use crate::store::shipping_queue::ShippingQueue;
 use crate::store::unproven_workers::RefusedSubmits;
+use crate::supervision::{Duties, keep};
 use crate::telemetry::live::{Online, TelemetryReader};
 
 /// Name of the shipper's thread.
@@ -66,7 +66,7 @@ pub(crate) fn try_connect(
     let (told, answer) = sync_channel(1);
     threads.spawn(SHIPPER, move |_| {
         // The caller may have given up waiting.
-        let _ = told.send(database_schema::connect(&address, network, unix_s()));
+        let _ = told.send(postgres_schema::connect(&address, network, unix_s()));
     })?;
     match answer.recv_timeout(SHARED_START) {
         Ok(Ok(client)) => Ok(Some(client)),

@@ -7,7 +7,7 @@
 use postgres::GenericClient;
 
 use crate::limits::ALIVE_MS;
-use crate::sql::file_schema::FileId;
+use crate::sql::sqlite_schema::FileId;
 use crate::sql::{NOW_MS, SqlError};
 
 /// This server's own file, as the shared ledger knows it.

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use hstratum_core::counted::counted;
 use hstratum_core::event::Level;
+use hstratum_core::plural::counted;
 
 use super::cluster_status::{ClusterLink, ClusterStatus};
 use crate::cluster::shipping::shipper::is_away;

@@ -4,13 +4,13 @@
 //! is here. An unknown or malformed option stops the start, even if another origin overrides it, so that a
 //! typing error shows at once.
 
+mod error_texts;
 pub mod in_force;
 pub(crate) mod option_value;
 mod options;
 pub(crate) mod raw_option;
 pub mod settings;
 pub mod webhook;
-mod wrong;
 
 use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +33,7 @@ use crate::net::listener::{self, Encryption, ListenSpec};
 use crate::net::tls;
 pub use crate::net::tls::{TlsFiles, files as tls_files};
 use crate::sql::url::PostgresUrl;
-use wrong::{empty, malformed, unknown};
+use error_texts::{empty, malformed, unknown};
 
 /// Characters of a value that an error shows.
 const FOUND_CHARS_MAX: usize = 60;

@@ -14,8 +14,8 @@ use hstratum_core::units::Difficulty;
 
 use crate::config::Config;
 use crate::net::listener::{Encryption, ListenSpec};
-use crate::sql::file_schema::FILE_NAME;
 use crate::sql::location::LedgerLocation;
+use crate::sql::sqlite_schema::FILE_NAME;
 
 /// Options, network and directory of a server.
 #[derive(Clone, Debug)]

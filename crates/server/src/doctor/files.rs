@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use hstratum_core::chain::address::Network;
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 use rustix::fs::{Access, access, statvfs};
 
 use crate::files::users::{self, FileEnd};
@@ -276,7 +276,7 @@ fn bytes(number: u64) -> String {
 mod tests {
     use super::super::FindingSeverity;
     use super::*;
-    use crate::sql::file_schema::create;
+    use crate::sql::sqlite_schema::create;
     use rusqlite::Connection;
 
     fn examined(dir: &Path, network: Network) -> Vec<(FindingSeverity, String)> {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hstratum_core::accounting::ledger::Knowledge;
 use hstratum_core::chain::address::{Address, Network};
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 
 use crate::config::in_force::InForce;
 use crate::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Hstratum, NodePayee, NodeStatus, Url};

@@ -1,9 +1,9 @@
 //! Files in a server's directory, other than the ledger, and how they are read at a start.
 
 pub(crate) mod bans;
+pub mod block_spool;
 pub mod recovered;
 pub mod share_dump;
-pub mod spool;
 pub mod users;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,11 +19,11 @@ use hstratum_core::units::Hash;
 use crate::clock::unix_s;
 use crate::config::settings::Settings;
 use crate::files::bans::BansFile;
+use crate::files::block_spool::Spool;
 use crate::files::recovered::Unanswered;
-use crate::files::spool::Spool;
 use crate::files::users::{Repair, UsersFile};
 use crate::node::Node;
-use crate::sql::file_schema::FILE_NAME;
+use crate::sql::sqlite_schema::FILE_NAME;
 
 /// The files of users and bans; none in memory, or where several servers share them.
 #[derive(Default)]

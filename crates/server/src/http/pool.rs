@@ -19,7 +19,7 @@ use super::host_guard::without_port;
 use super::server_list::ApiServer;
 use super::site::Site;
 use crate::cluster::cluster_status::ClusterLink;
-use crate::duty::Duties;
+use crate::supervision::Duties;
 use crate::telemetry::live::{Online, Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
 

@@ -13,14 +13,14 @@ use rusqlite::backup::{Backup, StepResult};
 
 use crate::durable_fs;
 use crate::sql;
-use crate::sql::file_schema;
+use crate::sql::sqlite_schema;
 
 /// Copies the ledger to a file that does not exist yet: whole, durable and checked, or not at all.
 ///
 /// # Errors
 /// When the ledger cannot be read, the file exists or cannot be written, or the copy is damaged.
 pub fn backup(ledger: &Path, to: &Path) -> anyhow::Result<()> {
-    let from = file_schema::open_beside(ledger)?;
+    let from = sqlite_schema::open_beside(ledger)?;
     ensure!(
         to.symlink_metadata().is_err(),
         "{} exists and is not overwritten",

@@ -19,8 +19,8 @@ use rusqlite::Connection;
 use super::shares_file::{self, SharesFile};
 use crate::durable_fs;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
-use crate::sql::file_schema;
 use crate::sql::location::LedgerLocation;
+use crate::sql::sqlite_schema;
 use crate::sql::{Db, Sql, SqlError};
 use crate::values;
 
@@ -141,7 +141,7 @@ fn create(ledger: &Path, network: Network, now_unix_s: u64) -> anyhow::Result<()
     let mut origin = [0; 16];
     getrandom::fill(&mut origin).with_context(context)?;
     let conn = Connection::open(temporary).with_context(context)?;
-    file_schema::create(&conn, network.name(), origin, now_unix_s).with_context(context)?;
+    sqlite_schema::create(&conn, network.name(), origin, now_unix_s).with_context(context)?;
     // SQLite moves everything into the one file when the last connection closes.
     conn.close()
         .map_err(|(_, error)| error)

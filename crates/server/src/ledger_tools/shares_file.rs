@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::chain::address::{Address, Network};
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 use hstratum_core::units::Hash;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};

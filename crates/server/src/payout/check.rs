@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
-use hstratum_core::accounting::payout::Hns;
+use hstratum_core::accounting::reward_split::Hns;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::chain::transaction::{Transaction, TxInput, TxOutput};
 use hstratum_core::units::{hex, unhex};

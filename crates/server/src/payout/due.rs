@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::accounting::payout::{FeePpm, PplnsWindow, Split, Weight, split};
+use hstratum_core::accounting::reward_split::{FeePpm, PplnsWindow, Split, Weight, split};
 use hstratum_core::units::Difficulty;
 
 use super::account::{LedgerAccounts, Rank};

@@ -2,7 +2,7 @@
 //!
 //! A block whose reward can be spent is settled: its reward is divided among accounts once, by `settle`.
 //! Credits less payments of an account are its balance; `payees` lists the balances that are due, with their
-//! addresses. `plan` computes both without writing. The arithmetic is in `hstratum_core::accounting::payout`.
+//! addresses. `plan` computes both without writing. The arithmetic is in `hstratum_core::accounting::reward_split`.
 //! A `Sender` pays: it has hsd's wallet make a transaction and hsd's node send it.
 //!
 //! Invariants: a block has one settlement at a time; credits + fee + remainder = reward; half-written rows
@@ -24,7 +24,7 @@ mod send;
 mod settle;
 mod transaction_fate;
 
-use hstratum_core::accounting::payout::{Decimal, FeePpm};
+use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
 
 pub(crate) use awaited_servers::shipped_by_all;
 pub use awaited_servers::{AwaitedServer, AwaitedServers};

@@ -11,7 +11,7 @@ use super::payee::Payee;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, Value};
 use crate::values;
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 
 /// State of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use hstratum_core::accounting::payout::{Decimal, PplnsWindow, Weight};
+use hstratum_core::accounting::reward_split::{Decimal, PplnsWindow, Weight};
 use hstratum_core::chain::address::Network;
 use hstratum_core::units::Difficulty;
 

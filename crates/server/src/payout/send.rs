@@ -24,10 +24,10 @@
 //! sets them again.
 
 use anyhow::{Context, bail};
-use hstratum_core::accounting::payout::Hns;
+use hstratum_core::accounting::reward_split::Hns;
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::transaction::Transaction;
-use hstratum_core::counted::counted;
+use hstratum_core::plural::counted;
 use hstratum_core::units::hex;
 
 use super::check::{check, parse};

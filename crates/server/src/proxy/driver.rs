@@ -12,10 +12,10 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use hstratum_core::alarm::AlarmMonitor;
-use hstratum_core::counted::counted;
 use hstratum_core::event::{Arrival, Level, Listening};
 use hstratum_core::limits::PROXY_TICK_MS;
 use hstratum_core::log_limit::LogLimit;
+use hstratum_core::plural::counted;
 use hstratum_core::proxy::{
     BackendDrain, BackendIndex, MinerState, Proxy, ProxyAction, ProxyActions, ProxyConfig,
     ProxyEvent, Purpose,

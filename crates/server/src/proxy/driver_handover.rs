@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use anyhow::bail;
-use hstratum_core::counted::counted;
 use hstratum_core::event::CloseHow;
+use hstratum_core::plural::counted;
 use hstratum_core::proxy::BackendDrain;
 
 use super::driver::ProxyDriver;

@@ -17,8 +17,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use hstratum_core::counted::counted;
 use hstratum_core::event::{Arrival, ArrivalKind};
+use hstratum_core::plural::counted;
 use hstratum_core::proxy::MinerState;
 use hstratum_core::units::{Difficulty, hex, unhex};
 use rustix::cmsg_space;

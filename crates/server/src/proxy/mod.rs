@@ -1,7 +1,7 @@
 //! `hstratum proxy`: sockets and the clock around the rules in `hstratum_core::proxy`.
 
 pub mod control;
-mod crowd_log;
+mod crowd_limits;
 pub mod driver;
 mod driver_handover;
 mod handover;

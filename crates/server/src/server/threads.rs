@@ -20,15 +20,15 @@ use crate::cluster::threads::Threads;
 use crate::cluster::users::first_users::FirstUsers;
 use crate::config::settings::Settings;
 use crate::driver::Senders;
-use crate::duty::keep;
 use crate::files::UsersFiles;
-use crate::files::spool::Spool;
+use crate::files::block_spool::Spool;
 use crate::http::{self, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
 use crate::messages::{DriverHandle, SpoolCommand};
 use crate::node::Node;
 use crate::statuses::Statuses;
 use crate::store::{Store, StoreCommand, StoreOutputs};
+use crate::supervision::keep;
 use crate::workers::{self, PasswordCommand, UsersCommand};
 
 /// Interval at which a stop checks whether a thread has ended.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::limits::SQL_PATIENCE_MS;
-use crate::sql::database_schema;
+use crate::sql::postgres_schema;
 use crate::sql::url::PostgresUrl;
 use crate::sql::{Db, Postgres, SqlError, Sqlite};
 
@@ -32,7 +32,7 @@ impl LedgerLocation {
                 check_file(path)?;
                 Ok(Db::Sqlite(Sqlite::open_beside(path)?))
             }
-            Self::Shared(address) => database_schema::open_existing(address),
+            Self::Shared(address) => postgres_schema::open_existing(address),
         }
     }
 

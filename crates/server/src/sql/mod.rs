@@ -13,13 +13,13 @@
 //!
 //! All integers are 64 bits wide. Writes of many rows at a time to PostgreSQL are not here but in `cluster`.
 
-pub mod database_schema;
 mod error;
-pub mod file_schema;
 pub(crate) mod location;
 mod postgres;
+pub mod postgres_schema;
 mod resolve;
 mod sqlite;
+pub mod sqlite_schema;
 pub(crate) mod timed;
 pub mod url;
 

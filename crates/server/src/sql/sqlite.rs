@@ -8,7 +8,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::{Row, Sql, SqlError, Value};
-use crate::sql::file_schema;
+use crate::sql::sqlite_schema;
 
 /// Interval at which a writer beside the server tries to get its turn: a busy server leaves only short gaps
 /// between its own transactions.
@@ -29,7 +29,7 @@ impl Sqlite {
     /// # Errors
     /// When there is none, it is no ledger, or its version is not this program's.
     pub fn open_beside(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self(file_schema::open_beside(path)?))
+        Ok(Self(sqlite_schema::open_beside(path)?))
     }
 
     /// Opens a ledger for reading only.
@@ -37,7 +37,7 @@ impl Sqlite {
     /// # Errors
     /// See [`SqlError`].
     pub fn open_to_read(path: &Path) -> Result<Self, SqlError> {
-        Ok(Self(file_schema::open_to_read(path)?))
+        Ok(Self(sqlite_schema::open_to_read(path)?))
     }
 
     /// Interrupts every statement still running after `until`.
@@ -122,8 +122,8 @@ impl Sql for &Connection {
 /// The error, with the name of the file if that is damaged.
 pub(crate) fn named(conn: &Connection, error: rusqlite::Error) -> SqlError {
     match conn.path() {
-        Some(path) if file_schema::is_damaged(&error) => {
-            SqlError::Failed(file_schema::damaged(Path::new(path)))
+        Some(path) if sqlite_schema::is_damaged(&error) => {
+            SqlError::Failed(sqlite_schema::damaged(Path::new(path)))
         }
         _ => error.into(),
     }

@@ -16,11 +16,11 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Row};
 
 use super::ledger_status::LedgerStatus;
-use crate::duty::Duty;
 use crate::limits::WAL_BYTES;
 use crate::node::Node;
 use crate::repeated_log::LogOnce;
-use crate::sql::file_schema::{beside, open_to_read_write};
+use crate::sql::sqlite_schema::{beside, open_to_read_write};
+use crate::supervision::Duty;
 
 /// Bytes of a page in the log, including its header (<https://www.sqlite.org/fileformat2.html>, 4.1).
 const LOG_PAGE_BYTES: u64 = 4096 + 24;

@@ -16,12 +16,12 @@ use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
 use super::keeper::StoreCommand;
-use crate::duty::Duty;
 use crate::files::share_dump::{DumpWritten, write_dump};
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
 use crate::repeated_log::LogOnce;
 use crate::sql::{Db, EFFORT, Row, Sql, SqlError, Sqlite};
+use crate::supervision::Duty;
 use crate::values;
 
 /// Blocks read at once; their dumps are made one at a time.

@@ -14,7 +14,7 @@ use hstratum_core::units::{Hash, Height, Seq};
 use thiserror::Error;
 
 pub use crate::messages::SetAddressCommand;
-use crate::sql::file_schema::FileId;
+use crate::sql::sqlite_schema::FileId;
 
 /// Storage of the ledger.
 pub trait Ledger {

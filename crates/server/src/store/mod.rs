@@ -23,7 +23,7 @@ pub(crate) mod unproven_workers;
 mod worker_statistics;
 
 use crate::clock::unix_s;
-use crate::sql::file_schema::{FILE_NAME, FileId};
+use crate::sql::sqlite_schema::{FILE_NAME, FileId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,8 +34,8 @@ use anyhow::{Context, bail};
 use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::alarm::{AlarmInput, BlockOutcome, LedgerInput};
 use hstratum_core::chain::address::Network;
-use hstratum_core::counted::counted;
 use hstratum_core::event::{LedgerState, Level};
+use hstratum_core::plural::counted;
 use hstratum_core::units::{Height, Now, Seq};
 
 use self::checkpoint::Growth;
@@ -48,10 +48,10 @@ pub use self::outbox::RunId;
 use self::shipping_queue::ShippingQueue;
 use self::sqlite_ledger::SqliteLedger;
 use crate::config::settings::Settings;
-use crate::duty::{Duties, Duty, keep};
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
 use crate::messages::{DriverHandle, EvidenceSource, SpoolCommand, WorkerEvent};
 use crate::node::Node;
+use crate::supervision::{Duties, Duty, keep};
 
 /// An open ledger whose threads are not started yet.
 pub(crate) struct Store {

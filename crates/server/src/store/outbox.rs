@@ -380,13 +380,13 @@ pub(super) fn is_owing(conn: &Connection) -> rusqlite::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::file_schema;
+    use crate::sql::sqlite_schema;
 
     const DAY: i64 = 86_400;
 
     fn ledger() -> Connection {
         let conn = Connection::open_in_memory().expect("opened");
-        file_schema::create(&conn, "regtest", [7; 16], 1).expect("made");
+        sqlite_schema::create(&conn, "regtest", [7; 16], 1).expect("made");
         conn.execute_batch("INSERT INTO accounts (name) VALUES ('alice')")
             .expect("written");
         conn

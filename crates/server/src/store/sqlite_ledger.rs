@@ -26,7 +26,7 @@ use super::shipping_queue::{SealedHead, ShippingQueue};
 use super::{compaction, worker_statistics};
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH, WAL_FINISH_EVERY};
 use crate::node::BlockQuery;
-use crate::sql::file_schema::{self, FileId, beside};
+use crate::sql::sqlite_schema::{self, FileId, beside};
 use crate::sql::{SqlError, signed};
 
 /// Bytes that a probe writes: more than a usual group changes.
@@ -83,7 +83,7 @@ impl SqliteLedger {
         status: Arc<LedgerStatus>,
         told: &mut Vec<String>,
     ) -> anyhow::Result<Self> {
-        let conn = file_schema::open_own(path, network.name(), unix_s, told)?;
+        let conn = sqlite_schema::open_own(path, network.name(), unix_s, told)?;
         let opened = Self::on(conn, Some(path.to_owned()), network, status)?;
         // A ledger that refuses shares now is reported before miners connect.
         match opened.write_probe() {
@@ -102,7 +102,7 @@ impl SqliteLedger {
         status: Arc<LedgerStatus>,
     ) -> anyhow::Result<Self> {
         let conn = Connection::open_in_memory()?;
-        file_schema::create(&conn, network.name(), [0; 16], unix_s)?;
+        sqlite_schema::create(&conn, network.name(), [0; 16], unix_s)?;
         Ok(Self::on(conn, None, network, status)?)
     }
 
@@ -114,7 +114,7 @@ impl SqliteLedger {
     ) -> rusqlite::Result<Self> {
         let log = Log::default();
         prepare(&mut conn, &log)?;
-        let origin = file_schema::origin_of(&conn)?;
+        let origin = sqlite_schema::origin_of(&conn)?;
         Ok(Self {
             conn,
             path,
@@ -301,7 +301,7 @@ impl Ledger for SqliteLedger {
         if let Some(path) = &self.path {
             // The old connection closes first, which saves what is in its log.
             self.conn = Connection::open_in_memory()?;
-            let conn = file_schema::open_again(path, &self.origin)
+            let conn = sqlite_schema::open_again(path, &self.origin)
                 .map_err(|error| LedgerError::Failed(format!("{error:#}")))?;
             self.conn = conn;
             prepare(&mut self.conn, &self.log)?;

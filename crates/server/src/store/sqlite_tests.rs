@@ -3,10 +3,10 @@ use hstratum_core::event::Level;
 use hstratum_core::units::Difficulty;
 
 use super::*;
-use crate::duty::Duties;
 use crate::limits::WAL_BYTES;
 use crate::node::{Node, Offer};
 use crate::store::checkpoint;
+use crate::supervision::Duties;
 
 struct Silent;
 

@@ -18,9 +18,8 @@ use hstratum_core::units::Hash;
 use parking_lot::Mutex;
 
 use crate::config::TlsFiles;
-use crate::duty::Duty;
 use crate::files::UsersFiles;
-use crate::files::spool::Spool;
+use crate::files::block_spool::Spool;
 use crate::files::users::{UserWritten, UsersFile};
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK, RESERVE_RETRY};
 use crate::net::tls;
@@ -29,6 +28,7 @@ use crate::repeated_log::LogBackoff;
 use crate::sql::location::LedgerLocation;
 use crate::sql::{Sql, SqlError};
 use crate::store::StoreCommand;
+use crate::supervision::Duty;
 use crate::values;
 
 /// Request to check a password.

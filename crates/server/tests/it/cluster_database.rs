@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hstratum::sql::database_schema;
+use hstratum::sql::postgres_schema;
 use hstratum::sql::url::PostgresUrl;
 use hstratum::sql::{Db, Postgres, Retry, Sql, SqlError, Sqlite, Value};
 use hstratum::values;
@@ -13,7 +13,7 @@ use crate::postgres::Server;
 
 fn open(server: &Server) -> Db {
     let address = server.address();
-    let opened = database_schema::open(&address, Network::Regtest, 7).expect("opened");
+    let opened = postgres_schema::open(&address, Network::Regtest, 7).expect("opened");
     Db::Postgres(Box::new(opened))
 }
 
@@ -30,14 +30,14 @@ fn several_servers_make_the_tables_at_the_same_time() {
         "1|regtest"
     );
 
-    let error = database_schema::open(&server.address(), Network::Main, 7)
+    let error = postgres_schema::open(&server.address(), Network::Main, 7)
         .err()
         .expect("of another network");
     assert!(format!("{error:#}").contains("of the network"), "{error:#}");
     server.sql("UPDATE meta SET version = 99");
     for error in [
-        database_schema::open(&server.address(), Network::Regtest, 7).err(),
-        database_schema::open_existing(&server.address()).err(),
+        postgres_schema::open(&server.address(), Network::Regtest, 7).err(),
+        postgres_schema::open_existing(&server.address()).err(),
     ] {
         let text = format!("{:#}", error.expect("newer"));
         assert!(text.contains("version 99"), "{text}");
@@ -48,7 +48,7 @@ fn several_servers_make_the_tables_at_the_same_time() {
 #[test]
 fn version_1_keeps_its_rows() {
     let server = Server::start();
-    server.sql(include_str!("../../src/sql/database_schema.sql"));
+    server.sql(include_str!("../../src/sql/postgres_schema.sql"));
     let hash = "ab".repeat(32);
     server.sql(&format!(
         "INSERT INTO meta VALUES (1, 1, 'regtest', 7);
@@ -95,7 +95,7 @@ fn values_come_back_as_they_went_from_either_engine() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("ledger.db");
     let mut told = Vec::new();
-    drop(hstratum::sql::file_schema::open_own(&file, "regtest", 7, &mut told).expect("made"));
+    drop(hstratum::sql::sqlite_schema::open_own(&file, "regtest", 7, &mut told).expect("made"));
     let sqlite = Db::Sqlite(Sqlite::open_beside(&file).expect("opened"));
     for mut db in [sqlite, open(&server)] {
         let values = values!["a\u{202e}\"'?", i64::MAX, 0.1_f64, None::<&str>];

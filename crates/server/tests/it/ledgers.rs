@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hstratum::ledger_tools::LedgerLocation;
 use hstratum::sql::{Db, FromValue, Row, Sql, SqlError, Sqlite, Value};
-use hstratum::sql::{database_schema, file_schema};
+use hstratum::sql::{postgres_schema, sqlite_schema};
 use hstratum::values;
 use hstratum_core::chain::address::Network;
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ impl Ledger {
     pub(crate) fn in_file() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger.db");
-        drop(file_schema::open_own(&path, "regtest", 1_000, &mut Vec::new()).expect("created"));
+        drop(sqlite_schema::open_own(&path, "regtest", 1_000, &mut Vec::new()).expect("created"));
         let db = Db::Sqlite(Sqlite::open_beside(&path).expect("opened"));
         Self {
             home: Home::File(dir),
@@ -61,7 +61,7 @@ impl Ledger {
     fn on(server: Arc<Server>) -> Self {
         let url = server.database();
         let address = url.parse().expect("an address");
-        let opened = database_schema::open(&address, Network::Regtest, 1_000).expect("created");
+        let opened = postgres_schema::open(&address, Network::Regtest, 1_000).expect("created");
         Self {
             home: Home::Postgres(url, server),
             db: RefCell::new(Db::Postgres(Box::new(opened))),
@@ -103,7 +103,7 @@ impl Ledger {
             Home::File(_) => Db::Sqlite(Sqlite::open_beside(&self.path()).expect("opened")),
             Home::Postgres(url, _) => {
                 let address = url.parse().expect("an address");
-                database_schema::open_existing(&address).expect("opened")
+                postgres_schema::open_existing(&address).expect("opened")
             }
         }
     }

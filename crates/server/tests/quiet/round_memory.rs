@@ -6,7 +6,7 @@ use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, plan};
 use hstratum::store::blocks::{self, Finder};
 use hstratum::store::dumps::read_dump;
 use hstratum::values;
-use hstratum_core::accounting::payout::{Decimal, FeePpm};
+use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
 use hstratum_core::chain::address::Network;
 
 use crate::found::{found_block, hash};

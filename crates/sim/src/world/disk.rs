@@ -213,7 +213,8 @@ impl SimDisk {
         let Some((path, _)) = self.path() else {
             return self.ledger_model.credit.clone();
         };
-        let conn = hstratum::sql::file_schema::open_beside(&path).expect("the ledger can be read");
+        let conn =
+            hstratum::sql::sqlite_schema::open_beside(&path).expect("the ledger can be read");
         let mut statement = conn
             .prepare(
                 "SELECT height, name, difficulty, count FROM credit JOIN accounts ON id = account",
@@ -234,7 +235,7 @@ impl SimDisk {
     pub(crate) fn merged_into(&self) -> impl Fn(Height) -> Height + use<> {
         let spans = self.path().map(|(path, _)| {
             let conn =
-                hstratum::sql::file_schema::open_beside(&path).expect("the ledger can be read");
+                hstratum::sql::sqlite_schema::open_beside(&path).expect("the ledger can be read");
             let mut statement = conn
                 .prepare("SELECT first, last FROM spans")
                 .expect("the tables are as they are documented");
@@ -253,7 +254,8 @@ impl SimDisk {
     /// Checks the addresses in the SQLite file, if there is one.
     pub(crate) fn check_addresses(&self) {
         let Some((path, _)) = self.path() else { return };
-        let conn = hstratum::sql::file_schema::open_beside(&path).expect("the ledger can be read");
+        let conn =
+            hstratum::sql::sqlite_schema::open_beside(&path).expect("the ledger can be read");
         let mut statement = conn
             .prepare("SELECT name, address FROM accounts WHERE address IS NOT NULL")
             .expect("the tables are as they are documented");
@@ -267,7 +269,8 @@ impl SimDisk {
     /// model.
     pub(crate) fn check_blocks(&self) {
         let Some((path, _)) = self.path() else { return };
-        let conn = hstratum::sql::file_schema::open_beside(&path).expect("the ledger can be read");
+        let conn =
+            hstratum::sql::sqlite_schema::open_beside(&path).expect("the ledger can be read");
         let mut statement = conn
             .prepare("SELECT hash, state, round_from, dumped_at IS NOT NULL FROM blocks")
             .expect("the tables are as they are documented");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, settle};
 use hstratum::sql::{Db, Sqlite};
-use hstratum_core::accounting::payout::{Decimal, FeePpm};
+use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
 use hstratum_core::units::Height;
 use num_bigint::BigUint;
 use rusqlite::Connection;
@@ -79,7 +79,7 @@ impl World {
     }
 
     fn check_amounts(&self, path: &Path, window: Option<&str>, fee_ppm: u32) {
-        let conn = hstratum::sql::file_schema::open_beside(path).expect("the ledger opens");
+        let conn = hstratum::sql::sqlite_schema::open_beside(path).expect("the ledger opens");
         let confirmed: i64 = one(
             &conn,
             "SELECT count(*) FROM blocks WHERE state = 'confirmed'",

@@ -24,7 +24,6 @@ use crate::cluster::cluster_status::{ClusterLink, ClusterStatus};
 use crate::cluster::origin::OwnOrigin;
 use crate::cluster::shipping::shipper::is_away;
 use crate::cluster::write_mark::WriteMark;
-use crate::duty::Duty;
 use crate::files::share_dump::{DumpWritten, write_dump};
 use crate::limits::{
     AWAITED_MS, BEHIND_TOLD, COMPACT_BEHIND, COMPACT_EVERY_MS, COMPACT_ROWS, COORDINATOR_EVERY,
@@ -34,7 +33,7 @@ use crate::messages::{DriverHandle, EvidenceSource, WorkerEvent};
 use crate::node::Node;
 use crate::payout::shipped_by_all;
 use crate::repeated_log::LogOnce;
-use crate::sql::file_schema::open_to_read;
+use crate::sql::sqlite_schema::open_to_read;
 use crate::sql::url::PostgresUrl;
 use crate::sql::{Db, NOW_MS, Postgres, Sql, SqlError};
 use crate::store::blocks::{self, Rounds};
@@ -42,6 +41,7 @@ use crate::store::compaction;
 use crate::store::dumps::{DUMPS_PER_TURN, read_dump};
 use crate::store::ledger::Compacted;
 use crate::store::shipping_queue::ShippingQueue;
+use crate::supervision::Duty;
 use crate::values;
 
 /// Duty under which its [`WriteMark`] is stored in the shared ledger.

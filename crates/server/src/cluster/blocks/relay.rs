@@ -20,14 +20,14 @@ use postgres::{Client, Statement};
 
 use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
-use crate::duty::Duty;
 use crate::limits::{
     BLOCK_BYTES_MAX, RELAY_KEPT_S, RELAY_LISTED_MAX, RELAY_OWED_MAX, RELAY_S, SHARED_LOOK,
 };
 use crate::node::{Node, Offer};
-use crate::sql::file_schema::FileId;
 use crate::sql::signed;
+use crate::sql::sqlite_schema::FileId;
 use crate::sql::{NOW_MS, Postgres, SqlError};
+use crate::supervision::Duty;
 
 /// Messages to the relay.
 pub enum RelayCommand {

@@ -7,7 +7,7 @@ use crate::clock::unix_s;
 use crate::cluster::shipping::reconcile::{BatchHead, Compared, FileBatch, agreed};
 use crate::limits::{FORGETTING_S, SHARED_BATCHES_KEPT_S};
 use crate::sql::SqlError;
-use crate::sql::file_schema::FileId;
+use crate::sql::sqlite_schema::FileId;
 use crate::store::outbox::{Digest, RunId};
 
 /// One of the file's origins.

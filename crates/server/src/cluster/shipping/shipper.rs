@@ -26,16 +26,16 @@ use crate::cluster::shipping::comparison::{compared, origins};
 use crate::cluster::shipping::reconcile::{BatchHead, Reconciliation};
 use crate::cluster::status_log::StatusLog;
 use crate::cluster::write_mark::WriteMark;
-use crate::duty::Duty;
 use crate::limits::{COORDINATOR_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
-use crate::sql::database_schema;
-use crate::sql::file_schema::{FileId, open_to_read};
+use crate::sql::postgres_schema;
+use crate::sql::sqlite_schema::{FileId, open_to_read};
 use crate::sql::url::PostgresUrl;
 use crate::sql::{SqlError, signed};
 use crate::store::batch_codec::BatchBody;
 use crate::store::ledger::{BatchMark, OriginFork};
 use crate::store::shipping_queue::ShippingQueue;
+use crate::supervision::Duty;
 
 /// Interval of polling the progress of the other thread.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -98,7 +98,7 @@ impl Shipper {
             // While the shared ledger is away the duty is not late: that is reported separately.
             self.duty.again();
             let client = first.take().map_or_else(
-                || database_schema::connect(&self.address, self.network, unix_s()),
+                || postgres_schema::connect(&self.address, self.network, unix_s()),
                 Ok,
             );
             let ended = client.and_then(|client| {

@@ -13,7 +13,7 @@ use postgres::{Client, Transaction};
 use crate::files::bans::BansFile;
 use crate::files::users::{self, UserRecord};
 use crate::limits::SQL_TRIES_MAX;
-use crate::sql::file_schema::FILE_NAME;
+use crate::sql::sqlite_schema::FILE_NAME;
 use crate::sql::{Db, NOW_MS, Sql, SqlError, Sqlite, signed};
 
 /// Content of the files.

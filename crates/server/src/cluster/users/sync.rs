@@ -26,12 +26,12 @@ use crate::cluster::notifications::{self, News};
 use crate::cluster::users::cache::{UsersAndBans, UsersCache};
 use crate::cluster::users::local_import;
 use crate::cluster::users::table::{self, ChangeOutcome, ChangePage};
-use crate::duty::Duty;
 use crate::limits::{SHARED_AWAY, SHARED_LOOK};
 use crate::messages::{DrainCommand, DriverHandle, Stopped, WorkerEvent};
 use crate::node::Node;
-use crate::sql::file_schema::FileId;
+use crate::sql::sqlite_schema::FileId;
 use crate::sql::{Db, SqlError};
+use crate::supervision::Duty;
 use crate::workers::{UsersCommand, owned, password_hash};
 
 /// State of the thread.

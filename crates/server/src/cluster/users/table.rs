@@ -13,7 +13,7 @@ use hstratum_core::order::{Owner, UserChange};
 
 use crate::files::users::NO_PASSWORD;
 use crate::limits::SHARED_BANS_KEPT_S;
-use crate::sql::file_schema::FileId;
+use crate::sql::sqlite_schema::FileId;
 use crate::sql::{Db, Row, Sql, SqlError};
 use crate::values;
 

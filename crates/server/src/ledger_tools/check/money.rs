@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use hstratum_core::accounting::payout::{FeePpm, Hns};
-use hstratum_core::counted::counted;
+use hstratum_core::accounting::reward_split::{FeePpm, Hns};
+use hstratum_core::plural::counted;
 
 use super::Check;
 use crate::payout::divided_over_its_round;

@@ -3,13 +3,13 @@
 use hstratum_core::chain::address::Network;
 
 use super::Check;
-use crate::sql::{database_schema, file_schema};
+use crate::sql::{postgres_schema, sqlite_schema};
 use crate::values;
 
 /// Everything in the schema of this version exists.
 pub(super) fn schema_is_complete(check: &mut Check<'_>) -> anyhow::Result<()> {
     if check.is_file {
-        for (kind, name, text) in file_schema::parts()? {
+        for (kind, name, text) in sqlite_schema::parts()? {
             let found = check.sql.query_opt(
                 "SELECT sql FROM sqlite_schema WHERE type = ?1 AND name = ?2",
                 &values![&kind, &name],
@@ -23,7 +23,7 @@ pub(super) fn schema_is_complete(check: &mut Check<'_>) -> anyhow::Result<()> {
             }
         }
     } else {
-        for name in database_schema::parts() {
+        for name in postgres_schema::parts() {
             let found = check.sql.query_opt(
                 "SELECT 1 FROM pg_class WHERE CAST(relname AS TEXT) = ?1
                     AND relnamespace = CAST(CAST(current_schema() AS regnamespace) AS oid)",

@@ -14,7 +14,7 @@ use hstratum::payout::{
 };
 use hstratum::sql::{Sql, SqlError};
 use hstratum::values;
-use hstratum_core::accounting::payout::{Decimal, FeePpm};
+use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
 use hstratum_core::chain::address::{Address, Network};
 
 use crate::ledgers::{Ledger, on_each};

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use hstratum::stratum_url::StratumUrl;
 
+use crate::account_sums::Kinds;
 use crate::limits::{CONNECTIONS_MAX, GATHERING, OPENED_PER_TURN};
 use crate::links::Links;
 use crate::process::Usage;
 use crate::report::Latencies;
 use crate::stop_on_signals;
-use crate::sums::Kinds;
 
 /// Arguments of every mode with such miners.
 #[derive(clap::Args)]

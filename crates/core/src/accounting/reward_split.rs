@@ -334,5 +334,5 @@ fn parse_decimal(text: &str, decimals_max: u8) -> Result<Decimal, NotANumber> {
 }
 
 #[cfg(test)]
-#[path = "payout_tests.rs"]
+#[path = "reward_split_tests.rs"]
 mod tests;

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::account_sums::{AccountShares, CreditedWork, Kinds};
 use crate::crowd::CrowdEvent;
 use crate::journal::Journal;
 use crate::miner::{ReplyOrder, SubmitAnswer, SwarmMiner, SwarmShare};
 use crate::report::Latencies;
-use crate::sums::{AccountShares, CreditedWork, Kinds};
 
 /// The account of all shares.
 pub(crate) struct ShareTally {
