@@ -316,7 +316,7 @@ impl Case {
                     self.question = Some((asked, self.chain));
                 }
                 StoreOutcome::Moved(change) => {
-                    assert!(!self.was_blind, "decided blindly: {change:?}")
+                    assert!(!self.was_blind, "decided blindly: {change:?}");
                 }
                 StoreOutcome::NotDurable(_) => panic!("there are no shares to give up"),
                 _ => {}
