@@ -17,6 +17,6 @@ for kind in '' --proxy; do
         --seeds "${SEEDS:-30}" --hours "${HOURS:-0.3}" $kind
 done
 # Files outside core, and tests beside the code.
-others='crates/(server|sim|addon)/|crates/core/tests/|_tests\.rs$'
+others='crates/(server|swarm|cli|harness|sim|addon)/|crates/core/tests/|_tests\.rs$'
 cargo llvm-cov report --ignore-filename-regex "$others" --html
 cargo llvm-cov report --ignore-filename-regex "$others"

@@ -20,10 +20,11 @@ measure() { # NAME BENCH FEWER MORE
   local fewer more
   fewer=$(counted "$2" "$3")
   more=$(counted "$2" "$4")
+  [ "$more" -gt "$fewer" ] || { echo "instructions: no bench $2" >&2; exit 1; }
   printf '%-28s %10d\n' "$1" $(((more - fewer) / ($4 - $3)))
 }
 
-measure 'a line (parse_submit)' parse_submit 1000 11000
-measure 'a share (share_to_reply)' share_to_reply 1000 11000
-measure 'a notify (encode_notify)' encode_notify 1000 11000
-measure 'a job, 1,000 miners' new_job/1000 10 60
+measure 'a line (parse_submit)' pool::parse_submit 1000 11000
+measure 'a share (share_to_reply)' pool::share_to_reply 1000 11000
+measure 'a notify (encode_notify)' pool::encode_notify 1000 11000
+measure 'a job, 1,000 miners' pool::new_job::1000 5 25
