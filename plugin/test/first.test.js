@@ -7,7 +7,7 @@ const Address = require('hsd/lib/primitives/address');
 const {Spender} = require('./spender');
 const {startNode} = require('./harness');
 const {Miner} = require('./miner');
-const {FirstTemplates, difference} = require('../first');
+const {FirstTemplates, difference} = require('../first_template');
 
 /** Simnet retargets from the 147th block on, by the 144 before. */
 const BLOCKS = 170;
