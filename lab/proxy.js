@@ -39,8 +39,7 @@ const HANG_MS = 5000;
 /** Moves that are not urgent are spread over five seconds. */
 const SPREAD_MS = 60000;
 
-/** A password has no exponents. */
-const PASSWORD = `x,fd=${Number(DIFFICULTY).toFixed(32)}`;
+const PASSWORD = `x,fd=${DIFFICULTY}`;
 
 async function startNodes(cleanup, dir) {
   const nodes = [];
@@ -51,6 +50,7 @@ async function startNodes(cleanup, dir) {
       listen: i === 0,
       peer: nodes[0] || null,
       args: ['--log-level=info', `--stratum-proxy-secret=${SECRET}`,
+        `--stratum-difficulty-min=${DIFFICULTY}`,
         `--stratum-max-inbound=${MINERS + 100}`]
     });
 
