@@ -90,14 +90,14 @@ pub(crate) struct LedgerArgs {
 
 /// The servers that a payout does not wait for, as arguments.
 #[derive(clap::Args)]
-pub(crate) struct FleetArgs {
+pub(crate) struct AwaitedServersArgs {
     /// Do not wait for what this server, by its name or as # and its number, has not shipped to the shared
     /// ledger; may be repeated
     #[arg(long = "without", display_order = 50, value_name = "SERVER")]
     without: Vec<String>,
 }
 
-impl FleetArgs {
+impl AwaitedServersArgs {
     /// The servers that a payout of this ledger waits for.
     pub(crate) fn of(&self, db: &mut Db) -> anyhow::Result<AwaitedServers> {
         AwaitedServers::of(db, &self.without)

@@ -11,7 +11,7 @@ use hstratum::payout::{
 use hstratum::sql::Db;
 use serde_json::{Value, json};
 
-use super::{FleetArgs, LedgerArgs, NODE_KEY, TermsArgs, secret};
+use super::{AwaitedServersArgs, LedgerArgs, NODE_KEY, TermsArgs, secret};
 use crate::terminal::{Table, hns, print, print_json, shown};
 use hstratum_core::chain::address::Network;
 use hstratum_core::plural::counted;
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     ledger: LedgerArgs,
 
     #[command(flatten)]
-    awaited_servers: FleetArgs,
+    awaited_servers: AwaitedServersArgs,
 
     #[command(flatten)]
     terms: TermsArgs,

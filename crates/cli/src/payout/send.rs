@@ -20,7 +20,7 @@ use hstratum_core::plural::counted;
 use serde_json::{Value, json};
 
 use super::plan::{as_json as plan_json, as_table as plan_table};
-use super::{FleetArgs, LedgerArgs, TermsArgs};
+use super::{AwaitedServersArgs, LedgerArgs, TermsArgs};
 use crate::terminal::{Table, hns, print, print_json, shown};
 
 pub(crate) const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     ledger: LedgerArgs,
 
     #[command(flatten)]
-    awaited_servers: FleetArgs,
+    awaited_servers: AwaitedServersArgs,
 
     #[command(flatten)]
     terms: TermsArgs,
