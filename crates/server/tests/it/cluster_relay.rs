@@ -12,6 +12,8 @@ use crate::postgres::Server as Database;
 
 fn server(database: &Database, label: &str) -> Running {
     let running = start(&[("database", &database.url()), ("server-id", label)]);
+    // A block that a look finds on the chain leaves the spool.
+    running.node.be_blind();
     // Its blocks are dated today.
     let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let mut parts = Chain::easy().empty_at(0);

@@ -72,10 +72,7 @@ fn last_user_without_an_end_is_kept() {
     let running = start_in(root, &USERS);
     running.node.wait_for_log("had no newline");
     assert!(may_mine(&running, "bob", "pw"));
-    assert_eq!(
-        running.wait_for_file("users.json"),
-        format!("{content}\n").as_bytes()
-    );
+    running.wait_for_content("users.json", format!("{content}\n").as_bytes());
 }
 
 #[test]

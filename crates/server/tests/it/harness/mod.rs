@@ -389,6 +389,26 @@ impl Running {
         std::fs::read(&path).expect("read")
     }
 
+    /// Waits until a file has exactly this content.
+    pub fn wait_for_content(&self, path: &str, content: &[u8]) {
+        let path = self.dir.join(path);
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let found = std::fs::read(&path).unwrap_or_default();
+            if found == content {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} has {:?} instead of {:?}",
+                path.display(),
+                String::from_utf8_lossy(&found),
+                String::from_utf8_lossy(content)
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Waits until a file is gone.
     pub fn wait_until_gone(&self, path: &str) {
         let path = self.dir.join(path);
@@ -398,6 +418,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("log of {}: {:#?}", self.dir.display(), self.node.log_texts());
+        }
         let stopped = self.server.close().wait();
         assert!(stopped || thread::panicking(), "stopped in time");
     }
