@@ -18,7 +18,7 @@ use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::node::{Node, Offer};
 use hstratum::server::Server;
 use hstratum::store::ledger::{Batch, Ledger, Seal};
-use hstratum::store::shipping_queue::ShippingQueue;
+use hstratum::store::shipper_exchange::ShipperExchange;
 use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::{ShareTotals, Tally};
 use hstratum_core::chain::address::Network;
@@ -45,7 +45,7 @@ fn main() {
         let path = dir.path().join(name).join(FILE);
         let mut ledger = open(&path);
         if name == "shared" {
-            let shared = ledger.share([1; 16], BEGIN_S, Arc::<ShippingQueue>::default());
+            let shared = ledger.share([1; 16], BEGIN_S, Arc::<ShipperExchange>::default());
             shared.expect("shared");
         }
         let begun = Instant::now();

@@ -107,7 +107,7 @@ fn run(tls: bool, names: Names) -> [f64; 3] {
 }
 
 fn write_users(dir: &Path, names: Names) {
-    let hashed = hstratum::workers::password_hash::hash(PASSWORD)
+    let hashed = hstratum::task_threads::password_hash::hash(PASSWORD)
         .expect("hashed")
         .to_text();
     let count = match names {

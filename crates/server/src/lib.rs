@@ -30,5 +30,5 @@ mod stderr;
 pub mod store;
 pub mod stratum_url;
 mod supervision;
+pub mod task_threads;
 pub mod telemetry;
-pub mod workers;

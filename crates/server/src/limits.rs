@@ -244,7 +244,7 @@ pub(crate) const LEDGER_PATIENCE_MS: u64 = 2_000;
 /// Milliseconds that another process may write to the ledger, while shares wait, before the log says so.
 pub(crate) const LEDGER_STALL_MS: u64 = 2_000;
 
-/// Milliseconds that SQLite itself waits for another process's transaction before the keeper is told.
+/// Milliseconds that SQLite itself waits for another process's transaction before the ledger's thread is told.
 pub(crate) const LEDGER_BUSY_MS: u64 = 100;
 
 /// Milliseconds that a stop tries to commit what is left. Then it is dropped; it was not acknowledged.

@@ -12,7 +12,7 @@ use hstratum_core::order::{Order, OrderOutcome, OrderRefusal};
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;
 use crate::messages::{DrainCommand, DriverHandle, NodeEvent, SetAddressCommand};
-use crate::workers;
+use crate::task_threads;
 
 /// Sender of orders to the driver.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl AddressStored {
     /// # Errors
     /// When it cannot be stored, or the server has stopped. After a timeout it may be stored all the same.
     pub fn wait(&self) -> anyhow::Result<()> {
-        workers::wait_for_address(&self.0, self.1).context("failed to store the address")
+        task_threads::wait_for_address(&self.0, self.1).context("failed to store the address")
     }
 }
 

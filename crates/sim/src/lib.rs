@@ -1,7 +1,7 @@
 //! Simulator: the whole server on a simulated clock, disk, network and node, in one thread, driven by a
 //! seed. It simulates hours in seconds, and every failure can be repeated by its seed.
 //!
-//! Real are the `Pool`, the `Driver`, the `Keeper` and, in half of the seeds, the ledger in SQLite. The
+//! Real are the `Pool`, the `Driver`, the `GroupCommit` and, in half of the seeds, the ledger in SQLite. The
 //! invariants are checked in `oracle` and `check`.
 
 #![forbid(unsafe_code)]

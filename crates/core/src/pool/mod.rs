@@ -11,16 +11,16 @@ pub mod counts;
 pub(crate) mod dispatch;
 pub(crate) mod drain;
 pub(crate) mod found_blocks;
-pub(crate) mod ledger_replies;
+pub(crate) mod ledger_results;
 pub mod memory_usage;
 pub(crate) mod name_limits;
 pub(crate) mod offered_blocks;
 pub mod operator_orders;
 pub(crate) mod password_queue;
 pub(crate) mod password_tasks;
-pub(crate) mod pending_shares;
 pub(crate) mod proxy_requests;
 pub(crate) mod remote_changes;
+pub(crate) mod shares_awaiting_ledger;
 pub(crate) mod state;
 pub mod status;
 pub(crate) mod submit;
@@ -37,7 +37,7 @@ use crate::limits::{JOBLESS_GRACE_MS, KEEPALIVE_MS, SWEEP_MS};
 use crate::pool::dispatch::RequestContext;
 use crate::session::Session;
 use crate::session::difficulty::Urgency;
-use crate::session::pending_replies::Durability;
+use crate::session::replies_awaiting_ledger::Durability;
 use crate::units::{ConnId, Now};
 
 impl Pool {

@@ -14,7 +14,7 @@ use crate::pool::counts::PoolCounts;
 use crate::pool::offered_blocks::OfferedBlocks;
 use crate::pool::password_queue::PasswordQueue;
 use crate::pool::password_tasks::{Asker, PasswordTasks};
-use crate::pool::pending_shares::PendingShares;
+use crate::pool::shares_awaiting_ledger::SharesAwaitingLedger;
 use crate::pool::worker_stats::Tallies;
 use crate::session::Sessions;
 use crate::session::extra_nonce::ExtraNonces;
@@ -34,7 +34,7 @@ pub(crate) struct PoolShared {
     pub is_leaving: bool,
     /// True if the current job remembers so many shares that everybody needs a fresh one.
     pub wants_fresh_job: bool,
-    pub ledger: PendingShares,
+    pub ledger: SharesAwaitingLedger,
     pub conns: Connections,
     /// Time since which there is no job; `None` while there is one.
     pub jobless_since_ms: Option<u64>,
@@ -104,7 +104,7 @@ impl Pool {
                 is_listening: true,
                 is_leaving: false,
                 wants_fresh_job: false,
-                ledger: PendingShares::new(recorded),
+                ledger: SharesAwaitingLedger::new(recorded),
                 conns: Connections::new(config.public_host.clone(), config.public_port),
                 jobless_since_ms: Some(now.ms),
                 names_unproven: 0,

@@ -9,7 +9,6 @@
 mod backend;
 mod event;
 mod fitness;
-mod handover;
 mod hash_ring;
 mod health;
 mod link;
@@ -17,6 +16,7 @@ mod login;
 mod memory_usage;
 mod miner;
 mod miner_lines;
+mod miner_snapshot;
 mod moves;
 mod outage;
 mod server_lines;
@@ -27,7 +27,7 @@ pub use event::{
     BackendDrain, BackendIndex, BackendStatus, NoBackend, ProxyAction, ProxyActions, ProxyConfig,
     ProxyCounts, ProxyEvent, Purpose,
 };
-pub use handover::MinerState;
+pub use miner_snapshot::MinerState;
 pub use state::Proxy;
 
 use std::collections::BTreeSet;

@@ -2,14 +2,14 @@
 //! the replies that wait.
 //!
 //! Invariant: replies leave in the order of the requests. A reject behind a share that is not durable yet
-//! waits for it (`pending_replies`). Requests are carried out in `pool`; here is only the state that they
+//! waits for it (`replies_awaiting_ledger`). Requests are carried out in `pool`; here is only the state that they
 //! share.
 
 pub mod difficulty;
 pub mod difficulty_grid;
 pub(crate) mod extra_nonce;
-pub(crate) mod pending_replies;
 pub(crate) mod rate;
+pub(crate) mod replies_awaiting_ledger;
 pub mod vardiff;
 
 use std::collections::VecDeque;
@@ -23,8 +23,8 @@ use crate::job::{Job, JobNumber};
 use crate::limits::{ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, WISH_MS};
 use crate::pool::config::PoolConfig;
 use crate::session::difficulty::{DifficultyPolicy, Urgency};
-use crate::session::pending_replies::{Durability, PendingReplies};
 use crate::session::rate::Rate;
+use crate::session::replies_awaiting_ledger::{Durability, RepliesAwaitingLedger};
 use crate::units::{ConnId, Difficulty, Now, Seq, Target};
 use crate::wire::message::write_set_difficulty;
 use crate::wire::protocol::ProtocolPhase;
@@ -87,7 +87,7 @@ pub(crate) struct Session {
     first_job_at_ms: u64,
     assignments: VecDeque<Assignment>,
     pub own_jobs: VecDeque<Box<Job>>,
-    replies: PendingReplies,
+    replies: RepliesAwaitingLedger,
     /// Earliest time of the next job for a requested difficulty, and whether one is due then.
     wish_at_ms: u64,
     is_wish_due: bool,
@@ -112,7 +112,7 @@ impl Session {
             first_job_at_ms: now.ms,
             assignments: VecDeque::new(),
             own_jobs: VecDeque::new(),
-            replies: PendingReplies::default(),
+            replies: RepliesAwaitingLedger::default(),
             wish_at_ms: now.ms,
             is_wish_due: false,
             sent_at_ms: now.ms,

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::agreement::ServerTerms;
 use super::origin::OwnOrigin;
+use super::settings_comparison::ServerTerms;
 use crate::limits::{ALIVE_MS, SHARED_SILENT};
-use crate::store::shipping_queue::ShippingQueue;
+use crate::store::shipper_exchange::ShipperExchange;
 use crate::store::unproven_workers::RefusedSubmits;
 
 /// Status shared between threads.
@@ -19,7 +19,7 @@ use crate::store::unproven_workers::RefusedSubmits;
 pub struct ClusterStatus {
     reading: Mutex<ClusterReading>,
     /// Exchange with the ledger's thread, which knows the last sealed batch.
-    shipping_queue: OnceLock<Arc<ShippingQueue>>,
+    shipper_exchange: OnceLock<Arc<ShipperExchange>>,
 }
 
 /// The status at one moment.
@@ -193,7 +193,7 @@ impl Default for ClusterStatus {
                 heard_at: Instant::now(),
                 servers: Vec::new(),
             }),
-            shipping_queue: OnceLock::new(),
+            shipper_exchange: OnceLock::new(),
         }
     }
 }
@@ -215,9 +215,9 @@ impl ClusterStatus {
     /// meanwhile.
     pub fn look(&self) -> ClusterReading {
         let head = self
-            .shipping_queue
+            .shipper_exchange
             .get()
-            .and_then(|shipping_queue| shipping_queue.head());
+            .and_then(|shipper_exchange| shipper_exchange.head());
         self.look_at(head.map(|head| (head.last.sequence, head.backlog)))
     }
 
@@ -240,9 +240,9 @@ impl ClusterStatus {
         reading
     }
 
-    pub(super) fn watch(&self, shipping_queue: &Arc<ShippingQueue>) {
+    pub(super) fn watch(&self, shipper_exchange: &Arc<ShipperExchange>) {
         // Only the first call has an effect: there is one dock.
-        let _ = self.shipping_queue.set(shipping_queue.clone());
+        let _ = self.shipper_exchange.set(shipper_exchange.clone());
     }
 
     /// Records that the shared ledger has answered.

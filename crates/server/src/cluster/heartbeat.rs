@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hstratum_core::units::Height;
 use postgres::Client;
 
-use super::agreement::differences;
 use super::cluster_status::{Member, ServerReport};
 use super::origin;
+use super::restore_detection::WriteMark;
+use super::settings_comparison::differences;
 use super::status_log::StatusLog;
-use super::write_mark::WriteMark;
 use crate::limits::{ALIVE_MS, CLOCKS_APART_MS, HEARTBEAT};
 use crate::sql::sqlite_schema::FileId;
 use crate::sql::{NOW_MS, SqlError};

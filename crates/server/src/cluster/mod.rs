@@ -3,7 +3,6 @@
 //! A share is acknowledged once it is in a server's own file; from there it is shipped to the shared ledger,
 //! once.
 
-pub(crate) mod agreement;
 pub mod blocks;
 pub mod cluster_status;
 pub(crate) mod context;
@@ -11,11 +10,12 @@ mod heartbeat;
 mod names;
 pub(crate) mod notifications;
 pub(crate) mod origin;
+mod restore_detection;
+pub(crate) mod settings_comparison;
 mod shipping;
 mod status_log;
 pub(crate) mod threads;
 pub(crate) mod users;
-mod write_mark;
 
 use crate::sql::postgres_schema;
 use crate::sql::sqlite_schema::FILE_NAME;
@@ -27,8 +27,8 @@ use std::sync::mpsc::sync_channel;
 use hstratum_core::chain::address::Network;
 use postgres::Client;
 
-use self::agreement::ServerTerms;
 use self::cluster_status::{ClusterStatus, ServerReport};
+use self::settings_comparison::ServerTerms;
 use self::threads::Threads;
 use crate::clock::unix_s;
 use crate::cluster::blocks::coordinator::Coordinator;
@@ -39,7 +39,7 @@ use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::messages::DriverHandle;
 use crate::node::Node;
 use crate::store::ledger_status::LedgerStatus;
-use crate::store::shipping_queue::ShippingQueue;
+use crate::store::shipper_exchange::ShipperExchange;
 use crate::store::unproven_workers::RefusedSubmits;
 use crate::supervision::{Duties, keep};
 use crate::telemetry::live::{Online, TelemetryReader};
@@ -77,7 +77,7 @@ pub(crate) fn try_connect(
 
 /// Channels and shared state of the two threads.
 pub(crate) struct ShipperDeps {
-    pub shipping_queue: Arc<ShippingQueue>,
+    pub shipper_exchange: Arc<ShipperExchange>,
     pub cluster_status: Arc<ClusterStatus>,
     pub live: TelemetryReader,
     pub status: Arc<LedgerStatus>,
@@ -106,7 +106,7 @@ pub(crate) fn start(
         network: settings.network,
         label: settings.config.server_id.clone(),
         ledger: dir.join(FILE_NAME),
-        shipping_queue: deps.shipping_queue,
+        shipper_exchange: deps.shipper_exchange,
         cluster_status: deps.cluster_status,
         report: Box::new(move || report(&live, &status, &terms)),
         duty: deps.duties.add("shipping"),
@@ -116,7 +116,7 @@ pub(crate) fn start(
         network: settings.network,
         ledger: shipper.ledger.clone(),
         shares: dir.join("shares"),
-        shipping_queue: shipper.shipping_queue.clone(),
+        shipper_exchange: shipper.shipper_exchange.clone(),
         cluster_status: shipper.cluster_status.clone(),
         duty: deps.duties.add("blocks of the shared ledger"),
         to_driver: deps.to_driver,

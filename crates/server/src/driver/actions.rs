@@ -16,7 +16,7 @@ use crate::files::recovered::Unanswered;
 use crate::messages::{OrderAnswer, SpoolCommand};
 use crate::node::Offer;
 use crate::store::StoreCommand;
-use crate::workers::{PasswordCommand, UsersCommand};
+use crate::task_threads::{PasswordCommand, UsersCommand};
 
 /// Channels of the driver to the other threads. A closed channel means that the thread is gone, which it is
 /// only after the driver.

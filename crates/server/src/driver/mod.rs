@@ -40,9 +40,9 @@ use crate::messages::{DriverInbox, NodeEvent, OrderAnswer, WorkerEvent};
 use crate::net::ReadResult;
 use crate::node::Node;
 use crate::store::StoreCommand;
+use crate::task_threads::UsersCommand;
 use crate::telemetry::live::TelemetryWriter;
 use crate::telemetry::node_lag::NodeLag;
-use crate::workers::UsersCommand;
 
 /// State of the node as last told, for a new pool.
 #[derive(Default)]

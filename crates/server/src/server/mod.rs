@@ -61,7 +61,7 @@ impl Server {
         let statuses = startup::statuses_of(&store);
         let first_users = startup::first_users(&settings, &store, &statuses, &node)?;
         let (recovered, writers) = startup::recovered(files, &store, first_users.as_ref());
-        let shipping_queue = store.shipping_queue.clone();
+        let shipper_exchange = store.shipper_exchange.clone();
 
         // Where miners connect, and where pages are asked for.
         let (net, waker) = startup::bind(&settings, &*node)?;
@@ -86,7 +86,7 @@ impl Server {
         };
         let (senders, mut running) = threads::start(&deps, store, writers, first_users)?;
         startup::relay_again(senders.relay.as_ref(), &recovered.unanswered);
-        startup::ship(&deps, shipping_queue, live.clone(), connected)?;
+        startup::ship(&deps, shipper_exchange, live.clone(), connected)?;
         if let Some(listener) = http {
             let site = Site::new(&settings, live, &alarm_feed, &statuses, &orders);
             running.start_http(&deps, listener, site)?;

@@ -30,12 +30,12 @@ use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::Node;
 use crate::statuses::Statuses;
 use crate::store::Store;
-use crate::store::shipping_queue::ShippingQueue;
+use crate::store::shipper_exchange::ShipperExchange;
 use crate::telemetry::live::{TelemetryReader, TelemetryWriter};
 
 /// The statuses of a server with this ledger.
 pub(super) fn statuses_of(store: &Store) -> Statuses {
-    let is_shared = store.shipping_queue.is_some();
+    let is_shared = store.shipper_exchange.is_some();
     Statuses {
         ledger: store.status.clone(),
         cluster: is_shared.then(Arc::<ClusterStatus>::default),
@@ -151,16 +151,16 @@ pub(super) fn relay_again(
 /// Starts to ship to the shared ledger, where there is one.
 pub(super) fn ship(
     deps: &ThreadDeps<'_>,
-    shipping_queue: Option<Arc<ShippingQueue>>,
+    shipper_exchange: Option<Arc<ShipperExchange>>,
     live: TelemetryReader,
     connected: Option<Client>,
 ) -> anyhow::Result<()> {
-    let (Some(shipping_queue), Some(cluster_status)) = (shipping_queue, &deps.statuses.cluster)
+    let (Some(shipper_exchange), Some(cluster_status)) = (shipper_exchange, &deps.statuses.cluster)
     else {
         return Ok(());
     };
     let shipper = ShipperDeps {
-        shipping_queue,
+        shipper_exchange,
         cluster_status: cluster_status.clone(),
         live,
         status: deps.statuses.ledger.clone(),

@@ -29,7 +29,7 @@ use crate::node::Node;
 use crate::statuses::Statuses;
 use crate::store::{Store, StoreCommand, StoreOutputs};
 use crate::supervision::keep;
-use crate::workers::{self, PasswordCommand, UsersCommand};
+use crate::task_threads::{self, PasswordCommand, UsersCommand};
 
 /// Interval at which a stop checks whether a thread has ended.
 const JOIN_POLL: Duration = Duration::from_millis(5);
@@ -151,7 +151,7 @@ impl RunningThreads {
             deps.node.clone(),
         );
         self.start_kept("hstratum-spool", deps.node, move || {
-            workers::run_spool(&spool, &commands, &duty, &*node);
+            task_threads::run_spool(&spool, &commands, &duty, &*node);
         })?;
         Ok(sender)
     }
@@ -196,7 +196,7 @@ impl RunningThreads {
         for _ in 0..password_threads() {
             let (commands, to_driver) = (commands.clone(), deps.to_driver.clone());
             self.start_kept("hstratum-login", deps.node, move || {
-                workers::run_passwords(&commands, &to_driver);
+                task_threads::run_passwords(&commands, &to_driver);
             })?;
         }
         Ok(sender)
@@ -213,7 +213,7 @@ impl RunningThreads {
         let (to_driver, node) = (deps.to_driver.clone(), deps.node.clone());
         self.start_kept("hstratum-users", deps.node, move || {
             let ledger = (&store, location.as_ref());
-            workers::run_users(&mut files, &commands, ledger, &to_driver, &*node);
+            task_threads::run_users(&mut files, &commands, ledger, &to_driver, &*node);
         })
     }
 
@@ -225,7 +225,7 @@ impl RunningThreads {
         let (sender, asked) = channel();
         let (to_driver, node) = (deps.to_driver.clone(), deps.node.clone());
         self.start_kept("hstratum-tls", deps.node, move || {
-            workers::run_certificates(&files, &asked, &to_driver, &*node);
+            task_threads::run_certificates(&files, &asked, &to_driver, &*node);
         })?;
         Ok(Some(sender))
     }

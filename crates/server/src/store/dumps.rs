@@ -2,7 +2,7 @@
 //! that has no dump yet. Since this follows from the ledger alone, each dump is written once, also after a
 //! crash at any point, and retried until the disk accepts it.
 //!
-//! It has its own read-only connection; the keeper records which dumps are written.
+//! It has its own read-only connection; `GroupCommit` records which dumps are written.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
-use super::keeper::StoreCommand;
+use super::group_commit::StoreCommand;
 use crate::files::share_dump::{DumpWritten, write_dump};
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
@@ -33,7 +33,7 @@ pub(super) struct Dumps {
     /// Directory that dumps are written to.
     pub dir: PathBuf,
     pub network: Network,
-    /// Sender to the keeper.
+    /// Sender to the ledger's thread.
     pub sender: Sender<StoreCommand>,
 }
 
@@ -98,7 +98,7 @@ impl Dumps {
                             node.log(Level::Info, &format!("share dump written: {name}"));
                         }
                         written.insert(dump.block);
-                        // The keeper outlives this thread.
+                        // The ledger's thread outlives this one.
                         let _ = self.sender.send(StoreCommand::Dumped(dump.block, effort));
                     }
                     Err(error) if first_error.is_ok() => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::keeper::SPAN_S;
+use super::group_commit::SPAN_S;
 use crate::sql::signed;
 
 /// Step in seconds in which late statistics are recorded.

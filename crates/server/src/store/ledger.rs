@@ -1,5 +1,5 @@
-//! Interface between the keeper's decisions and the storage: one durable transaction a call, and the few
-//! reads that the keeper needs.
+//! Interface between the decisions of `GroupCommit` and the storage: one durable transaction a call, and the few
+//! reads that it needs.
 //!
 //! A commit writes all of its [`Batch`] or nothing. A commit that failed may have taken effect all the same,
 //! so a batch of shares is offered again unchanged, and counts once.

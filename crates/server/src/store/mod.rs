@@ -1,7 +1,7 @@
-//! The ledger and its threads: one commits and drives the [`keeper`], one copies the write-ahead log into the
+//! The ledger and its threads: one commits and drives the [`group_commit`], one copies the write-ahead log into the
 //! file, one writes share dumps.
 //!
-//! Everything that arrives while a commit runs goes into the next one. Decisions are in `keeper`, storage is
+//! Everything that arrives while a commit runs goes into the next one. Decisions are in `group_commit`, storage is
 //! behind `ledger`; this module has the clock, the channels and the threads.
 
 pub(crate) mod batch_codec;
@@ -10,13 +10,13 @@ pub mod blocks;
 mod checkpoint;
 pub mod compaction;
 pub mod dumps;
-pub mod keeper;
+pub mod group_commit;
 pub(crate) mod late_statistics;
 pub mod ledger;
 pub mod ledger_status;
 pub(crate) mod outbox;
 mod share_tables;
-pub mod shipping_queue;
+pub mod shipper_exchange;
 pub mod sqlite_ledger;
 mod store_outcome;
 pub(crate) mod unproven_workers;
@@ -40,12 +40,12 @@ use hstratum_core::units::{Height, Now, Seq};
 
 use self::checkpoint::Growth;
 use self::dumps::Dumps;
-pub use self::keeper::StoreCommand;
-use self::keeper::{Keeper, NextWork, StoreOutcome};
+pub use self::group_commit::StoreCommand;
+use self::group_commit::{GroupCommit, NextWork, StoreOutcome};
 use self::ledger::Ledger;
 use self::ledger_status::LedgerStatus;
 pub use self::outbox::RunId;
-use self::shipping_queue::ShippingQueue;
+use self::shipper_exchange::ShipperExchange;
 use self::sqlite_ledger::SqliteLedger;
 use crate::config::settings::Settings;
 use crate::limits::{LEDGER_STOP_MS, WAL_BYTES, WAL_LOOK};
@@ -65,7 +65,7 @@ pub(crate) struct Store {
     pub highest: Option<Height>,
     pub status: Arc<LedgerStatus>,
     /// Exchange with the shipper of the shared ledger; `None` without one.
-    pub shipping_queue: Option<Arc<ShippingQueue>>,
+    pub shipper_exchange: Option<Arc<ShipperExchange>>,
 }
 
 /// Channels to the threads that the ledger reports to.
@@ -99,7 +99,7 @@ impl Store {
         for line in told {
             node.log(Level::Info, &line);
         }
-        let shipping_queue = share(&mut ledger, settings, node)?;
+        let shipper_exchange = share(&mut ledger, settings, node)?;
         let unread = |error| anyhow::anyhow!("failed to read the ledger: {error}");
         let durable = ledger.last_seq().map_err(unread)?;
         let highest = ledger.highest().map_err(unread)?;
@@ -110,7 +110,7 @@ impl Store {
             durable,
             highest: highest.map(|tip| tip.height),
             status,
-            shipping_queue,
+            shipper_exchange,
         })
     }
 
@@ -126,7 +126,7 @@ impl Store {
             network,
             dir,
             status,
-            shipping_queue,
+            shipper_exchange,
             ..
         } = self;
         let StoreOutputs {
@@ -142,7 +142,7 @@ impl Store {
         let (log_sender, log_full) = sync_channel(1);
         let node = &*node;
         // Another sender would keep our own channel open.
-        let has_dumps = dir.is_some() && shipping_queue.is_none();
+        let has_dumps = dir.is_some() && shipper_exchange.is_none();
         let sender = Some(sender).filter(|_| has_dumps);
         std::thread::scope(|scope| {
             if let (Some(dir), Some(sender)) = (&dir, sender) {
@@ -166,11 +166,11 @@ impl Store {
             }
             let now = clock(Instant::now());
             let mut ledger_thread = LedgerThread {
-                keeper: match shipping_queue {
-                    None => Keeper::new(now),
-                    Some(_) => Keeper::new(now).sharing(now),
+                group_commit: match shipper_exchange {
+                    None => GroupCommit::new(now),
+                    Some(_) => GroupCommit::new(now).sharing(now),
                 },
-                shipping_queue: shipping_queue.as_deref(),
+                shipper_exchange: shipper_exchange.as_deref(),
                 ledger,
                 to_driver: &to_driver,
                 node,
@@ -186,8 +186,8 @@ impl Store {
             };
             keep("hstratum-ledger", node, || ledger_thread.run(commands));
         });
-        if let Some(shipping_queue) = shipping_queue {
-            shipping_queue.close();
+        if let Some(shipper_exchange) = shipper_exchange {
+            shipper_exchange.close();
         }
     }
 }
@@ -212,7 +212,7 @@ fn share(
     ledger: &mut SqliteLedger,
     settings: &Settings,
     node: &dyn Node,
-) -> anyhow::Result<Option<Arc<ShippingQueue>>> {
+) -> anyhow::Result<Option<Arc<ShipperExchange>>> {
     let Some(database) = &settings.config.database else {
         if ledger.is_owing()? {
             let text = "the ledger holds shares that are in no shared ledger yet: they stay there \
@@ -228,18 +228,18 @@ fn share(
     };
     let mut run_id = [0; 16];
     getrandom::fill(&mut run_id).context("failed to get random bytes")?;
-    let shipping_queue = Arc::new(ShippingQueue::default());
+    let shipper_exchange = Arc::new(ShipperExchange::default());
     let path = dir.join(FILE_NAME);
     ledger
-        .share(run_id, unix_s(), shipping_queue.clone())
+        .share(run_id, unix_s(), shipper_exchange.clone())
         .with_context(|| format!("failed to share the ledger {}", path.display()))?;
-    Ok(Some(shipping_queue))
+    Ok(Some(shipper_exchange))
 }
 
 /// State of the ledger's thread.
 struct LedgerThread<'a, L> {
-    keeper: Keeper,
-    shipping_queue: Option<&'a ShippingQueue>,
+    group_commit: GroupCommit,
+    shipper_exchange: Option<&'a ShipperExchange>,
     ledger: L,
     to_driver: &'a DriverHandle,
     node: &'a dyn Node,
@@ -270,7 +270,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    if self.keeper.is_done() {
+                    if self.group_commit.is_done() {
                         return;
                     }
                     if let NextWork::At(at_ms) = next {
@@ -281,7 +281,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
             }
             next = self.work();
             if self.stop_by.is_some_and(|stop_by| Instant::now() > stop_by)
-                && !self.keeper.is_done()
+                && !self.group_commit.is_done()
             {
                 return self.abandon();
             }
@@ -304,25 +304,27 @@ impl<L: Ledger> LedgerThread<'_, L> {
         if matches!(command, StoreCommand::Stop) {
             self.stop_by = Some(Instant::now() + Duration::from_millis(LEDGER_STOP_MS));
         }
-        if let (StoreCommand::Chain(tip), Some(shipping_queue)) = (&command, self.shipping_queue) {
-            shipping_queue.set_tip(*tip);
+        if let (StoreCommand::Chain(tip), Some(shipper_exchange)) =
+            (&command, self.shipper_exchange)
+        {
+            shipper_exchange.set_tip(*tip);
         }
-        self.keeper.take(command, now);
+        self.group_commit.take(command, now);
     }
 
     fn work(&mut self) -> NextWork {
         let now = self.now();
-        if let Some(shipping_queue) = self.shipping_queue {
-            for command in shipping_queue.take() {
-                self.keeper.take(command, now);
+        if let Some(shipper_exchange) = self.shipper_exchange {
+            for command in shipper_exchange.take() {
+                self.group_commit.take(command, now);
             }
         }
         let mut out = Vec::new();
         self.duty.owe();
         let worked = catch_unwind(AssertUnwindSafe(|| {
-            self.keeper.work(&mut self.ledger, now, &mut out)
+            self.group_commit.work(&mut self.ledger, now, &mut out)
         }));
-        let next = worked.unwrap_or_else(|_| self.keeper.broken(now, &mut out));
+        let next = worked.unwrap_or_else(|_| self.group_commit.broken(now, &mut out));
         self.duty.done();
         for outcome in out {
             self.tell(outcome);
@@ -330,7 +332,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
         if self.copying.is_due(self.status.read().wal_bytes) {
             wake(self.log.as_ref());
         }
-        if self.stop_by.is_some() && self.keeper.is_done() {
+        if self.stop_by.is_some() && self.group_commit.is_done() {
             // Ends the other threads; dumps still owed are recorded in the ledger.
             self.owed = None;
             self.log = None;
@@ -370,8 +372,8 @@ impl<L: Ledger> LedgerThread<'_, L> {
             StoreOutcome::DumpOwed => wake(self.owed.as_ref()),
             StoreOutcome::Locate(asked) => self.node.locate(asked),
             StoreOutcome::Seen(look) => {
-                if let Some(shipping_queue) = self.shipping_queue {
-                    shipping_queue.set_seen(look);
+                if let Some(shipper_exchange) = self.shipper_exchange {
+                    shipper_exchange.set_seen(look);
                 }
             }
             StoreOutcome::AddressKept(answer, kept) => drop(answer.send(kept)),
@@ -406,7 +408,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
     /// Logs what is abandoned when the stop's time is over. Replies to these shares were never sent, and
     /// blocks whose verdict is not recorded are in the spool.
     fn abandon(&self) {
-        let (shares, blocks) = self.keeper.left();
+        let (shares, blocks) = self.group_commit.left();
         if shares > 0 || blocks > 0 {
             let text = format!(
                 "the ledger could not be written at the stop: it lacks {} and {}",

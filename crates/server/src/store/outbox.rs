@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::batch_codec::{BatchBody, CreditRow, StatisticsRow};
 use super::ledger::{Batch, BatchMark, OriginFork};
-use super::shipping_queue::SealedHead;
+use super::shipper_exchange::SealedHead;
 use crate::limits::{COMPACT_ROWS, OUTBOX_BYTES_MAX, OUTBOX_KEPT_S};
 
 /// Random id of one run of a server.

@@ -22,7 +22,7 @@ use super::ledger::{Advanced, Batch, Compacted, Ledger, LedgerError, ShareGroup}
 use super::ledger_status::LedgerStatus;
 use super::outbox::{self, Outbox, RunId};
 use super::share_tables::{OWN, PENDING, ShareTables};
-use super::shipping_queue::{SealedHead, ShippingQueue};
+use super::shipper_exchange::{SealedHead, ShipperExchange};
 use super::{compaction, worker_statistics};
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH, WAL_FINISH_EVERY};
 use crate::node::BlockQuery;
@@ -47,7 +47,7 @@ pub struct SqliteLedger {
     turns: blocks::WatchTurns,
     status: Arc<LedgerStatus>,
     /// Exchange with the shipper of the shared ledger; `None` without one.
-    shipping_queue: Option<Arc<ShippingQueue>>,
+    shipper_exchange: Option<Arc<ShipperExchange>>,
     /// The outbox's state as last read; dropped when a commit fails.
     outbox: Option<Outbox>,
     log: Log,
@@ -124,7 +124,7 @@ impl SqliteLedger {
             compacted: compaction::Progress::default(),
             turns: blocks::WatchTurns::default(),
             status,
-            shipping_queue: None,
+            shipper_exchange: None,
             outbox: None,
             log,
             finishing: Growth::above(WAL_BYTES_HIGH),
@@ -148,7 +148,7 @@ impl SqliteLedger {
         &mut self,
         run_id: RunId,
         unix_s: u64,
-        shipping_queue: Arc<ShippingQueue>,
+        shipper_exchange: Arc<ShipperExchange>,
     ) -> anyhow::Result<()> {
         let tx = self
             .conn
@@ -156,14 +156,14 @@ impl SqliteLedger {
         outbox::begin(&tx, run_id, signed(unix_s))?;
         let outbox = Outbox::load(&tx)?;
         tx.commit()?;
-        shipping_queue.sealed(SealedHead {
+        shipper_exchange.sealed(SealedHead {
             last: outbox.head(),
             tip: None,
             backlog: outbox.backlog(),
             is_full: false,
         });
         self.outbox = Some(outbox);
-        self.shipping_queue = Some(shipping_queue);
+        self.shipper_exchange = Some(shipper_exchange);
         Ok(())
     }
 
@@ -195,7 +195,7 @@ impl SqliteLedger {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let tables = match self.shipping_queue {
+        let tables = match self.shipper_exchange {
             None => &OWN,
             Some(_) => &PENDING,
         };
@@ -209,7 +209,7 @@ impl SqliteLedger {
             let finder = Finder { account, origin: 0 };
             blocks::insert(&mut &*tx, self.network, block, finder, unix_s)?;
         }
-        let rounds = match self.shipping_queue {
+        let rounds = match self.shipper_exchange {
             None => Rounds::Close,
             Some(_) => Rounds::Leave,
         };
@@ -228,7 +228,7 @@ impl SqliteLedger {
         if is_new {
             unproven = worker_statistics::write(&tx, &mut self.ids, &self.status, batch, tables)?;
         }
-        let head = match self.shipping_queue {
+        let head = match self.shipper_exchange {
             None => None,
             Some(_) => outbox::write(&tx, &mut self.outbox, batch, unix_s)?,
         };
@@ -237,8 +237,8 @@ impl SqliteLedger {
         if is_new {
             self.status.tallied(&batch.tallies, &unproven, batch.unix_s);
         }
-        if let (Some(shipping_queue), Some(head)) = (&self.shipping_queue, head) {
-            shipping_queue.sealed(head);
+        if let (Some(shipper_exchange), Some(head)) = (&self.shipper_exchange, head) {
+            shipper_exchange.sealed(head);
         }
         let log_bytes = self.log.bytes();
         let is_long = log_bytes >= WAL_BYTES_HIGH && self.finished_at.elapsed() >= WAL_FINISH_EVERY;

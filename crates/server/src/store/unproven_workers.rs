@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hstratum_core::accounting::ledger::Tally;
 use serde::{Deserialize, Serialize};
 
-use super::keeper::SPAN_S;
+use super::group_commit::SPAN_S;
 use super::ledger::TallyKey;
 use crate::limits::UNPROVEN_MAX;
 use crate::sql::signed;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hstratum_core::accounting::ledger::Tally;
 use rusqlite::Transaction;
 
-use super::keeper::SPAN_S;
+use super::group_commit::SPAN_S;
 use super::late_statistics::late_hours;
 use super::ledger::{Batch, TallyKey};
 use super::ledger_status::LedgerStatus;

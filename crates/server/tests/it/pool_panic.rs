@@ -116,7 +116,7 @@ const UNAUTHORIZED: &str = r#"{"id":1,"result":null,"error":[24,"unauthorized us
 fn password_found_right_before_the_failure_opens_no_door_after_it() {
     // One account for each, since one password is checked once.
     const ACCOUNTS: usize = 200;
-    let password = hstratum::workers::password_hash::hash("pw")
+    let password = hstratum::task_threads::password_hash::hash("pw")
         .expect("hashed")
         .to_text();
     let line = |n| format!("{{\"username\":\"user{n}\",\"password\":\"{password}\"}}\n");

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use hstratum::store::keeper::StoreCommand;
+use hstratum::store::group_commit::StoreCommand;
 use hstratum::store::ledger::SetAddressCommand;
-use hstratum::workers::UsersCommand;
+use hstratum::task_threads::UsersCommand;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::Address;
 use hstratum_core::event::Ticket;

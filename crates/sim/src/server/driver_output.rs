@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hstratum::messages::WorkerEvent;
-use hstratum::store::keeper::StoreCommand;
-use hstratum::workers::PasswordCommand;
+use hstratum::store::group_commit::StoreCommand;
+use hstratum::task_threads::PasswordCommand;
 use hstratum::{messages, node};
 use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header};

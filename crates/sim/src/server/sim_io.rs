@@ -14,8 +14,8 @@ use hstratum::messages::{DriverInbox, NodeEvent, SpoolCommand, WorkerEvent};
 use hstratum::net::ReadResult;
 use hstratum::node::{Node, Offer};
 use hstratum::proxy::driver::ProxyIo;
-use hstratum::store::keeper::StoreCommand;
-use hstratum::workers::{PasswordCommand, UsersCommand};
+use hstratum::store::group_commit::StoreCommand;
+use hstratum::task_threads::{PasswordCommand, UsersCommand};
 use hstratum_core::event::{Action, Actions, Arrival, CloseHow, Level, Listening};
 use hstratum_core::units::{ConnId, Now};
 

@@ -1,10 +1,10 @@
-//! The threads that wait for the disk: the ledger's, which drives the real `Keeper`, the spool's and the
+//! The threads that wait for the disk: the ledger's, which drives the real `GroupCommit`, the spool's and the
 //! share dumps'; and the remains of their work after a crash.
 
 use std::collections::VecDeque;
 
 use hstratum::messages::{EvidenceSource, WorkerEvent};
-use hstratum::store::keeper::{Keeper, NextWork, StoreCommand, StoreOutcome};
+use hstratum::store::group_commit::{GroupCommit, NextWork, StoreCommand, StoreOutcome};
 use hstratum_core::event::LedgerState;
 use hstratum_core::units::{Hash, Height, Now};
 
@@ -22,7 +22,7 @@ const CLOSE_MS: u64 = 10_000;
 
 /// The ledger's thread.
 pub(crate) struct StoreThread {
-    keeper: Keeper,
+    group_commit: GroupCommit,
     mail: VecDeque<StoreCommand>,
     /// True while a commit is in progress.
     is_busy: bool,
@@ -39,7 +39,7 @@ pub(crate) enum SpoolTask {
 impl StoreThread {
     pub(crate) fn new(now: Now) -> Self {
         Self {
-            keeper: Keeper::new(now),
+            group_commit: GroupCommit::new(now),
             mail: VecDeque::new(),
             is_busy: false,
             wake: 0,
@@ -48,7 +48,7 @@ impl StoreThread {
 
     /// Counts of shares and blocks that are not durable yet.
     pub(crate) fn left(&self) -> (u64, usize) {
-        self.keeper.left()
+        self.group_commit.left()
     }
 }
 
@@ -84,9 +84,9 @@ impl World {
             return;
         }
         while let Some(mail) = store.mail.pop_front() {
-            store.keeper.take(mail, now);
+            store.group_commit.take(mail, now);
         }
-        if store.keeper.is_done() {
+        if store.group_commit.is_done() {
             // It may only probe whether the disk works again.
             self.disk.fate = if self.now_ms < self.disk.full_until_ms {
                 CommitFate::Fails
@@ -154,7 +154,10 @@ impl World {
             return;
         };
         let mut out = Vec::new();
-        let next = process.store.keeper.work(&mut self.disk, now, &mut out);
+        let next = process
+            .store
+            .group_commit
+            .work(&mut self.disk, now, &mut out);
         let has_mail = !process.store.mail.is_empty();
         for outcome in out {
             self.tell(outcome);
@@ -399,7 +402,10 @@ impl World {
         {
             // The commit reached the disk, but nobody was told.
             let mut nobody = Vec::new();
-            process.store.keeper.work(&mut self.disk, now, &mut nobody);
+            process
+                .store
+                .group_commit
+                .work(&mut self.disk, now, &mut nobody);
         }
         if self.rngs.disk.bool() {
             self.disk.recover();

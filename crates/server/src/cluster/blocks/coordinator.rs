@@ -22,8 +22,8 @@ use crate::cluster::blocks::found::Copied;
 use crate::cluster::blocks::lease;
 use crate::cluster::cluster_status::{ClusterLink, ClusterStatus};
 use crate::cluster::origin::OwnOrigin;
+use crate::cluster::restore_detection::WriteMark;
 use crate::cluster::shipping::shipper::is_away;
-use crate::cluster::write_mark::WriteMark;
 use crate::files::share_dump::{DumpWritten, write_dump};
 use crate::limits::{
     AWAITED_MS, BEHIND_TOLD, COMPACT_BEHIND, COMPACT_EVERY_MS, COMPACT_ROWS, COORDINATOR_EVERY,
@@ -40,7 +40,7 @@ use crate::store::blocks::{self, Rounds};
 use crate::store::compaction;
 use crate::store::dumps::{DUMPS_PER_TURN, read_dump};
 use crate::store::ledger::Compacted;
-use crate::store::shipping_queue::ShippingQueue;
+use crate::store::shipper_exchange::ShipperExchange;
 use crate::supervision::Duty;
 use crate::values;
 
@@ -55,7 +55,7 @@ pub(crate) struct Coordinator {
     pub ledger: PathBuf,
     /// Directory of share dumps.
     pub shares: PathBuf,
-    pub shipping_queue: Arc<ShippingQueue>,
+    pub shipper_exchange: Arc<ShipperExchange>,
     pub cluster_status: Arc<ClusterStatus>,
     pub duty: Arc<Duty>,
     pub to_driver: DriverHandle,
@@ -87,7 +87,7 @@ impl Coordinator {
     /// Runs until nothing more will be sealed.
     pub(crate) fn run(&self, node: &dyn Node) {
         let mut failing = LogOnce::default();
-        while !self.shipping_queue.is_closed() {
+        while !self.shipper_exchange.is_closed() {
             let worked = catch_unwind(AssertUnwindSafe(|| self.work(node, &mut failing)));
             let worked = worked.unwrap_or_else(|_| Err(anyhow!("a bug, please report it")));
             if let Err(error) = worked {
@@ -97,7 +97,7 @@ impl Coordinator {
                     failing.say(node, Level::Error, &text);
                 }
             }
-            self.shipping_queue.wait_for_close(SHARED_RETRY);
+            self.shipper_exchange.wait_for_close(SHARED_RETRY);
         }
     }
 
@@ -130,7 +130,7 @@ impl Coordinator {
         let mut is_last = false;
         // When the shared ledger was restored to an earlier state, everything is copied again.
         while self.own() == Some(session.own) && session.is_same()? {
-            let view = self.shipping_queue.view().filter(|_| !is_last);
+            let view = self.shipper_exchange.view().filter(|_| !is_last);
             if session.take_turn(view, node)? == TurnOutcome::Elsewhere {
                 return Ok(());
             }
@@ -139,8 +139,8 @@ impl Coordinator {
             if is_last {
                 return Ok(());
             }
-            self.shipping_queue.wait_for_close(COORDINATOR_EVERY);
-            is_last = self.shipping_queue.is_closed();
+            self.shipper_exchange.wait_for_close(COORDINATOR_EVERY);
+            is_last = self.shipper_exchange.is_closed();
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ impl CoordinatorSession<'_> {
     fn bring(&mut self, unix_s: i64) -> Result<TurnOutcome, SqlError> {
         let sealed = self
             .coordinator
-            .shipping_queue
+            .shipper_exchange
             .head()
             .and_then(|head| head.tip);
         let (network, (own, generation)) = (self.coordinator.network, self.own);
@@ -273,7 +273,7 @@ impl CoordinatorSession<'_> {
     /// Asks the node where blocks are, once for each tip and each new block, and applies its answer.
     fn coordinator(&mut self, me: i64, tip: Tip, now_ms: i64) -> Result<(), SqlError> {
         let network = self.coordinator.network;
-        if let Some(look) = self.coordinator.shipping_queue.take_seen() {
+        if let Some(look) = self.coordinator.shipper_exchange.take_seen() {
             self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
                 // Another server may have become the coordinator while the node looked. That the node knows
                 // enough work is checked where the look is applied.
@@ -291,7 +291,7 @@ impl CoordinatorSession<'_> {
             let watched = self
                 .db
                 .read(|sql| blocks::watched(sql, tip.height, turns))?;
-            self.coordinator.shipping_queue.watch(watched);
+            self.coordinator.shipper_exchange.watch(watched);
             self.asked_at = asked_at;
         }
         Ok(())

@@ -16,8 +16,8 @@ use rusqlite::types::Type;
 
 use crate::clock::unix_s;
 use crate::cluster::names::storable;
+use crate::cluster::restore_detection::WriteMark;
 use crate::cluster::shipping::reconcile::BatchHead;
-use crate::cluster::write_mark::WriteMark;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::{NOW_MS, STATISTICS_WORK_MAX, SqlError};
 use crate::store::batch_codec::{BatchBody, StatisticsRow};

@@ -21,11 +21,11 @@ use crate::cluster::cluster_status::{ClusterStatus, ServerReport};
 use crate::cluster::heartbeat::Heartbeat;
 use crate::cluster::origin;
 use crate::cluster::origin::OwnOrigin;
+use crate::cluster::restore_detection::WriteMark;
 use crate::cluster::shipping::batch_writer::{BatchWriter, OutgoingBatch, Shipped};
 use crate::cluster::shipping::comparison::{compared, origins};
 use crate::cluster::shipping::reconcile::{BatchHead, Reconciliation};
 use crate::cluster::status_log::StatusLog;
-use crate::cluster::write_mark::WriteMark;
 use crate::limits::{COORDINATOR_EVERY, PART_MS, SHARED_RETRY, SHARED_STOP};
 use crate::node::Node;
 use crate::sql::postgres_schema;
@@ -34,7 +34,7 @@ use crate::sql::url::PostgresUrl;
 use crate::sql::{SqlError, signed};
 use crate::store::batch_codec::BatchBody;
 use crate::store::ledger::{BatchMark, OriginFork};
-use crate::store::shipping_queue::ShippingQueue;
+use crate::store::shipper_exchange::ShipperExchange;
 use crate::supervision::Duty;
 
 /// Interval of polling the progress of the other thread.
@@ -48,7 +48,7 @@ pub(crate) struct Shipper {
     pub label: String,
     /// The server's ledger file.
     pub ledger: PathBuf,
-    pub shipping_queue: Arc<ShippingQueue>,
+    pub shipper_exchange: Arc<ShipperExchange>,
     pub cluster_status: Arc<ClusterStatus>,
     /// Makes the report of this server for the others.
     pub report: Box<dyn Fn() -> ServerReport + Send>,
@@ -92,7 +92,7 @@ impl Shipper {
     /// is an existing connection.
     pub(crate) fn run(&self, first: Option<Client>, node: &dyn Node) {
         let mut first = first;
-        self.cluster_status.watch(&self.shipping_queue);
+        self.cluster_status.watch(&self.shipper_exchange);
         let mut status_log = StatusLog::new(node, &self.cluster_status);
         loop {
             // While the shared ledger is away the duty is not late: that is reported separately.
@@ -107,15 +107,15 @@ impl Shipper {
             });
             match ended {
                 // The work ends without an error only when the server stops.
-                Ok(()) if self.shipping_queue.is_closed() => return,
+                Ok(()) if self.shipper_exchange.is_closed() => return,
                 Ok(()) => {}
                 Err(error) => status_log.down(&error),
             }
-            if self.shipping_queue.is_closed() {
+            if self.shipper_exchange.is_closed() {
                 return status_log.left(self.left());
             }
             self.count(0);
-            self.shipping_queue.wait_for_close(SHARED_RETRY);
+            self.shipper_exchange.wait_for_close(SHARED_RETRY);
         }
     }
 
@@ -221,7 +221,7 @@ impl Shipper {
         getrandom::fill(&mut origin).context("failed to get random bytes")?;
         let fork = OriginFork { from, kept, origin };
         let is_done = self
-            .shipping_queue
+            .shipper_exchange
             .fork_origin(fork, Duration::from_millis(PART_MS));
         ensure!(
             is_done,
@@ -242,9 +242,9 @@ impl Shipper {
         let mut heartbeat = Heartbeat::new(position.shared, &self.label, earlier);
         let mut stop_by = None;
         loop {
-            let is_closed = self.shipping_queue.is_closed();
+            let is_closed = self.shipper_exchange.is_closed();
             let head = self
-                .shipping_queue
+                .shipper_exchange
                 .head()
                 .context("nothing was ever sealed")?;
             if head.last.origin != position.file {
@@ -261,7 +261,7 @@ impl Shipper {
                     return Ok(ShipEnd::PutBack);
                 }
                 let now = Instant::now();
-                if self.shipping_queue.is_closed()
+                if self.shipper_exchange.is_closed()
                     && now > *stop_by.get_or_insert(now + SHARED_STOP)
                 {
                     status_log.left(self.left());
@@ -279,7 +279,7 @@ impl Shipper {
             if is_closed {
                 return Ok(ShipEnd::Done);
             }
-            self.shipping_queue.wait(heartbeat.due_in());
+            self.shipper_exchange.wait(heartbeat.due_in());
         }
     }
 
@@ -306,7 +306,7 @@ impl Shipper {
             behind: reading.behind,
             ..(self.report)()
         };
-        let heights = (self.shipping_queue.tip(), reading.brought);
+        let heights = (self.shipper_exchange.tip(), reading.brought);
         let client = writer.client();
         let servers = heartbeat.send(client, &mut position.mark, heights, &report, status_log)?;
         let Some(servers) = servers else {
@@ -341,7 +341,7 @@ impl Shipper {
     }
 
     fn mark(&self, position: &ShipPosition, sequence: i64) {
-        self.shipping_queue.shipped(BatchMark {
+        self.shipper_exchange.shipped(BatchMark {
             origin: position.file,
             sequence,
         });
@@ -349,7 +349,7 @@ impl Shipper {
 
     /// Number of batches not known to be shipped.
     fn left(&self) -> i64 {
-        let head = self.shipping_queue.head();
+        let head = self.shipper_exchange.head();
         let count = open_to_read(&self.ledger).and_then(|file| {
             file.query_row(
                 "SELECT count(*) FROM outbox WHERE shipped_at IS NULL",
@@ -362,7 +362,7 @@ impl Shipper {
 
     /// Publishes how many batches are waiting, with `at` the last one shipped; 0: not known.
     fn count(&self, at: i64) {
-        let head = self.shipping_queue.head();
+        let head = self.shipper_exchange.head();
         let oldest = open_to_read(&self.ledger).and_then(|file| {
             file.query_row(
                 "SELECT count(*), min(sealed_at) FROM outbox

@@ -32,7 +32,7 @@ use crate::node::Node;
 use crate::sql::sqlite_schema::FileId;
 use crate::sql::{Db, SqlError};
 use crate::supervision::Duty;
-use crate::workers::{UsersCommand, owned, password_hash};
+use crate::task_threads::{UsersCommand, owned, password_hash};
 
 /// State of the thread.
 pub(crate) struct UsersSync {

@@ -419,7 +419,11 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("log of {}: {:#?}", self.dir.display(), self.node.log_texts());
+            eprintln!(
+                "log of {}: {:#?}",
+                self.dir.display(),
+                self.node.log_texts()
+            );
         }
         let stopped = self.server.close().wait();
         assert!(stopped || thread::panicking(), "stopped in time");

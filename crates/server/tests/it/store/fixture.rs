@@ -1,11 +1,11 @@
-//! A keeper on a file of its own, with a clock that the test moves.
+//! A `GroupCommit` on a file of its own, with a clock that the test moves.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hstratum::node::{BlockQuery, Look};
 use hstratum::store::StoreCommand;
-use hstratum::store::keeper::{Keeper, NextWork, StoreOutcome};
+use hstratum::store::group_commit::{GroupCommit, NextWork, StoreOutcome};
 use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::{ChainView, Credit, Tip};
 use hstratum_core::chain::address::Network;
@@ -20,11 +20,11 @@ pub(crate) use crate::found::hash;
 /// A time after which a question to the node is no longer waited for.
 pub const LATER_MS: u64 = 60_000;
 
-/// A keeper on its own file, with a clock that the test moves.
+/// A `GroupCommit` on its own file, with a clock that the test moves.
 pub struct Rig {
     pub dir: TempDir,
     pub ledger: SqliteLedger,
-    pub keeper: Keeper,
+    pub group_commit: GroupCommit,
     pub now: Now,
     pub seq: u64,
     pub told: Vec<String>,
@@ -63,7 +63,7 @@ impl Rig {
         };
         Self {
             ledger: open(dir.path()).expect("opened"),
-            keeper: Keeper::new(now),
+            group_commit: GroupCommit::new(now),
             dir,
             now,
             seq: 0,
@@ -86,13 +86,13 @@ impl Rig {
             difficulty: difficulty(value),
             network_difficulty: difficulty(100.0),
         };
-        self.keeper
+        self.group_commit
             .take(StoreCommand::Credits(vec![credit]), self.now);
     }
 
     pub fn found(&mut self, height: u32, name: &str) {
         let mail = StoreCommand::BlockFound(Box::new(found_block(height, name)));
-        self.keeper.take(mail, self.now);
+        self.group_commit.take(mail, self.now);
     }
 
     pub fn judged(&mut self, name: &str, verdict: Verdict) {
@@ -100,7 +100,7 @@ impl Rig {
             self.on_main.push(hash(name));
         }
         let mail = StoreCommand::BlockAnswered(hash(name), verdict);
-        self.keeper.take(mail, self.now);
+        self.group_commit.take(mail, self.now);
     }
 
     pub fn accepted(&mut self, height: u32, name: &str) {
@@ -108,7 +108,8 @@ impl Rig {
         self.judged(name, Verdict::Accepted);
         // The node's tip changes with it.
         let tip = self.tip.max(height);
-        self.keeper.take(StoreCommand::Chain(Height(tip)), self.now);
+        self.group_commit
+            .take(StoreCommand::Chain(Height(tip)), self.now);
         self.tip = tip;
         let asked = self.work();
         self.look(asked, view(tip));
@@ -128,7 +129,8 @@ impl Rig {
     fn see(&mut self, tip: u32, on_main: Option<&[&str]>) {
         self.now.ms += LATER_MS;
         self.tip = tip;
-        self.keeper.take(StoreCommand::Chain(Height(tip)), self.now);
+        self.group_commit
+            .take(StoreCommand::Chain(Height(tip)), self.now);
         let asked = self.work();
         if let Some(names) = on_main {
             self.on_main = names.iter().map(|name| hash(name)).collect();
@@ -147,7 +149,7 @@ impl Rig {
         };
         let places = asked.into_iter().map(place).collect();
         let mail = StoreCommand::Located(Look { view, places });
-        self.keeper.take(mail, self.now);
+        self.group_commit.take(mail, self.now);
         self.work()
     }
 
@@ -156,7 +158,7 @@ impl Rig {
         let mut asked = Vec::new();
         loop {
             let mut out = Vec::new();
-            let next = self.keeper.work(&mut self.ledger, self.now, &mut out);
+            let next = self.group_commit.work(&mut self.ledger, self.now, &mut out);
             for outcome in out {
                 match outcome {
                     StoreOutcome::Locate(hashes) => asked = hashes,

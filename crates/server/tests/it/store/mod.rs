@@ -1,4 +1,4 @@
-//! The ledger's keeper on a real file: grouping of commits, durability, and reported outcomes.
+//! The ledger on a real file: grouping of commits, durability, and reported outcomes.
 
 #[allow(unreachable_pub, reason = "its parts are for the tests beside it")]
 mod fixture;
@@ -140,7 +140,8 @@ fn round_is_closed_only_when_the_node_has_said_what_is_left_of_earlier_ones() {
     let mut rig = Rig::new();
     rig.accepted(10, "gone");
     rig.now.ms += LATER_MS;
-    rig.keeper.take(StoreCommand::Chain(Height(12)), rig.now);
+    rig.group_commit
+        .take(StoreCommand::Chain(Height(12)), rig.now);
     let asked = rig.work();
     assert_eq!(asked, [(hash("gone"), Height(10))]);
     // Found on the new chain while the question is open.
@@ -163,7 +164,8 @@ fn verdict_is_not_undone_by_a_look_at_the_chain_before_it() {
     let mut rig = Rig::new();
     rig.found(10, "one");
     rig.work();
-    rig.keeper.take(StoreCommand::Chain(Height(9)), rig.now);
+    rig.group_commit
+        .take(StoreCommand::Chain(Height(9)), rig.now);
     let asked = rig.work();
     assert_eq!(asked, [(hash("one"), Height(10))]);
     rig.judged("one", Verdict::Accepted);
@@ -195,7 +197,7 @@ fn writer_beside_us_is_waited_for_and_nothing_is_given_up() {
     rig.credit(1, "alice", 1.0);
     for _ in 0..5 {
         let mut out = Vec::new();
-        rig.keeper.work(&mut rig.ledger, rig.now, &mut out);
+        rig.group_commit.work(&mut rig.ledger, rig.now, &mut out);
         rig.told.extend(out.into_iter().map(line));
         rig.now.ms += 1_500;
     }
@@ -307,7 +309,7 @@ fn names_without_an_accepted_share_make_no_rows() {
         tallied("alice", 1, 1),
         tallied("alice", 0, 2),
     ];
-    rig.keeper.take(StoreCommand::Tally(all), rig.now);
+    rig.group_commit.take(StoreCommand::Tally(all), rig.now);
     rig.work();
     let rows = "SELECT group_concat(name || accepted || low || start) FROM statistics
                 JOIN workers ON workers.id = worker";
@@ -320,7 +322,7 @@ fn statistics_keep_their_sums_as_they_become_hours_and_days() {
     let mut rig = Rig::new();
     let begin = rig.now.unix_s;
     for _ in 0..400 {
-        rig.keeper
+        rig.group_commit
             .take(StoreCommand::Tally(vec![tallied("alice", 2, 1)]), rig.now);
         rig.work();
         rig.now.unix_s += 3_600;
@@ -392,10 +394,10 @@ fn nothing_is_forgotten_over_a_panic_in_the_ledgers_code() {
     rig.found(1, "one");
     let mut out = Vec::new();
     let worked = catch_unwind(AssertUnwindSafe(|| {
-        rig.keeper.work(&mut Broken, rig.now, &mut out)
+        rig.group_commit.work(&mut Broken, rig.now, &mut out)
     }));
     assert!(worked.is_err());
-    rig.keeper.broken(rig.now, &mut out);
+    rig.group_commit.broken(rig.now, &mut out);
     assert!(out.is_empty());
     rig.wait(200);
     assert_eq!(rig.told(), ["durable 1"]);

@@ -1,8 +1,8 @@
 //! Exhaustive check of a block's life cycle: all orders, up to a depth, in which two competing blocks and
 //! their successor are found, judged, seen on the chain, lost from it and brought back, with failed
-//! commits and crashes in between. It runs the real `Keeper` over a ledger of maps.
+//! commits and crashes in between. It runs the real `GroupCommit` over a ledger of maps.
 //!
-//! A keeper cannot be copied, so each path is run again from its start; states met before are not
+//! A `GroupCommit` cannot be copied, so each path is run again from its start; states met before are not
 //! followed again.
 
 mod disk;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use disk::Disk;
 use hstratum::node::{BlockQuery, Look};
-use hstratum::store::keeper::{Keeper, StoreCommand, StoreOutcome};
+use hstratum::store::group_commit::{GroupCommit, StoreCommand, StoreOutcome};
 use hstratum_core::accounting::ledger::{BlockState, ChainView, Credit, Tip};
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::chain::template::Coinbase;
@@ -21,7 +21,7 @@ use hstratum_sim::ledger_model::LedgerModel;
 const MATURITY: u32 = 8;
 /// Steps in a path.
 const DEPTH: usize = 6;
-/// Milliseconds, longer than the keeper waits for the node's answer.
+/// Milliseconds, longer than the ledger waits for the node's answer.
 const LONG_MS: u64 = 10_000;
 
 /// The blocks: two at one height, and one on the first.
@@ -62,7 +62,7 @@ enum Step {
 /// The state that a path has led to.
 struct Case {
     disk: Disk,
-    keeper: Keeper,
+    group_commit: GroupCommit,
     now: Now,
     chain: usize,
     grown: u32,
@@ -80,7 +80,7 @@ struct Case {
     refused: BTreeSet<usize>,
     /// The open question where blocks are, and the chain at the time it was asked.
     question: Option<(Vec<BlockQuery>, usize)>,
-    /// Messages to the keeper since the last commit; together with the disk they are all that it knows.
+    /// Messages to the ledger since the last commit; together with the disk they are all that it knows.
     told: Vec<String>,
     dumps: BTreeMap<usize, u32>,
 }
@@ -132,12 +132,12 @@ impl Case {
                 difficulty: Difficulty::new(1.0).expect("a difficulty"),
                 network_difficulty: Difficulty::new(8.0).expect("a difficulty"),
             });
-        let mut keeper = Keeper::new(now);
-        keeper.take(StoreCommand::Credits(credits.collect()), now);
-        keeper.work(&mut disk, now, &mut Vec::new());
+        let mut group_commit = GroupCommit::new(now);
+        group_commit.take(StoreCommand::Credits(credits.collect()), now);
+        group_commit.work(&mut disk, now, &mut Vec::new());
         Self {
             disk,
-            keeper,
+            group_commit,
             now,
             chain: 0,
             grown: 0,
@@ -157,7 +157,7 @@ impl Case {
     /// The possible next steps.
     fn steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Commit, Step::Wait, Step::Crash];
-        if !self.keeper.is_done() {
+        if !self.group_commit.is_done() {
             steps.extend([Step::FailedCommit, Step::SeeminglyFailedCommit]);
         }
         for block in [FIRST, RIVAL, CHILD] {
@@ -191,7 +191,7 @@ impl Case {
 
     fn tell(&mut self, name: String, mail: StoreCommand) {
         self.told.push(name);
-        self.keeper.take(mail, self.now);
+        self.group_commit.take(mail, self.now);
     }
 
     fn find(&mut self, block: usize) {
@@ -296,8 +296,8 @@ impl Case {
         self.disk.fate = fate;
         self.now.ms += 200;
         let mut out = Vec::new();
-        self.keeper.work(&mut self.disk, self.now, &mut out);
-        if self.keeper.is_done() {
+        self.group_commit.work(&mut self.disk, self.now, &mut out);
+        if self.group_commit.is_done() {
             self.told.clear();
         } else {
             self.told.push(format!("{fate:?}"));
@@ -322,7 +322,7 @@ impl Case {
                 _ => {}
             }
         }
-        if self.keeper.is_done() && self.question.is_some() {
+        if self.group_commit.is_done() && self.question.is_some() {
             self.told.push("a question is open".to_owned());
         }
     }
@@ -341,7 +341,7 @@ impl Case {
 
     /// Loses everything that is not on the disk; blocks in the spool are offered again.
     fn crash(&mut self) {
-        self.keeper = Keeper::new(self.now);
+        self.group_commit = GroupCommit::new(self.now);
         self.told.clear();
         self.question = None;
         self.is_due = false;
@@ -378,7 +378,10 @@ impl Case {
         for _ in 0..3 {
             self.crash_free_round();
         }
-        assert!(self.keeper.is_done(), "everything is durable in the end");
+        assert!(
+            self.group_commit.is_done(),
+            "everything is durable in the end"
+        );
         let (blocks, tip) = (CHAINS[self.chain].0, self.tip().0);
         for block in &self.found {
             let row = &self.disk.ledger_model.blocks[&hash(*block)];

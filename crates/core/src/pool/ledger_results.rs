@@ -6,7 +6,7 @@ use crate::event::{Actions, CloseHow};
 use crate::pool::dispatch::RequestContext;
 use crate::pool::state::Pool;
 use crate::session::Session;
-use crate::session::pending_replies::Durability;
+use crate::session::replies_awaiting_ledger::Durability;
 use crate::units::{ConnId, Now, Seq};
 
 impl Pool {

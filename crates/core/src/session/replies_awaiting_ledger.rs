@@ -21,14 +21,14 @@ pub(crate) enum Durability {
 
 /// A queue of replies; its text is one buffer.
 #[derive(Default)]
-pub(crate) struct PendingReplies {
+pub(crate) struct RepliesAwaitingLedger {
     /// For each reply the share it answers, if it is that of an accepted share, and its bytes in `text`.
     waiting: VecDeque<(Option<Seq>, usize)>,
     /// Whole lines, or for shares the ids.
     text: Vec<u8>,
 }
 
-impl PendingReplies {
+impl RepliesAwaitingLedger {
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -1,5 +1,5 @@
 //! Accepted shares that the ledger has not settled yet. The replies to them are released in
-//! `ledger_replies`.
+//! `ledger_results`.
 //!
 //! The reply to a share is sent when the share is durable, or as an error when the ledger has given it
 //! up. A share that was given up stays remembered by its job: it may be in the ledger all the same, and
@@ -20,13 +20,13 @@ pub(crate) struct PendingShare {
 }
 
 /// The shares that wait for the ledger, in order, and the ledger's state.
-pub(crate) struct PendingShares {
+pub(crate) struct SharesAwaitingLedger {
     state: LedgerState,
     last: Seq,
     waiting: VecDeque<PendingShare>,
 }
 
-impl PendingShares {
+impl SharesAwaitingLedger {
     /// Starts with none waiting; shares up to `last` have been recorded before.
     pub(crate) fn new(last: Seq) -> Self {
         Self {
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn so_many_shares_wait_and_no_more() {
-        let mut ledger = PendingShares::new(Seq(0));
+        let mut ledger = SharesAwaitingLedger::new(Seq(0));
         for _ in 0..SHARES_WAITING_MAX {
             assert_eq!(ledger.state(), LedgerState::Open);
             ledger.record(ConnId(1));

@@ -7,7 +7,7 @@ use hstratum_core::accounting::ledger::ChainView;
 use hstratum_core::units::Height;
 use parking_lot::{Condvar, Mutex};
 
-use super::keeper::StoreCommand;
+use super::group_commit::StoreCommand;
 use super::ledger::{BatchMark, OriginFork};
 use crate::node::{BlockQuery, Look};
 
@@ -26,7 +26,7 @@ pub struct SealedHead {
 
 /// State shared by the ledger's thread, the shipper and the coordinator.
 #[derive(Debug, Default)]
-pub struct ShippingQueue {
+pub struct ShipperExchange {
     state: Mutex<ShippingState>,
     changed: Condvar,
 }
@@ -49,7 +49,7 @@ struct ShippingState {
     is_closed: bool,
 }
 
-impl ShippingQueue {
+impl ShipperExchange {
     /// Announces that batches were sealed or marked as shipped.
     pub(super) fn sealed(&self, head: SealedHead) {
         let mut state = self.state.lock();
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn look_without_blocks_of_others_leaves_the_one_that_has_them() {
-        let shipping_queue = ShippingQueue::default();
+        let shipper_exchange = ShipperExchange::default();
         let look = |places: &[(Hash, Option<Hash>)], is_synced| Look {
             view: ChainView {
                 tip: Tip {
@@ -184,10 +184,10 @@ mod tests {
             places: places.to_vec(),
         };
         let places = [(Hash::ZERO, None)];
-        shipping_queue.set_seen(look(&places, true));
-        shipping_queue.set_seen(look(&[], false));
-        assert!(shipping_queue.view().is_some_and(|view| !view.is_synced));
-        assert_eq!(shipping_queue.take_seen().expect("one").places, places);
-        assert!(shipping_queue.take_seen().is_none());
+        shipper_exchange.set_seen(look(&places, true));
+        shipper_exchange.set_seen(look(&[], false));
+        assert!(shipper_exchange.view().is_some_and(|view| !view.is_synced));
+        assert_eq!(shipper_exchange.take_seen().expect("one").places, places);
+        assert!(shipper_exchange.take_seen().is_none());
     }
 }

@@ -56,7 +56,7 @@ pub enum StoreCommand {
     Stop,
 }
 
-/// Time of the next call of [`Keeper::work`], if no message comes before.
+/// Time of the next call of [`GroupCommit::work`], if no message comes before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextWork {
     /// At once.
@@ -91,8 +91,8 @@ struct NodeQuestion {
     watch: HashMap<Hash, Height>,
 }
 
-/// The ledger's decisions, driven by messages and calls of [`Keeper::work`].
-pub struct Keeper {
+/// The ledger's decisions, driven by messages and calls of [`GroupCommit::work`].
+pub struct GroupCommit {
     /// Batch being collected.
     next: Batch,
     tallies: BTreeMap<TallyKey, Tally>,
@@ -128,8 +128,8 @@ struct Sealing {
     tip: Option<Height>,
 }
 
-impl Keeper {
-    /// A keeper that knows nothing of the chain yet.
+impl GroupCommit {
+    /// One that knows nothing of the chain yet.
     pub fn new(now: Now) -> Self {
         Self {
             next: Batch::default(),
