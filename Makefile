@@ -6,6 +6,8 @@
   soak proxy proxied servers sim coverage fuzz conformance dashboards instructions clean
 
 NODE_MODULES := node_modules/.package-lock.json
+# More than there are cores: most tests wait for a database, a node or a disk.
+TEST_THREADS := 6
 E2E := plugin/test/*.test.js
 # The suites about miners' connections.
 PROXIED := $(foreach suite,wire rpc blocks first durability,plugin/test/$(suite).test.js)
@@ -41,9 +43,9 @@ clean: ## removes what was built
 
 test: check build ## everything that says whether the tree is right
 	scripts/postgres.sh
-	cargo test --locked --workspace
+	cargo test --locked --workspace -- --test-threads=$(TEST_THREADS)
 	scripts/chromium.sh
-	node --test --test-concurrency=1 $(E2E)
+	node --test --test-concurrency=2 $(E2E)
 	$(MAKE) proxied
 
 check: ## formatting and lints
