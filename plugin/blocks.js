@@ -93,7 +93,8 @@ class Blocks {
     if (!hash.equals(solution.hash))
       return ['failed', `built ${hash.toString('hex')} instead`];
 
-    const wanted = solution.broadcast || solution.raw != null;
+    const wanted = solution.raw != null
+      || solution.broadcast && this.templates.isSound(solution.template);
 
     const {tip} = this.node.chain;
     const isOnTip = block.prevBlock.equals(tip.hash);

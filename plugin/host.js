@@ -42,7 +42,9 @@ exports.inspect = function inspect(node) {
     BlockTxnPacket: load('../net/packets').BlockTxnPacket,
     packetTypes: load('../net/packets').types,
     TXResponse: load('../net/bip152').TXResponse,
-    BufferMap: load('buffer-map').BufferMap
+    BufferMap: load('buffer-map').BufferMap,
+    blake2b: load('bcrypto/lib/blake2b'),
+    chainCommon: load('../blockchain/common')
   };
 };
 

@@ -15,6 +15,7 @@ const {Blocks} = require('./blocks');
 const {Calls} = require('./calls');
 const {Lag} = require('./event_loop_lag');
 const {Templates} = require('./templates');
+const {Verifier} = require('./verifier');
 const {Waits} = require('./overdue');
 
 const LEAVE_MS = 5000;
@@ -112,12 +113,24 @@ class Plugin {
     const {node, logger, hsd} = this;
 
     this.waits = new Waits(this.server);
-    this.templates = new Templates(node, this.server, this.waits, logger);
+
+    const verifier = this.server.verifies
+      ? new Verifier(node, hsd, this.waits, logger, () => this.hasBlocks())
+      : null;
+
+    this.templates = new Templates(node, this.server, this.waits, logger,
+      verifier);
     this.blocks = new Blocks(node, hsd, this.server, this.templates,
       this.waits, logger);
     this.lag = new Lag(this.server, logger);
     this.listen();
     rpc.add(node.rpc, this.server, this.calls, this.waits, logger);
+  }
+
+  /** Whether found blocks wait for the node's verdict. */
+
+  hasBlocks() {
+    return this.blocks !== null && this.blocks.pending.size > 0;
   }
 
   listen() {
@@ -128,6 +141,7 @@ class Plugin {
       blocks.onTip(entry);
     });
 
+    this.bind(node.chain, 'block', block => templates.fallback.onBlock(block));
     this.bind(node.chain, 'full', () => templates.tellTip());
 
     for (const event of ['tx', 'claim', 'airdrop'])

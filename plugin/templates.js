@@ -7,6 +7,7 @@
  * names its own.
  */
 
+const {Fallback} = require('./fallback');
 const {FirstTemplates, difference} = require('./first_template');
 
 const TEMPLATES_MAX = 32;
@@ -21,11 +22,22 @@ const TICK_MS = 1000;
 const TIME_MAX = 0xffffffff;
 
 class Templates {
-  constructor(node, server, waits, logger) {
+  /**
+   * @param {Object} node
+   * @param {Object} server - the addon's.
+   * @param {Waits} waits
+   * @param {Object} logger
+   * @param {Verifier|null} verifier - none: templates are not verified.
+   */
+
+  constructor(node, server, waits, logger, verifier = null) {
     this.node = node;
     this.server = server;
     this.waits = waits;
     this.logger = logger;
+    this.verifier = verifier;
+    this.fallback = new Fallback(node, server, verifier, this, logger);
+    this.refused = new WeakSet();   // templates that were found invalid
     this.firsts = new FirstTemplates(node);
     this.first = null;       // the first template, while it is the current one
     this.last = null;        // the last that hsd made
@@ -43,6 +55,12 @@ class Templates {
     return this.byId.get(id) || null;
   }
 
+  /** Whether a block of this template may go out before the node's verdict. */
+
+  isSound(id) {
+    return !this.refused.has(this.byId.get(id));
+  }
+
   /**
    * Begin, once the node is open: the wallet's address and the peers are there
    * only then.
@@ -58,6 +76,9 @@ class Templates {
   stop() {
     this.active = false;
     clearInterval(this.timer);
+
+    if (this.verifier)
+      this.verifier.stop();
   }
 
   guard(fn) {
@@ -77,6 +98,10 @@ class Templates {
 
   onTip(entry) {
     this.server.tip(entry.hash, entry.height);
+
+    if (this.verifier)
+      this.verifier.stop();
+
     this.guard(() => this.offerFirst(entry));
     this.refresh();
   }
@@ -100,6 +125,9 @@ class Templates {
 
   offerFirst(tip) {
     if (!this.active || !this.firsts || !this.current || this.obstacle())
+      return;
+
+    if (this.fallback.isActive)
       return;
 
     if (!tip.prevBlock.equals(this.current.prevBlock))
@@ -173,6 +201,7 @@ class Templates {
 
   async make() {
     while (this.active) {
+      const {tip} = this.node.chain;
       const attempt = await this.waits.watch('createBlock', OVERDUE_MS,
         this.node.miner.createBlock());
 
@@ -189,14 +218,25 @@ class Templates {
       }
 
       if (this.isTip(attempt.prevBlock)) {
-        this.take(attempt);
-        return;
-      }
-
-      // Kept if the first template on the new tip is the current one.
-      if (!this.current || !this.isTip(this.current.prevBlock))
+        if (await this.takeAny(attempt))
+          return;
+      } else if (this.node.chain.tip === tip) {
+        throw new Error('it is not on the tip');
+      } else if (!this.current || !this.isTip(this.current.prevBlock)) {
+        // The first template on the new tip is not out either.
         this.withhold('tip is changing');
+      }
     }
+  }
+
+  /** @returns {Boolean|Promise<Boolean>} false when there is a new tip. */
+
+  takeAny(attempt) {
+    if (this.fallback.isActive)
+      return this.takeDoubtful(attempt);
+
+    this.take(this.fallback.filter(attempt));
+    return true;
   }
 
   /**
@@ -230,6 +270,46 @@ class Templates {
         this.logger.error('failed to look back from the tip: %s', e.message);
       });
     }
+  }
+
+  /** A template of hsd's after one that the network would refuse. */
+
+  async takeDoubtful(attempt) {
+    this.last = attempt;
+
+    const isOnTip = await this.fallback.settle(attempt);
+
+    // It is tried again with the next.
+    this.changed = this.changed || this.fallback.isActive;
+
+    return isOnTip;
+  }
+
+  /** hsd would refuse the block of a template that is out. */
+
+  onInvalid(attempt, reason) {
+    this.refused.add(attempt);
+
+    // Nobody mines on it any more.
+    if (!this.active || !this.isTip(attempt.prevBlock))
+      return;
+
+    this.fallback.begin(attempt, reason);
+    this.fallback.offerBase(attempt).then(() => this.refresh()).catch((e) => {
+      this.logger.error('failed to replace a template: %s', e.message);
+    });
+  }
+
+  offerValid(attempt) {
+    const obstacle = this.obstacle();
+
+    if (!this.active)
+      return;
+
+    if (obstacle)
+      this.withhold(obstacle);
+    else
+      this.offer(attempt);
   }
 
   /**
@@ -311,7 +391,13 @@ class Templates {
     this.withheld = null;
     this.changed = false;
 
-    // Only the spool needs them: miners do not wait.
+    if (this.verifier && !this.fallback.isActive) {
+      this.verifier.want(attempt, (invalid, reason) => {
+        this.guard(() => this.onInvalid(invalid, reason));
+      });
+    }
+
+    // For the spool only: miners need not wait for it.
     setImmediate(() => this.guard(() => {
       if (this.active)
         this.server.transactions(id, Buffer.concat(txs.map(tx => tx.encode())));

@@ -85,7 +85,7 @@ class Miner {
     this.lines.push(message);
 
     if (message.method === 'mining.notify')
-      this.jobs.push(decodeJob(message.params));
+      this.jobs.push({...decodeJob(message.params), at: Date.now()});
     else if (message.method === 'mining.set_difficulty')
       [this.difficulty] = message.params;
     else if (message.id != null)

@@ -17,8 +17,8 @@ const FEE = 100000;
 const BATCH = 50;
 
 class Spender {
-  constructor() {
-    this.ring = KeyRing.generate();
+  constructor(ring = KeyRing.generate()) {
+    this.ring = ring;
     this.address = this.ring.getAddress().toString('regtest');
     this.coins = [];
   }
