@@ -5,8 +5,8 @@
  * only templates go out that were verified before: first one without
  * transactions, then as many as are valid. The transaction that spoils a
  * template is found by halving and left out until the next start, or until
- * somebody has mined it. The first template with everything else in it that is
- * valid ends this.
+ * somebody has mined it. The first template of hsd's that is valid without what
+ * is left out ends this.
  */
 
 const {FirstTemplates} = require('./first_template');
@@ -86,15 +86,21 @@ class Fallback {
     for (let i = 0; i < ROUNDS_MAX && performance.now() < until; i++) {
       parts = this.without(parts);
 
-      const whole = assemble(this.base, parts);
-      const {isValid, reason} = await this.verifier.check(whole);
+      const own = this.filter(attempt);
 
-      if (isValid) {
+      if ((await this.verifier.check(own)).isValid) {
         if (parts.length > 0)
-          this.templates.offerValid(whole);
+          this.templates.offerValid(own);
         this.end();
         return true;
       }
+
+      // Its transactions may be right, and only the rest of it wrong.
+      const whole = assemble(this.base, parts);
+      const {isValid, reason} = await this.verifier.check(whole);
+
+      if (isValid && parts.length > 0)
+        this.templates.offerValid(whole);
 
       if (!reason)
         break;

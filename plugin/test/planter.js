@@ -1,0 +1,178 @@
+'use strict';
+
+/*
+ * A plugin beside ours that makes templates lie, as the file that
+ * HSTRATUM_PLANT names says; without that file they are hsd's. What it has
+ * planted is appended to the same name with `.log`, a line of JSON each.
+ */
+
+const fs = require('fs');
+const Address = require('hsd/lib/primitives/address');
+const Coin = require('hsd/lib/primitives/coin');
+const KeyRing = require('hsd/lib/primitives/keyring');
+const MTX = require('hsd/lib/primitives/mtx');
+const Output = require('hsd/lib/primitives/output');
+const rules = require('hsd/lib/covenants/rules');
+const {BlockEntry} = require('hsd/lib/mining/template');
+
+const FEE = 100000;
+
+/** Whom the node's blocks have to pay. */
+const ring = KeyRing.fromPrivate(Buffer.alloc(32, 7));
+
+/** Where the coinbases begin of which nothing but this spends. */
+const FIRST_HEIGHT = 10;
+
+/** Each takes as many coinbases as it needs, from its own height on. */
+const COINS = 10;
+
+/** Outputs of a transaction of which four fit a block and five do not. */
+const MANY = 7000;
+
+/** Each kind of lie, in the order of their coins. */
+
+const KINDS = {
+  'merkle root': attempt => Object.assign(attempt, {merkleRoot: other()}),
+  'witness root': attempt => Object.assign(attempt, {witnessRoot: other()}),
+  'coinbase of another height': attempt => Object.assign(attempt,
+    {height: attempt.height + 1}),
+  'time before the median': attempt => Object.assign(attempt,
+    {time: attempt.mtp}),
+  'block of another tip': attempt => Object.assign(attempt,
+    {prevBlock: other()}),
+  'tree root': attempt => Object.assign(attempt, {treeRoot: other()}),
+  'bits': attempt => attempt.setBits(0x207ffffe),
+  'height': attempt => refresh(attempt, {height: attempt.height + 1}),
+  'coinbase too rich': attempt => refresh(attempt,
+    {fees: attempt.fees + 1}),
+  'a fee that is none': async (attempt, coin) => {
+    add(attempt, pay(await coin(0)), 2 * FEE);
+  },
+  'block too large': async (attempt, coin) => {
+    for (let i = 0; i < 5; i++)
+      add(attempt, pay(await coin(i), {outputs: MANY}));
+  },
+  'a transaction twice': async (attempt, coin) => {
+    const tx = pay(await coin(0));
+    add(attempt, tx);
+    add(attempt, tx);
+  },
+  'a coin that is spent': async (attempt, coin) => {
+    add(attempt, pay(await coin(0, 1)));
+  },
+  'a coin that is not ripe': async (attempt, coin, tip) => {
+    add(attempt, pay(await coin(0, tip)));
+  },
+  'a script that fails': async (attempt, coin) => {
+    add(attempt, pay(await coin(0), {isForged: true}));
+  },
+  'more out than in': async (attempt, coin) => {
+    add(attempt, pay(await coin(0), {fee: -1}), 0);
+  },
+  'not final': async (attempt, coin) => {
+    add(attempt, pay(await coin(0), {locktime: 1000000}));
+  },
+  'a name twice': async (attempt, coin) => {
+    add(attempt, pay(await coin(0), {name: 'planted'}));
+    add(attempt, pay(await coin(1), {name: 'planted'}));
+  },
+  'a hash that is another\'s': async (attempt, coin) => {
+    const tx = pay(await coin(0));
+    tx.hash = other;
+    add(attempt, tx);
+  }
+};
+
+exports.id = 'planter';
+exports.KINDS = Object.keys(KINDS);
+exports.address = ring.getAddress().toString('regtest');
+exports.ring = ring;
+exports.blocks = FIRST_HEIGHT + COINS * exports.KINDS.length;
+
+exports.init = (node) => {
+  const {miner} = node;
+  const {createBlock} = miner;
+  const file = process.env.HSTRATUM_PLANT;
+
+  miner.createBlock = async (...args) => {
+    const attempt = await createBlock.apply(miner, args);
+    const kind = fs.existsSync(file) && fs.readFileSync(file, 'utf8');
+
+    if (kind) {
+      await plant(node, attempt, kind);
+      fs.appendFileSync(`${file}.log`, `${JSON.stringify({
+        at: Date.now(),
+        merkleRoot: attempt.merkleRoot.toString('hex'),
+        treeRoot: attempt.treeRoot.toString('hex'),
+        bits: attempt.bits
+      })}\n`);
+    }
+
+    return attempt;
+  };
+
+  return {open: async () => {}, close: async () => {}};
+};
+
+async function plant({chain}, attempt, kind) {
+  const own = FIRST_HEIGHT + COINS * exports.KINDS.indexOf(kind);
+
+  const coin = async (i, height = own + i) => {
+    const block = await chain.getBlock(await chain.getHash(height));
+    return Coin.fromTX(block.txs[0], 0, height);
+  };
+
+  await KINDS[kind](attempt, coin, chain.height);
+}
+
+function refresh(attempt, changes) {
+  Object.assign(attempt, changes);
+  attempt.refresh();
+}
+
+/** A transaction at the end of the template, and what it says to pay. */
+
+function add(attempt, tx, fee = FEE) {
+  const item = new BlockEntry(tx);
+
+  item.fee = fee;
+  attempt.items.push(item);
+  attempt.fees += fee;
+  attempt.refresh();
+}
+
+function pay(coin, {
+  fee = FEE, locktime = 0, name = null, outputs = 1, isForged = false
+} = {}) {
+  const mtx = new MTX();
+
+  mtx.addCoin(coin);
+  mtx.addOutput(ring.getAddress(), coin.value - fee);
+
+  for (let i = 1; i < outputs; i++)
+    mtx.outputs.push(new Output({address: Address.fromHash(other(20))}));
+
+  if (name) {
+    const raw = Buffer.from(name, 'ascii');
+    const output = new Output({address: ring.getAddress(), value: 0});
+
+    output.covenant.setOpen(rules.hashName(raw), raw);
+    mtx.outputs.push(output);
+  }
+
+  if (locktime > 0) {
+    mtx.locktime = locktime;
+    mtx.inputs[0].sequence = 0;
+  }
+
+  mtx.sign(ring);
+
+  if (isForged)
+    mtx.inputs[0].witness.items[0][10] ^= 1;
+
+  return mtx.toTX();
+}
+
+function other(length = 32) {
+  return Buffer.alloc(length, 5);
+}
