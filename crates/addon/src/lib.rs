@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hstratum::config::settings::Settings;
-use hstratum::config::{Config, OptionOrigin, RawOption};
+use hstratum::config::{Config, OptionOrigin, RawOption, Verify};
 use hstratum::node::{BlockQuery, Look, Node, Offer};
 use hstratum::server::{Closing, Lag, Server};
 use hstratum_core::accounting::ledger::{ChainView, Chainwork, Tip};
@@ -250,11 +250,13 @@ pub fn start(
             let started = catch_unwind(AssertUnwindSafe(|| {
                 let settings = settings(options)?;
                 let refresh_s = settings.config.refresh_s;
+                let verify = settings.config.verify;
                 let server = Server::start(settings, Arc::new(node))
                     .map_err(|error| napi::Error::new(ERR_START, format!("{error:#}")))?;
                 Ok(ServerHandle {
                     server,
                     refresh_s,
+                    verify,
                     calls: Calls::new(on_answer),
                 })
             }));
@@ -312,6 +314,7 @@ fn settings(options: StartOptions) -> Result<Settings> {
 pub struct ServerHandle {
     server: Server,
     refresh_s: u32,
+    verify: Verify,
     calls: Calls,
 }
 
@@ -331,7 +334,13 @@ impl ServerHandle {
         self.refresh_s
     }
 
-    /// The first address where miners connect.
+    /// Whether templates are verified when the node has time.
+    #[napi(getter, catch_unwind)]
+    pub fn verifies(&self) -> bool {
+        self.verify == Verify::Idle
+    }
+
+    /// Where miners connect.
     #[napi(getter, catch_unwind)]
     pub fn address(&self) -> AddressObject {
         let address = self.server.address();
@@ -405,7 +414,13 @@ impl ServerHandle {
         self.server.no_template(reason);
     }
 
-    /// Reports the node's verdict on a block.
+    /// The node's reason to refuse the block of a template; null once templates are valid again.
+    #[napi(catch_unwind)]
+    pub fn template_invalid(&self, reason: Option<String>) {
+        self.server.template_invalid(reason);
+    }
+
+    /// The node's answer to a block.
     #[napi(catch_unwind)]
     pub fn block_result(&self, hash: Buffer, verdict: String, reason: String) -> Result<()> {
         let verdict = match verdict.as_str() {

@@ -137,6 +137,11 @@ function warnings(pool) {
       + 'Blocks without transactions are mined meanwhile, or none.']);
   }
 
+  if (pool.template_invalid) {
+    notes.push(['bad', 'The network would refuse the block of the node\'s '
+      + `template: ${pool.template_invalid}. Miners get what is valid of it.`]);
+  }
+
   if (pool.node_behind) {
     notes.push(['bad', `The node is behind: ${pool.node_behind}. No block is `
       + 'confirmed and nobody is paid until it has caught up.']);

@@ -25,7 +25,9 @@ pub enum NodeEvent {
     Transactions(u64, Arc<[u8]>),
     /// Reason why there is no template.
     NoTemplate(String),
-    /// Verdict on a block that was offered.
+    /// The node's reason to refuse the block of a template; none once templates are valid again.
+    TemplateInvalid(Option<String>),
+    /// What became of a block that was offered.
     BlockResult(Hash, Verdict),
     /// The node's view of the chain, and which of the blocks asked about are on its main chain.
     Located(Look),

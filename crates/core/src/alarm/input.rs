@@ -14,7 +14,9 @@ pub enum AlarmInput {
     Template(Hash),
     /// The node has no template, for this reason.
     NoTemplate(String),
-    /// A block was found and offered to the node. The account is unknown for a block of an earlier run.
+    /// The node's reason to refuse the block of a template; none once templates are valid again.
+    TemplateInvalid(Option<String>),
+    /// A block was found and offered to the node; none knows by whom when it is of an earlier run.
     Found(Hash, Height, Option<Arc<str>>),
     /// The state of a block has changed.
     Block(Hash, Option<Height>, BlockOutcome),

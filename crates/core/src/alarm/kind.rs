@@ -38,6 +38,8 @@ pub enum AlarmKind {
     NoJob,
     NoPeers,
     JobAgain,
+    TemplateInvalid,
+    TemplateValid,
     NodeOverdue,
     NodeBack,
     LedgerStalled,
@@ -64,7 +66,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -73,6 +75,8 @@ impl AlarmKind {
         Self::NoJob,
         Self::NoPeers,
         Self::JobAgain,
+        Self::TemplateInvalid,
+        Self::TemplateValid,
         Self::NodeOverdue,
         Self::NodeBack,
         Self::LedgerStalled,
@@ -108,6 +112,8 @@ impl AlarmKind {
             Self::NoJob => "no_job",
             Self::NoPeers => "no_peers",
             Self::JobAgain => "job_again",
+            Self::TemplateInvalid => "template_invalid",
+            Self::TemplateValid => "template_valid",
             Self::NodeOverdue => "node_overdue",
             Self::NodeBack => "node_back",
             Self::LedgerStalled => "ledger_stalled",
@@ -140,6 +146,7 @@ impl AlarmKind {
             | Self::BlockAccepted
             | Self::BlockConfirmed
             | Self::JobAgain
+            | Self::TemplateValid
             | Self::NodeBack
             | Self::LedgerHealed
             | Self::NodeCaughtUp
@@ -163,6 +170,7 @@ impl AlarmKind {
             Self::BlockRefused
             | Self::NoJob
             | Self::NoPeers
+            | Self::TemplateInvalid
             | Self::LedgerFailing
             | Self::DutyLate
             | Self::PoolFailed => Severity::Error,

@@ -71,6 +71,7 @@ pub struct AlarmMonitor {
     is_behind: bool,
     /// The question that the node has not answered for too long.
     overdue: Option<String>,
+    is_template_invalid: bool,
     is_log_large: bool,
     draining: Draining,
     blocks: VecDeque<KnownBlock>,
@@ -100,6 +101,7 @@ impl AlarmMonitor {
             is_twin: false,
             is_behind: false,
             overdue: None,
+            is_template_invalid: false,
             is_log_large: false,
             draining: Draining::No,
             blocks: VecDeque::new(),
@@ -132,6 +134,7 @@ impl AlarmMonitor {
                 self.reason = Some(reason);
                 self.check_job(now, out);
             }
+            AlarmInput::TemplateInvalid(reason) => self.look_at_template(reason, out),
             AlarmInput::Found(hash, height, account) => self.found(hash, height, account, out),
             AlarmInput::Block(hash, height, fate) => self.settle_block(hash, height, fate, out),
             AlarmInput::Ledger(sign) => self.check_ledger(now, sign, out),
@@ -292,8 +295,26 @@ impl AlarmMonitor {
         });
     }
 
-    /// Raises an alarm for a large log, and ends it below half of that size, so that a size around the
-    /// limit is not reported again and again.
+    fn look_at_template(&mut self, reason: Option<String>, out: &mut Vec<Alarm>) {
+        let was_invalid = std::mem::replace(&mut self.is_template_invalid, reason.is_some());
+        match reason {
+            Some(reason) if !was_invalid => out.push(Alarm {
+                kind: AlarmKind::TemplateInvalid,
+                text: format!(
+                    "The network would refuse the block of the node's template, which miners do \
+                     not get any more: {reason}"
+                ),
+                detail: Detail::Reason(reason),
+            }),
+            None if was_invalid => {
+                let text = "The node's templates are valid again".to_owned();
+                out.push(plain(AlarmKind::TemplateValid, text));
+            }
+            _ => {}
+        }
+    }
+
+    /// It is small again from half of what is large, so that it is not told twice.
     fn check_log(&mut self, bytes: u64, out: &mut Vec<Alarm>) {
         if !self.is_log_large && bytes >= LEDGER_LOG_LARGE {
             self.is_log_large = true;

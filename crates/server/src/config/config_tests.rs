@@ -68,6 +68,7 @@ fn nothing_given_is_the_defaults() {
         password: None,
         auth: Auth::Open,
         refresh_s: 60,
+        verify: Verify::Idle,
         listen: Vec::new(),
         tls: None,
         proxy_protocol: Vec::new(),
@@ -99,6 +100,7 @@ fn everything_can_be_given() {
         ("password", "p w"),
         ("auth", "address"),
         ("refresh", "1"),
+        ("verify", "off"),
         ("maxperaddress", "100"),
         ("listen", "tcp://0.0.0.0:1, tls://[::]:2?difficulty=1024"),
         ("tlscert", "/etc/cert.pem"),
@@ -126,6 +128,7 @@ fn everything_can_be_given() {
         password: Some(Secret("p w".into())),
         auth: Auth::Address,
         refresh_s: 1,
+        verify: Verify::Off,
         listen: ["tcp://0.0.0.0:1", "tls://[::]:2?difficulty=1024"]
             .map(|text| ListenSpec::parse(text).expect("a listener"))
             .into(),
@@ -252,6 +255,7 @@ fn values_out_of_bounds_are_refused() {
         ("password", &["", "true", &long]),
         ("auth", &["", "Users", "none"]),
         ("refresh", &["0", "3601", "60s"]),
+        ("verify", &["on", "Idle", "1"]),
     ] {
         for value in values {
             let error = flags(&[(key, value)]).expect_err(value).to_string();

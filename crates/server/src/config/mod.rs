@@ -65,7 +65,9 @@ pub struct Config {
     pub auth: Auth,
     /// Seconds between jobs for mempool changes.
     pub refresh_s: u32,
-    /// Further listeners.
+    /// When templates are verified by the node's rules.
+    pub verify: Verify,
+    /// Where miners connect as well.
     pub listen: Vec<ListenSpec>,
     /// The certificate chain and its key, PEM files; `Some` if a listener speaks TLS.
     pub tls: Option<TlsFiles>,
@@ -93,7 +95,27 @@ pub struct Config {
     pub server_id: String,
 }
 
-/// Default port of the dashboard.
+/// When templates are verified by the node's own rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// In the node's idle time, after their jobs are out.
+    Idle,
+    /// Never.
+    Off,
+}
+
+impl Verify {
+    /// Parses the option's value.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "idle" => Some(Self::Idle),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+}
+
+/// Where the dashboard is when nobody says.
 pub const HTTP_PORT: u16 = 3080;
 
 /// Why options were refused, in one line.
@@ -155,6 +177,7 @@ impl Draft {
             password: self.password,
             auth: self.auth.unwrap_or(auth),
             refresh_s: self.refresh_s.expect(GIVEN),
+            verify: self.verify.expect(GIVEN),
             listen,
             tls,
             proxy_protocol: self.proxy_protocol.unwrap_or_default(),

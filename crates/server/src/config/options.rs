@@ -11,7 +11,7 @@ use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
     parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
-use super::webhook;
+use super::{Verify, webhook};
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
 use crate::net::listener::ListenSpec;
@@ -143,6 +143,14 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "seconds between jobs while the mempool changes",
         expected: "a whole number of seconds from 1 to 3600",
         set: |draft, text| store(&mut draft.refresh_s, parse_integer(text, 1, REFRESH_S_MAX)),
+    },
+    OptionSpec {
+        name: "verify",
+        fallback: Fallback::Value("idle"),
+        help: "`idle`: each template is verified by the node's own rules once its job is out, when \
+               the node has time; `off`: it is not",
+        expected: "idle or off",
+        set: |draft, text| store(&mut draft.verify, Verify::from_name(text)),
     },
     OptionSpec {
         name: "listen",
@@ -287,6 +295,7 @@ pub(super) struct Draft {
     pub(super) password: Option<Secret>,
     pub(super) auth: Option<Auth>,
     pub(super) refresh_s: Option<u32>,
+    pub(super) verify: Option<Verify>,
     pub(super) listen: Option<Vec<ListenSpec>>,
     pub(super) tls_cert: Option<PathBuf>,
     pub(super) tls_key: Option<PathBuf>,

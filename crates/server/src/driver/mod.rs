@@ -344,6 +344,10 @@ impl<S: DriverIo> Driver<S> {
                 self.handle(pool, now, Event::Transactions(template, bytes));
             }
             NodeEvent::NoTemplate(reason) => self.take_reason(pool, now, reason),
+            NodeEvent::TemplateInvalid(reason) => {
+                self.node_lag.set_invalid(reason.clone());
+                self.sign(AlarmInput::TemplateInvalid(reason));
+            }
             NodeEvent::BlockResult(hash, verdict) => {
                 if !matches!(verdict, Verdict::Unknown(_)) {
                     self.unanswered.remove(&hash);

@@ -89,6 +89,8 @@ impl ApiEvent {
             | AlarmKind::LedgerLogSmall
             | AlarmKind::NodeOverdue
             | AlarmKind::NodeBack
+            | AlarmKind::TemplateInvalid
+            | AlarmKind::TemplateValid
             | AlarmKind::HashrateDrop
             | AlarmKind::HashrateBack
             | AlarmKind::WorkersGone
@@ -251,7 +253,7 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         let is_told = |kind: &&AlarmKind| of(**kind).is_some();
-        assert_eq!(AlarmKind::ALL.iter().filter(is_told).count(), 20);
+        assert_eq!(AlarmKind::ALL.iter().filter(is_told).count(), 22);
         assert!(of(AlarmKind::BlockFound).is_none(), "its state is told");
     }
 }

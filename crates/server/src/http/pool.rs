@@ -66,6 +66,9 @@ pub(crate) struct ApiPool {
     no_job_reason: Option<String>,
     /// What the node was asked and has not answered for too long; none where there is nothing.
     node_overdue: Option<String>,
+    /// Why the network would refuse the block of the node's template, which miners do not get; none
+    /// while it would not.
+    template_invalid: Option<String>,
     /// That the node knows less of the chain than the ledger was shown; none while it knows enough.
     node_behind: Option<String>,
     /// What the server's threads have left undone for over a minute, by the names that
@@ -239,6 +242,7 @@ impl ApiPool {
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
             node_overdue: site.statuses.node_lag.overdue(),
+            template_invalid: site.statuses.node_lag.invalid(),
             node_behind: site.statuses.node_lag.behind(),
             undone: site.statuses.duties.late(),
             ledger_failing: (ledger.failing).filter(|_| now.view.ledger == LedgerState::Failing),
@@ -348,10 +352,15 @@ fn degraded(node: &NodeLag, duties: &Duties) -> Option<String> {
     let overdue = node.overdue();
     let overdue = overdue.map(|what| format!("the node does not answer: {what}"));
     let behind = node.behind().map(|what| format!("the node: {what}"));
+    let invalid = node.invalid();
+    let invalid = invalid.map(|reason| format!("templates are not valid: {reason}"));
     let undone = duties.late();
     let undone =
         (!undone.is_empty()).then(|| format!("not done for over a minute: {}", undone.join(", ")));
-    let all: Vec<_> = [overdue, behind, undone].into_iter().flatten().collect();
+    let all: Vec<_> = [overdue, behind, invalid, undone]
+        .into_iter()
+        .flatten()
+        .collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
 

@@ -193,7 +193,12 @@ impl Server {
         self.to_driver.node(NodeEvent::NoTemplate(reason));
     }
 
-    /// Takes the node's answer to a block.
+    /// The node's reason to refuse the block of a template; none once templates are valid again.
+    pub fn template_invalid(&self, reason: Option<String>) {
+        self.to_driver.node(NodeEvent::TemplateInvalid(reason));
+    }
+
+    /// The node's answer to a block.
     pub fn block_result(&self, hash: Hash, verdict: Verdict) {
         self.to_driver.node(NodeEvent::BlockResult(hash, verdict));
     }

@@ -21,6 +21,7 @@ pub(crate) struct NodeLag {
     lag: Mutex<Option<Lag>>,
     overdue: Mutex<Option<String>>,
     behind: Mutex<Option<Height>>,
+    invalid: Mutex<Option<String>>,
 }
 
 impl NodeLag {
@@ -39,6 +40,15 @@ impl NodeLag {
     /// Message about a request that the node has not answered, with its age.
     pub(crate) fn overdue(&self) -> Option<String> {
         self.overdue.lock().clone()
+    }
+
+    pub(crate) fn set_invalid(&self, reason: Option<String>) {
+        *lock(&self.invalid) = reason;
+    }
+
+    /// The node's reason to refuse the block of its own template.
+    pub(crate) fn invalid(&self) -> Option<String> {
+        lock(&self.invalid).clone()
     }
 
     pub(crate) fn set_behind(&self, height: Option<Height>) {

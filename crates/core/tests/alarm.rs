@@ -1,0 +1,446 @@
+//! When an operator is woken, and when not, over a clock given by the test.
+
+use std::sync::Arc;
+
+use hstratum_core::accounting::ledger::{Tallied, Tally, ShareTotals};
+use hstratum_core::alarm::{
+    Alarm, Detail, Draining, BlockOutcome, AlarmKind, LedgerInput, SharedLedgerInput, AlarmInput, AlarmMonitor,
+};
+use hstratum_core::units::{HASHES_PER_DIFFICULTY, Hash, Height, Now};
+
+/// How often the pool tells what miners have sent.
+const TALLY_S: u64 = 10;
+const TIP: Hash = Hash([1; 32]);
+
+struct Desk {
+    watch: AlarmMonitor,
+    now: Now,
+    alarms: Vec<Alarm>,
+}
+
+impl Desk {
+    fn new(drop_percent: u8) -> Self {
+        let now = Now {
+            ms: 5_000,
+            unix_s: 1_700_000_000,
+        };
+        Self {
+            watch: AlarmMonitor::new(drop_percent, now),
+            now,
+            alarms: Vec::new(),
+        }
+    }
+
+    /// A desk where there is a job.
+    fn serving() -> Self {
+        let mut desk = Self::new(50);
+        desk.sign(AlarmInput::Template(TIP));
+        desk
+    }
+
+    fn sign(&mut self, sign: AlarmInput) {
+        self.watch.handle(self.now, sign, &mut self.alarms);
+    }
+
+    /// So many seconds in which `workers` send a share every `TALLY_S` seconds.
+    fn mine(&mut self, seconds: u64, workers: &[&str]) {
+        for second in 1..=seconds {
+            self.now.ms += 1_000;
+            self.now.unix_s += 1;
+            if second % TALLY_S == 0 {
+                let tallied = workers.iter().map(|name| share(name)).collect();
+                self.sign(AlarmInput::Work(tallied));
+            }
+            self.sign(AlarmInput::Tick);
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.mine(seconds, &[]);
+    }
+
+    /// The kinds of the alarms since the last call.
+    fn kinds(&mut self) -> Vec<AlarmKind> {
+        self.alarms.drain(..).map(|alarm| alarm.kind).collect()
+    }
+}
+
+fn share(name: &str) -> Tallied {
+    let (account, worker) = name.split_once('.').unwrap_or((name, ""));
+    Tallied {
+        account: account.into(),
+        worker: worker.into(),
+        tally: Tally {
+            accepted: ShareTotals {
+                count: 1,
+                difficulty: 4.0,
+            },
+            ..Tally::default()
+        },
+    }
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("farm.{n:05}")).collect()
+}
+
+#[test]
+fn node_that_is_behind_is_told_of_once_and_when_it_has_caught_up() {
+    let mut desk = Desk::new(50);
+    for height in [None, Some(7), Some(9), None, None] {
+        desk.sign(AlarmInput::Behind(height.map(Height)));
+    }
+    assert_eq!(desk.kinds(), [AlarmKind::NodeBehind, AlarmKind::NodeCaughtUp]);
+}
+
+#[test]
+fn block_is_told_once_for_each_thing_that_becomes_of_it() {
+    let mut desk = Desk::serving();
+    let (hash, height) = (Hash([7; 32]), Height(100));
+    let found = |account: Option<&str>| AlarmInput::Found(hash, height, account.map(Arc::from));
+    desk.sign(found(Some("alice")));
+    assert_eq!(
+        desk.alarms[0].text,
+        format!("Block 100 is found, by alice ({hash})")
+    );
+    // Offered again by a pool that began anew.
+    desk.sign(found(Some("alice")));
+    for fate in [
+        BlockOutcome::Accepted,
+        BlockOutcome::Accepted,
+        BlockOutcome::Orphaned,
+        BlockOutcome::Accepted,
+        BlockOutcome::Confirmed,
+    ] {
+        desk.sign(AlarmInput::Block(hash, None, fate));
+    }
+    let expected = Detail::Block {
+        hash,
+        height: Some(height),
+        account: Some("alice".into()),
+        reason: None,
+    };
+    assert_eq!(desk.alarms.last().expect("an alarm").detail, expected);
+    assert_eq!(
+        desk.kinds(),
+        [
+            AlarmKind::BlockFound,
+            AlarmKind::BlockAccepted,
+            AlarmKind::BlockOrphaned,
+            AlarmKind::BlockAccepted,
+            AlarmKind::BlockConfirmed,
+        ]
+    );
+}
+
+#[test]
+fn refused_block_says_why_and_one_of_an_earlier_run_is_not_found_again() {
+    let mut desk = Desk::serving();
+    let hash = Hash([8; 32]);
+    desk.sign(AlarmInput::Found(hash, Height(9), None));
+    let why = BlockOutcome::Refused("bad-cb-amount".to_owned());
+    desk.sign(AlarmInput::Block(hash, None, why));
+    assert!(desk.alarms[0].text.contains("bad-cb-amount"));
+    assert_eq!(desk.kinds(), [AlarmKind::BlockRefused]);
+}
+
+#[test]
+fn missing_job_is_told_after_a_while_with_its_reason_and_its_end() {
+    let mut desk = Desk::new(50);
+    desk.pass(20);
+    assert_eq!(desk.kinds(), [AlarmKind::NoJob]);
+    desk.sign(AlarmInput::NoTemplate("node is not synced".to_owned()));
+    desk.pass(600);
+    assert_eq!(desk.kinds(), []);
+    desk.sign(AlarmInput::Template(TIP));
+    assert_eq!(desk.kinds(), [AlarmKind::JobAgain]);
+
+    desk.sign(AlarmInput::NoTemplate("no peers".to_owned()));
+    desk.pass(10);
+    desk.sign(AlarmInput::Template(TIP));
+    desk.pass(60);
+    assert_eq!(desk.kinds(), [], "it was short");
+    desk.sign(AlarmInput::NoTemplate("no peers".to_owned()));
+    desk.pass(16);
+    assert_eq!(desk.kinds(), [AlarmKind::NoPeers]);
+}
+
+#[test]
+fn tip_without_a_template_is_no_job() {
+    let mut desk = Desk::serving();
+    desk.sign(AlarmInput::Tip(TIP));
+    desk.pass(60);
+    assert_eq!(desk.kinds(), []);
+    desk.sign(AlarmInput::Tip(Hash([2; 32])));
+    desk.pass(16);
+    assert_eq!(desk.kinds(), [AlarmKind::NoJob]);
+    // The chain is back at the block that the job is for.
+    desk.sign(AlarmInput::Tip(TIP));
+    assert_eq!(desk.kinds(), [AlarmKind::JobAgain]);
+}
+
+#[test]
+fn ledger_is_told_when_it_stalls_for_long_fails_and_heals() {
+    let mut desk = Desk::serving();
+    desk.sign(AlarmInput::Ledger(LedgerInput::Stalled));
+    desk.pass(10);
+    desk.sign(AlarmInput::Ledger(LedgerInput::Fine));
+    desk.pass(60);
+    assert_eq!(desk.kinds(), [], "a payout writes");
+    desk.sign(AlarmInput::Ledger(LedgerInput::Stalled));
+    desk.pass(16);
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerStalled]);
+    desk.sign(AlarmInput::Ledger(LedgerInput::Failing("full".to_owned())));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Failing("full".to_owned())));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Stalled));
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerFailing]);
+    desk.sign(AlarmInput::Ledger(LedgerInput::Fine));
+    desk.sign(AlarmInput::Ledger(LedgerInput::Fine));
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerHealed]);
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_told_once_and_when_it_does() {
+    let mut desk = Desk::serving();
+    let overdue = || AlarmInput::Overdue(Some("createBlock takes longer than 15 s".to_owned()));
+    desk.sign(AlarmInput::Overdue(None));
+    assert_eq!(desk.kinds(), []);
+    desk.sign(overdue());
+    desk.sign(overdue());
+    assert!(
+        desk.alarms[0].text.contains("createBlock"),
+        "{:?}",
+        desk.alarms
+    );
+    assert_eq!(desk.kinds(), [AlarmKind::NodeOverdue]);
+    desk.sign(AlarmInput::Overdue(None));
+    desk.sign(AlarmInput::Overdue(None));
+    assert_eq!(desk.kinds(), [AlarmKind::NodeBack]);
+}
+
+#[test]
+fn a_template_that_would_be_refused_is_told_once_and_when_they_are_valid() {
+    let mut desk = Desk::serving();
+    let invalid = |reason: &str| AlarmInput::TemplateInvalid(Some(reason.to_owned()));
+    desk.sign(AlarmInput::TemplateInvalid(None));
+    assert_eq!(desk.kinds(), []);
+    desk.sign(invalid("bad-cb-amount"));
+    desk.sign(invalid("bad-tree-root"));
+    assert!(
+        desk.alarms[0].text.contains("bad-cb-amount"),
+        "{:?}",
+        desk.alarms
+    );
+    assert_eq!(desk.kinds(), [AlarmKind::TemplateInvalid]);
+    desk.sign(AlarmInput::TemplateInvalid(None));
+    desk.sign(AlarmInput::TemplateInvalid(None));
+    assert_eq!(desk.kinds(), [AlarmKind::TemplateValid]);
+}
+
+#[test]
+fn a_log_that_cannot_begin_anew_is_told_once_and_when_it_has() {
+    let mut desk = Desk::serving();
+    desk.sign(AlarmInput::Log(255 << 20));
+    assert_eq!(desk.kinds(), []);
+    desk.sign(AlarmInput::Log(256 << 20));
+    desk.sign(AlarmInput::Log(900 << 20));
+    desk.sign(AlarmInput::Log(200 << 20));
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerLogLarge]);
+    desk.sign(AlarmInput::Log(1 << 20));
+    assert_eq!(desk.kinds(), [AlarmKind::LedgerLogSmall]);
+}
+
+#[test]
+fn lost_hashrate_is_told_once_and_when_it_is_back() {
+    let mut desk = Desk::serving();
+    let all = ["a", "b", "c", "d"];
+    desk.mine(40 * 60, &all);
+    assert_eq!(desk.kinds(), []);
+    desk.mine(30 * 60, &all[..1]);
+    let alarms = std::mem::take(&mut desk.alarms);
+    let drop = alarms.iter().find(|alarm| alarm.kind == AlarmKind::HashrateDrop);
+    let Some(Detail::Hashrate { now, before }) = drop.map(|alarm| &alarm.detail) else {
+        panic!("no drop: {alarms:?}");
+    };
+    let steady = 4.0 * 4.0 * HASHES_PER_DIFFICULTY / TALLY_S as f64;
+    assert!((before / steady - 1.0).abs() < 0.05, "{before} {steady}");
+    assert!(now / steady < 0.5);
+    let drops = alarms
+        .iter()
+        .filter(|alarm| alarm.kind == AlarmKind::HashrateDrop);
+    assert_eq!(drops.count(), 1);
+    desk.mine(20 * 60, &all);
+    assert!(desk.kinds().contains(&AlarmKind::HashrateBack));
+    desk.mine(3 * 60 * 60, &all);
+    assert!(!desk.kinds().contains(&AlarmKind::HashrateDrop));
+}
+
+#[test]
+fn hashrate_that_is_lost_within_ten_minutes_is_told_within_them() {
+    let mut desk = Desk::serving();
+    desk.mine(40 * 60, &["a", "b"]);
+    desk.mine(10 * 60, &[]);
+    assert!(desk.kinds().contains(&AlarmKind::HashrateDrop));
+}
+
+#[test]
+fn smaller_loss_chance_and_an_option_of_zero_raise_no_alarm() {
+    let mut desk = Desk::serving();
+    desk.mine(40 * 60, &["a", "b", "c"]);
+    desk.mine(60 * 60, &["a", "b"]);
+    assert!(!desk.kinds().contains(&AlarmKind::HashrateDrop));
+
+    let mut off = Desk::new(0);
+    off.sign(AlarmInput::Template(TIP));
+    off.mine(40 * 60, &["a", "b"]);
+    off.mine(60 * 60, &[]);
+    assert!(!off.kinds().contains(&AlarmKind::HashrateDrop));
+
+    // A single hard one, a block of a miner that sends nothing else perhaps, says nothing.
+    let mut hard = Desk::serving();
+    hard.mine(20 * 60, &["a", "b", "c"]);
+    let mut block = share("solo");
+    block.tally.accepted.difficulty = 1e9;
+    hard.sign(AlarmInput::Work(vec![block]));
+    hard.mine(60 * 60, &["a", "b", "c"]);
+    assert!(!hard.kinds().contains(&AlarmKind::HashrateDrop));
+
+    // A share in five minutes is too little to tell.
+    let mut few = Desk::serving();
+    for minute in 0..240 {
+        let workers: &[&str] = if minute % 5 == 0 { &["slow"] } else { &[] };
+        few.mine(10, workers);
+        few.mine(50, &[]);
+    }
+    few.mine(15 * 60, &[]);
+    assert_eq!(few.kinds(), []);
+}
+
+#[test]
+fn worker_that_falls_silent_is_named_and_told_when_it_is_back() {
+    let mut desk = Desk::serving();
+    desk.mine(30 * 60, &["alice.rig", "bob", "carol"]);
+    desk.mine(20 * 60, &["bob", "carol"]);
+    assert_eq!(desk.alarms.len(), 1, "{:?}", desk.alarms);
+    assert_eq!(
+        desk.alarms[0].text,
+        "Silent for ten minutes: 1 worker: alice.rig"
+    );
+    assert_eq!(desk.kinds(), [AlarmKind::WorkersGone]);
+    desk.mine(10 * 60, &["alice.rig", "bob", "carol"]);
+    assert_eq!(desk.kinds(), [AlarmKind::WorkersBack]);
+}
+
+#[test]
+fn worker_that_was_there_for_a_moment_is_not_missed() {
+    let mut desk = Desk::serving();
+    desk.mine(5 * 60, &["alice", "visitor"]);
+    desk.mine(60 * 60, &["alice"]);
+    assert_eq!(desk.kinds(), []);
+}
+
+#[test]
+fn cut_that_silences_ten_thousand_is_one_alarm() {
+    let mut desk = Desk::serving();
+    let farm = names(10_000);
+    let farm: Vec<&str> = farm.iter().map(String::as_str).collect();
+    desk.mine(30 * 60, &farm);
+    // The last shares of some come a little later.
+    desk.mine(40, &farm[5_000..]);
+    desk.mine(60 * 60, &[]);
+    let gone = desk.alarms.iter().filter(|a| a.kind == AlarmKind::WorkersGone);
+    let gone: Vec<_> = gone.collect();
+    let [Alarm { text, detail, .. }] = gone.as_slice() else {
+        panic!("{gone:?}");
+    };
+    assert!(text.len() < 300, "{text}");
+    let Detail::Workers { count, names } = detail else {
+        panic!("{detail:?}");
+    };
+    assert_eq!((*count, names.len()), (10_000, 10));
+}
+
+#[test]
+fn outage_of_the_job_is_one_alarm_and_who_does_not_come_back_another() {
+    let mut desk = Desk::serving();
+    let all = ["a", "b", "c", "d"];
+    desk.mine(60 * 60, &all);
+    desk.sign(AlarmInput::NoTemplate("no peers".to_owned()));
+    desk.pass(3 * 60 * 60);
+    assert_eq!(desk.kinds(), [AlarmKind::NoPeers]);
+    desk.sign(AlarmInput::Template(TIP));
+    desk.mine(30 * 60, &all[..1]);
+    let kinds = desk.kinds();
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
+    for kind in [AlarmKind::JobAgain, AlarmKind::HashrateDrop, AlarmKind::WorkersGone] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+}
+
+#[test]
+fn drain_that_was_ordered_raises_no_alarm() {
+    let mut desk = Desk::serving();
+    desk.mine(60 * 60, &["a", "b"]);
+    desk.sign(AlarmInput::Drain(Draining::Yes));
+    desk.pass(60 * 60);
+    desk.sign(AlarmInput::Drain(Draining::No));
+    desk.mine(60 * 60, &["a", "b"]);
+    assert_eq!(desk.kinds(), []);
+}
+
+#[test]
+fn shared_ledger_that_stays_away_is_told_once_and_its_return_too() {
+    let mut desk = Desk::serving();
+    let down = |reason: &str| AlarmInput::Link(SharedLedgerInput::Down(reason.to_owned()));
+    desk.sign(AlarmInput::Link(SharedLedgerInput::Up));
+    desk.sign(down("refused"));
+    desk.pass(59);
+    desk.sign(AlarmInput::Link(SharedLedgerInput::Up));
+    desk.pass(60);
+    assert_eq!(desk.kinds(), []);
+    desk.sign(down("refused"));
+    desk.pass(59);
+    desk.sign(down("no room"));
+    assert_eq!(desk.kinds(), []);
+    desk.pass(1);
+    assert!(desk.alarms[0].text.contains("no room"));
+    desk.sign(down("refused"));
+    desk.pass(600);
+    assert_eq!(desk.kinds(), [AlarmKind::SharedLedgerAway]);
+    desk.sign(AlarmInput::Link(SharedLedgerInput::Up));
+    desk.sign(AlarmInput::Link(SharedLedgerInput::Up));
+    assert_eq!(desk.kinds(), [AlarmKind::SharedLedgerBack]);
+}
+
+#[test]
+fn what_is_left_undone_is_told_once_for_each_duty() {
+    let mut desk = Desk::serving();
+    desk.sign(AlarmInput::Duties(vec![]));
+    desk.sign(AlarmInput::Duties(vec!["blocks"]));
+    desk.sign(AlarmInput::Duties(vec!["blocks", "users"]));
+    desk.sign(AlarmInput::Duties(vec!["blocks", "users"]));
+    assert!(desk.alarms[1].text.contains("users"));
+    assert_eq!(desk.kinds(), [AlarmKind::DutyLate, AlarmKind::DutyLate]);
+    desk.sign(AlarmInput::Duties(vec!["users"]));
+    assert_eq!(desk.kinds(), [AlarmKind::DutyDone]);
+    for is_twin in [false, true, true, false, true] {
+        desk.sign(AlarmInput::Twin(is_twin));
+    }
+    assert_eq!(desk.kinds(), [AlarmKind::ServerIdTwice, AlarmKind::ServerIdTwice]);
+}
+
+#[test]
+fn failure_and_stop_are_told() {
+    let mut desk = Desk::serving();
+    desk.sign(AlarmInput::PoolFailed);
+    desk.sign(AlarmInput::Stop);
+    assert_eq!(desk.kinds(), [AlarmKind::PoolFailed, AlarmKind::Stopping]);
+}
+
+#[test]
+fn every_kind_has_a_name_of_its_own_in_the_manual() {
+    let manual = include_str!("../../../docs/operating.md");
+    for kind in AlarmKind::ALL {
+        assert!(manual.contains(&format!("`{}`", kind.name())), "{kind:?}");
+    }
+}
