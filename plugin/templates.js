@@ -279,8 +279,8 @@ class Templates {
 
     const isOnTip = await this.fallback.settle(attempt);
 
-    // It is tried again with the next.
-    this.changed = this.changed || this.fallback.isActive;
+    // The mempool may have changed since hsd made it.
+    this.changed = true;
 
     return isOnTip;
   }

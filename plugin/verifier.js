@@ -31,6 +31,7 @@ class Verifier {
     this.paces = new Set();  // of those that run
     this.waiting = null;     // the newest that has not been verified
     this.isRunning = false;
+    this.last = Promise.resolve();
     this.unproven = null;    // why the last could not be judged
   }
 
@@ -106,7 +107,15 @@ class Verifier {
    * refuse it, or neither when nobody can say.
    */
 
-  async checkBlock(make, prevBlock) {
+  checkBlock(make, prevBlock) {
+    this.last = this.last.then(() => this.checkNow(make, prevBlock));
+
+    return this.last;
+  }
+
+  /** Never rejects. */
+
+  async checkNow(make, prevBlock) {
     const {chain} = this.node;
     const {tip} = chain;
 

@@ -1,0 +1,136 @@
+'use strict';
+
+const assert = require('assert');
+const util = require('util');
+const {test} = require('node:test');
+const {Waits} = require('../overdue');
+const {Verifier} = require('../verifier');
+
+/** In place of a minute. */
+const LATE_MS = 50;
+
+const HSD = {
+  blake2b: {digest: () => Buffer.alloc(32), multi: () => Buffer.alloc(32)},
+  chainCommon: {DEFAULT_FLAGS: 3, flags: {VERIFY_POW: 1}}
+};
+
+class Block {
+  constructor() {
+    this.txs = [];
+  }
+}
+
+/** A template on the tip of that number. */
+
+function makeTemplate(tip, items = []) {
+  return {
+    prevBlock: Buffer.alloc(32, tip),
+    height: 2,
+    coinbase: {locktime: 2},
+    items,
+    toBlock: () => new Block()
+  };
+}
+
+/** @param {Function} verifyContext - in place of the chain's. */
+
+function start(t, verifyContext) {
+  const node = {chain: {tip: {hash: Buffer.alloc(32, 1)},
+    locker: {busy: false}, verifyContext}};
+  const waits = new Waits({nodeOverdue: () => {}});
+  const lines = [];
+  const verifier = new Verifier(node, HSD, {
+    atMost: (what, ms, promise) => waits.atMost(what, LATE_MS, promise)
+  }, {warning: (...args) => lines.push(util.format(...args))}, () => false);
+
+  // Nothing of ours keeps a process.
+  const alive = setInterval(() => {}, 1000);
+
+  t.after(() => {
+    waits.stop();
+    clearInterval(alive);
+  });
+
+  return {node, verifier, lines};
+}
+
+/** Wait for those that are to be judged. */
+
+async function idle(verifier) {
+  while (verifier.isRunning)
+    await new Promise(resolve => setTimeout(resolve, 1));
+}
+
+test('one that hangs or throws refuses nothing, and is said once', async (t) => {
+  let answer = () => new Promise(() => {});
+  const {verifier, lines} = start(t, () => answer());
+  const check = () => verifier.check(makeTemplate(1));
+  const unknown = {isValid: false, reason: null};
+
+  assert.deepStrictEqual(await check(), unknown);
+  assert.deepStrictEqual(await check(), unknown);
+
+  answer = () => {
+    throw new Error('inconsistent');
+  };
+  assert.deepStrictEqual(await check(), unknown);
+  assert.deepStrictEqual(await check(), unknown);
+  assert.strictEqual(lines.length, 2);
+  assert.match(lines[0], /takes longer than/);
+  assert.match(lines[1], /inconsistent/);
+
+  answer = async () => {};
+  assert.deepStrictEqual(await check(), {isValid: true, reason: null});
+});
+
+test('the newest is verified, those before it are not', async (t) => {
+  let count = 0;
+  const {verifier} = start(t, async () => {
+    count++;
+  });
+
+  for (let i = 0; i < 5; i++)
+    verifier.want(makeTemplate(1), () => assert.fail());
+
+  await idle(verifier);
+  assert.strictEqual(count, 1);
+});
+
+test('one that is refused is told with the reason', async (t) => {
+  const {verifier} = start(t, async () => {
+    throw Object.assign(new Error(), {type: 'VerifyError', reason: 'bad'});
+  });
+  const template = makeTemplate(1);
+  const told = [];
+
+  verifier.want(template, (...args) => told.push(args));
+  await idle(verifier);
+  assert.deepStrictEqual(told, [[template, 'bad']]);
+});
+
+test('a new tip takes a verdict\'s worth away', async (t) => {
+  const {node, verifier} = start(t, async () => {
+    node.chain.tip = {hash: Buffer.alloc(32, 2)};
+    verifier.stop();
+    throw Object.assign(new Error(), {type: 'VerifyError', reason: 'bad'});
+  });
+
+  assert.deepStrictEqual(await verifier.check(makeTemplate(1)),
+    {isValid: false, reason: null});
+  assert.deepStrictEqual(await verifier.check(makeTemplate(1)),
+    {isValid: false, reason: null});
+});
+
+test('there is one at a time', async (t) => {
+  let running = 0;
+  const {verifier} = start(t, async () => {
+    assert.strictEqual(++running, 1);
+    await new Promise(resolve => setTimeout(resolve, 5));
+    running--;
+  });
+
+  const results = await Promise.all([1, 2, 3].map(
+    () => verifier.check(makeTemplate(1))));
+
+  assert(results.every(({isValid}) => isValid));
+});
