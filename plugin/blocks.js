@@ -30,11 +30,12 @@ const LOCATE_TRIES = 5;
 const NONE = Buffer.alloc(0);
 
 class Blocks {
-  constructor(node, hsd, server, templates, waits, logger) {
+  constructor(node, hsd, server, templates, verifier, waits, logger) {
     this.node = node;
     this.hsd = hsd;
     this.server = server;
     this.templates = templates;
+    this.verifier = verifier;
     this.waits = waits;
     this.logger = logger;
     this.inflight = new hsd.BufferMap();   // announced, not yet connected
@@ -128,11 +129,63 @@ class Blocks {
     return block.bits === await target.catch(() => null);
   }
 
-  build(solution) {
-    const {Block} = this.hsd;
+  /**
+   * Take a made-up solution the way of a found one, short of telling anybody:
+   * the same block on both sides, with the same bytes, and valid.
+   * @param {Object} solution - with the bytes that the spool would have.
+   */
 
+  async drill(solution) {
+    let outcome = 'broken';
+    let reason = '';
+
+    try {
+      outcome = await this.drillNow(solution);
+    } catch (e) {
+      reason = e.message;
+    }
+
+    this.server.drilled(outcome, reason);
+  }
+
+  async drillNow({raw, drill, ...solution}) {
+    const begun = performance.now();
+    const block = this.build(solution);
+    const hash = block.hash();
+
+    if (!hash.equals(solution.hash))
+      throw new Error(`the node built ${hash.toString('hex')} instead`);
+
+    const built = performance.now();
+
+    if (!block.encode().equals(raw))
+      throw new Error('the spool would have another block than the node');
+
+    const compared = performance.now();
+    const {isValid, reason} = await this.verifier.checkBlock(() => block,
+      block.prevBlock);
+
+    if (reason)
+      throw new Error(`the node would refuse it: ${reason}`);
+
+    // There is a new tip, or no verdict.
+    if (!isValid)
+      return 'interrupted';
+
+    const ms = value => value.toFixed(value < 1 ? 2 : 0);
+
+    this.logger.info('block path checked: %d transactions, %d bytes; checked '
+      + 'in %s ms, written in %s ms, built in %s ms, compared in %s ms, '
+      + 'verified in %s ms', block.txs.length, raw.length, ms(drill.checkMs),
+    ms(drill.encodeMs), ms(built - begun), ms(compared - built),
+    ms(performance.now() - compared));
+
+    return 'works';
+  }
+
+  build(solution) {
     if (solution.raw)
-      return Block.decode(solution.raw);
+      return this.hsd.Block.decode(solution.raw);
 
     const template = this.templates.get(solution.template);
 

@@ -114,13 +114,12 @@ class Plugin {
 
     this.waits = new Waits(this.server);
 
-    const verifier = this.server.verifies
-      ? new Verifier(node, hsd, this.waits, logger, () => this.hasBlocks())
-      : null;
+    const verifier = new Verifier(node, hsd, this.waits, logger,
+      () => this.hasBlocks());
 
     this.templates = new Templates(node, this.server, this.waits, logger,
-      verifier);
-    this.blocks = new Blocks(node, hsd, this.server, this.templates,
+      this.server.verifies ? verifier : null);
+    this.blocks = new Blocks(node, hsd, this.server, this.templates, verifier,
       this.waits, logger);
     this.lag = new Lag(this.server, logger);
     this.listen();
@@ -200,10 +199,19 @@ class Plugin {
     }
 
     try {
-      this.blocks.submit(solution);
+      if (solution.drill)
+        this.drill(solution);
+      else
+        this.blocks.submit(solution);
     } catch (e) {
       this.onLog('error', `failed to take a block: ${e.message}`);
     }
+  }
+
+  drill(solution) {
+    this.blocks.drill(solution).catch((e) => {
+      this.onLog('error', `failed to check the block path: ${e.message}`);
+    });
   }
 
   /**

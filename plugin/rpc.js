@@ -48,6 +48,8 @@ const CALLS = {
         options: JSON.parse(server.options),
         ledger: server.ledgerTrouble || 'ok',
         node: waits.overdue || server.nodeBehind || 'ok',
+        template: server.templateRefused || 'ok',
+        blockpath: server.blockPathBroken || 'ok',
         shared: JSON.parse(server.sharedLedger || 'null')
       };
     }

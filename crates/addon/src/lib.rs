@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, OptionOrigin, RawOption, Verify};
-use hstratum::node::{BlockQuery, Look, Node, Offer};
+use hstratum::messages::Drilled;
+use hstratum::node::{BlockQuery, Drill, Look, Node, Offer};
 use hstratum::server::{Closing, Lag, Server};
 use hstratum_core::accounting::ledger::{ChainView, Chainwork, Tip};
 use hstratum_core::chain::address::Network;
@@ -107,6 +108,16 @@ pub struct SolutionObject {
     /// True if another server has found it; the node's verdict is then not awaited.
     pub relayed: bool,
     pub raw: Option<Buffer>,
+    /// There for a made-up one, which is not to be told to anybody.
+    pub drill: Option<DrillObject>,
+}
+
+/// How long a drill's first parts took.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct DrillObject {
+    pub check_ms: f64,
+    pub encode_ms: f64,
 }
 
 /// The address of a listener.
@@ -139,6 +150,19 @@ impl Node for Hsd {
             Offer::Relayed { hash, raw } => whole(hash, raw, true),
         };
         // Refused only while the process ends; the block is then in the spool.
+        self.on_solution
+            .call(solution, ThreadsafeFunctionCallMode::NonBlocking);
+    }
+
+    fn drill(&self, drill: Drill) {
+        let solution = SolutionObject {
+            raw: Some(drill.raw.into()),
+            drill: Some(DrillObject {
+                check_ms: drill.check_ms,
+                encode_ms: drill.encode_ms,
+            }),
+            ..found(&drill.solution)
+        };
         self.on_solution
             .call(solution, ThreadsafeFunctionCallMode::NonBlocking);
     }
@@ -178,6 +202,7 @@ fn found(solution: &Solution) -> SolutionObject {
         broadcast: solution.reach == Reach::Network,
         relayed: false,
         raw: None,
+        drill: None,
     }
 }
 
@@ -195,6 +220,7 @@ fn whole(hash: Hash, raw: Vec<u8>, relayed: bool) -> SolutionObject {
         broadcast: true,
         relayed,
         raw: Some(raw.into()),
+        drill: None,
     }
 }
 
@@ -418,6 +444,23 @@ impl ServerHandle {
     #[napi(catch_unwind)]
     pub fn template_invalid(&self, reason: Option<String>) {
         self.server.template_invalid(reason);
+    }
+
+    /// The outcome of a drill: `works`, `broken` for a reason, or `interrupted`.
+    #[napi(catch_unwind)]
+    pub fn drilled(&self, outcome: String, reason: String) -> Result<()> {
+        self.server.drilled(match outcome.as_str() {
+            "works" => Drilled::Works,
+            "broken" => Drilled::Broken(reason),
+            "interrupted" => Drilled::Interrupted,
+            other => {
+                return Err(napi::Error::new(
+                    ERR_VALUE,
+                    format!("unknown outcome {other:?}"),
+                ));
+            }
+        });
+        Ok(())
     }
 
     /// The node's answer to a block.

@@ -238,6 +238,20 @@ fn a_template_that_would_be_refused_is_told_once_and_when_they_are_valid() {
 }
 
 #[test]
+fn a_drill_that_fails_is_told_once_and_when_one_works() {
+    let mut desk = Desk::serving();
+    let broken = || AlarmInput::BlockPath(Some("the node built another".to_owned()));
+    desk.sign(AlarmInput::BlockPath(None));
+    assert_eq!(desk.kinds(), []);
+    desk.sign(broken());
+    desk.sign(broken());
+    assert_eq!(desk.kinds(), [AlarmKind::BlockPathBroken]);
+    desk.sign(AlarmInput::BlockPath(None));
+    desk.sign(AlarmInput::BlockPath(None));
+    assert_eq!(desk.kinds(), [AlarmKind::BlockPathWorks]);
+}
+
+#[test]
 fn a_log_that_cannot_begin_anew_is_told_once_and_when_it_has() {
     let mut desk = Desk::serving();
     desk.sign(AlarmInput::Log(255 << 20));

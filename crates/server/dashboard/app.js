@@ -142,6 +142,11 @@ function warnings(pool) {
       + `template: ${pool.template_invalid}. Miners get what is valid of it.`]);
   }
 
+  if (pool.block_path_broken) {
+    notes.push(['bad', 'A found block would be lost, as a made-up one was: '
+      + `${pool.block_path_broken}.`]);
+  }
+
   if (pool.node_behind) {
     notes.push(['bad', `The node is behind: ${pool.node_behind}. No block is `
       + 'confirmed and nobody is paid until it has caught up.']);

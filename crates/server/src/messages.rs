@@ -27,6 +27,8 @@ pub enum NodeEvent {
     NoTemplate(String),
     /// The node's reason to refuse the block of a template; none once templates are valid again.
     TemplateInvalid(Option<String>),
+    /// The outcome of a drill that the node was given.
+    Drilled(Drilled),
     /// What became of a block that was offered.
     BlockResult(Hash, Verdict),
     /// The node's view of the chain, and which of the blocks asked about are on its main chain.
@@ -45,7 +47,18 @@ pub enum NodeEvent {
     Close(Sender<()>),
 }
 
-/// Answer to an order.
+/// The outcome of a drill.
+#[derive(Debug)]
+pub enum Drilled {
+    /// A found block would have gone its way.
+    Works,
+    /// It would have been lost, for this reason.
+    Broken(String),
+    /// Nobody can say: there was a new tip.
+    Interrupted,
+}
+
+/// What came of an order.
 pub(crate) type OrderAnswer = Result<OrderOutcome, OrderRefusal>;
 
 /// An account's payout address, and the requester waiting for it to be durable.

@@ -16,6 +16,8 @@ pub enum AlarmInput {
     NoTemplate(String),
     /// The node's reason to refuse the block of a template; none once templates are valid again.
     TemplateInvalid(Option<String>),
+    /// Why a drill says that a found block would be lost; none when it says that it would not.
+    BlockPath(Option<String>),
     /// A block was found and offered to the node; none knows by whom when it is of an earlier run.
     Found(Hash, Height, Option<Arc<str>>),
     /// The state of a block has changed.

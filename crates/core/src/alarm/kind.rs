@@ -40,6 +40,8 @@ pub enum AlarmKind {
     JobAgain,
     TemplateInvalid,
     TemplateValid,
+    BlockPathBroken,
+    BlockPathWorks,
     NodeOverdue,
     NodeBack,
     LedgerStalled,
@@ -66,7 +68,7 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -77,6 +79,8 @@ impl AlarmKind {
         Self::JobAgain,
         Self::TemplateInvalid,
         Self::TemplateValid,
+        Self::BlockPathBroken,
+        Self::BlockPathWorks,
         Self::NodeOverdue,
         Self::NodeBack,
         Self::LedgerStalled,
@@ -114,6 +118,8 @@ impl AlarmKind {
             Self::JobAgain => "job_again",
             Self::TemplateInvalid => "template_invalid",
             Self::TemplateValid => "template_valid",
+            Self::BlockPathBroken => "block_path_broken",
+            Self::BlockPathWorks => "block_path_works",
             Self::NodeOverdue => "node_overdue",
             Self::NodeBack => "node_back",
             Self::LedgerStalled => "ledger_stalled",
@@ -147,6 +153,7 @@ impl AlarmKind {
             | Self::BlockConfirmed
             | Self::JobAgain
             | Self::TemplateValid
+            | Self::BlockPathWorks
             | Self::NodeBack
             | Self::LedgerHealed
             | Self::NodeCaughtUp
@@ -171,6 +178,7 @@ impl AlarmKind {
             | Self::NoJob
             | Self::NoPeers
             | Self::TemplateInvalid
+            | Self::BlockPathBroken
             | Self::LedgerFailing
             | Self::DutyLate
             | Self::PoolFailed => Severity::Error,

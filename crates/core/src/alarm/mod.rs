@@ -72,6 +72,7 @@ pub struct AlarmMonitor {
     /// The question that the node has not answered for too long.
     overdue: Option<String>,
     is_template_invalid: bool,
+    is_block_path_broken: bool,
     is_log_large: bool,
     draining: Draining,
     blocks: VecDeque<KnownBlock>,
@@ -102,6 +103,7 @@ impl AlarmMonitor {
             is_behind: false,
             overdue: None,
             is_template_invalid: false,
+            is_block_path_broken: false,
             is_log_large: false,
             draining: Draining::No,
             blocks: VecDeque::new(),
@@ -135,6 +137,7 @@ impl AlarmMonitor {
                 self.check_job(now, out);
             }
             AlarmInput::TemplateInvalid(reason) => self.look_at_template(reason, out),
+            AlarmInput::BlockPath(broken) => self.look_at_block_path(broken, out),
             AlarmInput::Found(hash, height, account) => self.found(hash, height, account, out),
             AlarmInput::Block(hash, height, fate) => self.settle_block(hash, height, fate, out),
             AlarmInput::Ledger(sign) => self.check_ledger(now, sign, out),
@@ -309,6 +312,22 @@ impl AlarmMonitor {
             None if was_invalid => {
                 let text = "The node's templates are valid again".to_owned();
                 out.push(plain(AlarmKind::TemplateValid, text));
+            }
+            _ => {}
+        }
+    }
+
+    fn look_at_block_path(&mut self, broken: Option<String>, out: &mut Vec<Alarm>) {
+        let was_broken = std::mem::replace(&mut self.is_block_path_broken, broken.is_some());
+        match broken {
+            Some(reason) if !was_broken => out.push(Alarm {
+                kind: AlarmKind::BlockPathBroken,
+                text: format!("A found block would be lost, as a made-up one was: {reason}"),
+                detail: Detail::Reason(reason),
+            }),
+            None if was_broken => {
+                let text = "A found block would reach the chain again".to_owned();
+                out.push(plain(AlarmKind::BlockPathWorks, text));
             }
             _ => {}
         }

@@ -342,6 +342,13 @@ impl Jobs {
         }
     }
 
+    /// The raw transactions of a template, once they have come.
+    pub(crate) fn transactions(&self, template: u64) -> Option<Arc<RawTransactions>> {
+        let mut slots = self.slots.iter();
+        let slot = slots.find(|slot| slot.template.id == template)?;
+        slot.transactions.clone()
+    }
+
     fn slot_mut(&mut self, template: u64) -> Option<&mut Slot> {
         self.slots
             .iter_mut()

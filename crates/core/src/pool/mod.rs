@@ -10,6 +10,7 @@ pub mod config;
 pub mod counts;
 pub(crate) mod dispatch;
 pub(crate) mod drain;
+pub mod drill;
 pub(crate) mod found_blocks;
 pub(crate) mod ledger_results;
 pub mod memory_usage;

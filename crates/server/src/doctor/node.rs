@@ -103,6 +103,7 @@ pub(super) fn examine(
         _ => Hstratum::default(),
     };
     check_places(told.places, findings);
+    check_blocks(&told, findings);
     for line in told.differences {
         findings.warn(
             CheckedPart::Node,
@@ -131,7 +132,25 @@ fn check_places(places: Option<(u64, u64)>, findings: &mut Findings) {
     }
 }
 
-/// Address of the node's API according to the configuration.
+/// Whether a found block would reach the chain.
+fn check_blocks(told: &Hstratum, findings: &mut Findings) {
+    if let Some(reason) = &told.block_path_broken {
+        findings.problem(
+            CheckedPart::Node,
+            format!("a found block would be lost: {reason}"),
+            "start the node again; if that does not help, please report it",
+        );
+    }
+    if let Some(reason) = &told.template_refused {
+        findings.problem(
+            CheckedPart::Node,
+            format!("the network would refuse the block of the node's template: {reason}"),
+            "miners get what is valid of it; see docs/operating.md, \"Templates that would be refused\"",
+        );
+    }
+}
+
+/// Where the configuration has the node answer.
 fn configured(network: Network, settings: &NodeSettings) -> Option<Url> {
     let usual = Url::usual(network, HsdPart::Node).to_string();
     let port = match settings.node.get("httpport") {

@@ -4,6 +4,7 @@
 //! and a new pool starts from what is durable.
 
 pub(crate) mod actions;
+mod drill;
 pub mod io;
 mod share_group;
 mod shutdown;
@@ -86,6 +87,8 @@ pub struct Driver<S> {
     next_tick_ms: u64,
     /// Time at which the occupancy of the sockets is reported next.
     next_look_ms: u64,
+    /// When a found block's way is tried next.
+    pub(crate) next_drill_ms: u64,
     actions: Actions,
     /// Shares recorded in this turn, for the ledger.
     pub credits: Vec<Credit>,
@@ -142,6 +145,7 @@ impl<S: DriverIo> Driver<S> {
             closing: None,
             next_tick_ms: 0,
             next_look_ms: 0,
+            next_drill_ms: 0,
             actions: Actions::default(),
             credits: Vec::new(),
             commit_by_ms: u64::MAX,
@@ -291,6 +295,7 @@ impl<S: DriverIo> Driver<S> {
             self.handle(pool, now, Event::Tick);
             self.tell_evidence(now);
             self.look_whether_left(pool, now);
+            self.begin_drill(pool, now);
             if now.ms >= self.next_look_ms {
                 self.next_look_ms = now.ms + LIVE_MS;
                 self.tell_alarms(AlarmInput::Occupancy(self.net.door()));
@@ -348,6 +353,7 @@ impl<S: DriverIo> Driver<S> {
                 self.node_lag.set_invalid(reason.clone());
                 self.sign(AlarmInput::TemplateInvalid(reason));
             }
+            NodeEvent::Drilled(outcome) => self.end_drill(now, outcome),
             NodeEvent::BlockResult(hash, verdict) => {
                 if !matches!(verdict, Verdict::Unknown(_)) {
                     self.unanswered.remove(&hash);

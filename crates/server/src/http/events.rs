@@ -91,6 +91,8 @@ impl ApiEvent {
             | AlarmKind::NodeBack
             | AlarmKind::TemplateInvalid
             | AlarmKind::TemplateValid
+            | AlarmKind::BlockPathBroken
+            | AlarmKind::BlockPathWorks
             | AlarmKind::HashrateDrop
             | AlarmKind::HashrateBack
             | AlarmKind::WorkersGone
@@ -253,7 +255,7 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         let is_told = |kind: &&AlarmKind| of(**kind).is_some();
-        assert_eq!(AlarmKind::ALL.iter().filter(is_told).count(), 22);
+        assert_eq!(AlarmKind::ALL.iter().filter(is_told).count(), 24);
         assert!(of(AlarmKind::BlockFound).is_none(), "its state is told");
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct ApiPool {
     /// Why the network would refuse the block of the node's template, which miners do not get; none
     /// while it would not.
     template_invalid: Option<String>,
+    /// Why a found block would be lost, as the last drill says; none while it would not.
+    block_path_broken: Option<String>,
     /// That the node knows less of the chain than the ledger was shown; none while it knows enough.
     node_behind: Option<String>,
     /// What the server's threads have left undone for over a minute, by the names that
@@ -243,6 +245,7 @@ impl ApiPool {
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
             node_overdue: site.statuses.node_lag.overdue(),
             template_invalid: site.statuses.node_lag.invalid(),
+            block_path_broken: site.statuses.node_lag.block_path(),
             node_behind: site.statuses.node_lag.behind(),
             undone: site.statuses.duties.late(),
             ledger_failing: (ledger.failing).filter(|_| now.view.ledger == LedgerState::Failing),
@@ -354,10 +357,12 @@ fn degraded(node: &NodeLag, duties: &Duties) -> Option<String> {
     let behind = node.behind().map(|what| format!("the node: {what}"));
     let invalid = node.invalid();
     let invalid = invalid.map(|reason| format!("templates are not valid: {reason}"));
+    let broken = node.block_path();
+    let broken = broken.map(|reason| format!("a found block would be lost: {reason}"));
     let undone = duties.late();
     let undone =
         (!undone.is_empty()).then(|| format!("not done for over a minute: {}", undone.join(", ")));
-    let all: Vec<_> = [overdue, behind, invalid, undone]
+    let all: Vec<_> = [overdue, behind, invalid, broken, undone]
         .into_iter()
         .flatten()
         .collect();

@@ -26,7 +26,7 @@ use crate::files::ServerFiles;
 use crate::http::{self, Site};
 pub use crate::ledger_tools::round_reader::{RoundKnown, RoundReader};
 use crate::limits::CLOSE_MS;
-use crate::messages::{DriverHandle, NodeEvent};
+use crate::messages::{Drilled, DriverHandle, NodeEvent};
 use crate::node::{Look, Node};
 use crate::operator::Orders;
 pub use crate::operator::{AddressStored, Ordered, ServerDrained};
@@ -196,6 +196,21 @@ impl Server {
     /// The node's reason to refuse the block of a template; none once templates are valid again.
     pub fn template_invalid(&self, reason: Option<String>) {
         self.to_driver.node(NodeEvent::TemplateInvalid(reason));
+    }
+
+    /// The node's answer to [`Node::drill`].
+    pub fn drilled(&self, outcome: Drilled) {
+        self.to_driver.node(NodeEvent::Drilled(outcome));
+    }
+
+    /// Why a found block would be lost, as the last drill says; none where it would not.
+    pub fn block_path_broken(&self) -> Option<String> {
+        self.node_lag.block_path()
+    }
+
+    /// The node's reason to refuse the block of its own template; none where it would not.
+    pub fn template_refused(&self) -> Option<String> {
+        self.node_lag.invalid()
     }
 
     /// The node's answer to a block.

@@ -22,6 +22,7 @@ pub(crate) struct NodeLag {
     overdue: Mutex<Option<String>>,
     behind: Mutex<Option<Height>>,
     invalid: Mutex<Option<String>>,
+    block_path: Mutex<Option<String>>,
 }
 
 impl NodeLag {
@@ -49,6 +50,15 @@ impl NodeLag {
     /// The node's reason to refuse the block of its own template.
     pub(crate) fn invalid(&self) -> Option<String> {
         lock(&self.invalid).clone()
+    }
+
+    pub(crate) fn set_block_path(&self, broken: Option<String>) {
+        *lock(&self.block_path) = broken;
+    }
+
+    /// Why a found block would be lost.
+    pub(crate) fn block_path(&self) -> Option<String> {
+        lock(&self.block_path).clone()
     }
 
     pub(crate) fn set_behind(&self, height: Option<Height>) {

@@ -30,6 +30,10 @@ pub struct Hstratum {
     pub places: Option<(u64, u64)>,
     /// Settings in which the servers that share a ledger differ, a line each.
     pub differences: Vec<String>,
+    /// Why the network would refuse the block of its node's template, where it would.
+    pub template_refused: Option<String>,
+    /// Why it would lose a found block, where it would.
+    pub block_path_broken: Option<String>,
 }
 
 /// Status of a node.
@@ -215,7 +219,10 @@ impl HsdNode {
         let place = |name: &str| info["places"][name].as_u64();
         let lines = info["shared"]["differences"].as_array();
         let lines = lines.into_iter().flatten();
+        let wrong = |name: &str| Some(info[name].as_str()?.to_owned()).filter(|text| text != "ok");
         Ok(Hstratum {
+            template_refused: wrong("template"),
+            block_path_broken: wrong("blockpath"),
             options: options.and_then(|options| serde_json::from_value(options).ok()),
             places: place("all").zip(place("taken")),
             differences: lines

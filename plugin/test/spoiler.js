@@ -1,0 +1,29 @@
+'use strict';
+
+/*
+ * A plugin beside ours whose templates become other blocks than they say, as
+ * long as there is the file that HSTRATUM_SPOIL names.
+ */
+
+const fs = require('fs');
+
+exports.id = 'spoiler';
+exports.init = ({miner}) => {
+  const {createBlock} = miner;
+
+  miner.createBlock = async (...args) => {
+    const attempt = await createBlock.apply(miner, args);
+
+    if (fs.existsSync(process.env.HSTRATUM_SPOIL)) {
+      attempt.commit = function commit(proof) {
+        const block = this.constructor.prototype.commit.call(this, proof);
+        block.version ^= 1;
+        return block;
+      };
+    }
+
+    return attempt;
+  };
+
+  return {open: async () => {}, close: async () => {}};
+};
