@@ -13,7 +13,6 @@ use crate::cluster::blocks::relay::RelayCommand;
 use crate::driver::io::DriverIo;
 use crate::driver::{Driver, ask};
 use crate::files::recovered::Unanswered;
-use crate::limits::DRILL_MS;
 use crate::messages::{OrderAnswer, SpoolCommand};
 use crate::node::Offer;
 use crate::store::StoreCommand;
@@ -61,7 +60,6 @@ impl<S: DriverIo> Driver<S> {
     pub(crate) fn perform(&mut self, action: Action, bytes: &[u8]) {
         match action {
             Action::SubmitBlock(solution) => {
-                self.next_drill_ms = self.net.now().ms + DRILL_MS;
                 self.unanswered
                     .insert(solution.hash, Unanswered::Found(solution.clone()));
                 self.node.offer(Offer::Found(solution));

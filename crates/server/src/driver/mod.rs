@@ -35,7 +35,7 @@ pub use crate::driver::actions::Senders;
 use crate::driver::io::DriverIo;
 use crate::files::recovered::{Recovered, Unanswered};
 use crate::limits::{
-    HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
+    DRILL_MS, HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
 use crate::messages::{DriverInbox, NodeEvent, OrderAnswer, WorkerEvent};
 use crate::net::ReadResult;
@@ -88,7 +88,7 @@ pub struct Driver<S> {
     /// Time at which the occupancy of the sockets is reported next.
     next_look_ms: u64,
     /// When a found block's way is tried next.
-    pub(crate) next_drill_ms: u64,
+    next_drill_ms: u64,
     actions: Actions,
     /// Shares recorded in this turn, for the ledger.
     pub credits: Vec<Credit>,
@@ -355,6 +355,7 @@ impl<S: DriverIo> Driver<S> {
             }
             NodeEvent::Drilled(outcome) => self.end_drill(now, outcome),
             NodeEvent::BlockResult(hash, verdict) => {
+                self.next_drill_ms = now.ms + DRILL_MS;
                 if !matches!(verdict, Verdict::Unknown(_)) {
                     self.unanswered.remove(&hash);
                 }
