@@ -74,37 +74,44 @@ class Pace {
 }
 
 /**
- * Scripts that were found valid. They are as long as the bits of the
+ * Transactions of the last verifications, by their bytes, and the flags under
+ * which their scripts were found valid: they are as long as the bits of the
  * transaction and of the coins that it names stay the same, whatever the tip.
  */
 
 class Known {
   constructor() {
-    this.flags = null;
-    this.before = new Set();
-    this.now = new Set();
+    this.before = new Map();
+    this.now = new Map();
+    this.valid = new WeakMap();
   }
 
-  has(key, flags) {
-    return this.flags === flags && this.before.has(key);
-  }
+  /**
+   * A transaction read from these bytes, with what hsd would take long to work
+   * out in one piece. The same bytes are the same Buffer: hsd keeps it.
+   */
 
-  add(key, flags) {
-    if (this.flags !== flags) {
-      this.flags = flags;
-      this.before.clear();
-      this.now.clear();
+  read(TX, raw) {
+    let tx = this.now.get(raw) || this.before.get(raw);
+
+    if (!tx) {
+      tx = TX.decode(raw);
+
+      const sanity = tx.checkSanity();
+
+      tx.checkSanity = () => sanity;
     }
 
-    this.before.add(key);
-    this.now.add(key);
+    this.now.set(raw, tx);
+
+    return tx;
   }
 
   /** Forget those that were in no verification since the last call. */
 
   forget() {
     this.before = this.now;
-    this.now = new Set();
+    this.now = new Map();
   }
 }
 
@@ -126,7 +133,7 @@ async function judge(hsd, chain, original, tip, pace, known) {
   await pace.rest();
 
   try {
-    const block = await copyBlock(hsd, original, pace);
+    const block = await copyBlock(hsd, original, pace, known);
     const view = viewOf(chain, pace, known);
 
     await view.verifyContext(block, tip, DEFAULT_FLAGS & ~flags.VERIFY_POW);
@@ -149,17 +156,15 @@ async function judge(hsd, chain, original, tip, pace, known) {
  * done here in small ones, and its outcome kept for hsd's rules.
  */
 
-async function copyBlock(hsd, original, pace) {
+async function copyBlock(hsd, original, pace, known) {
   const block = Object.assign(new original.constructor(), original);
   const txs = [];
   const ids = [];
   const witnessHashes = [];
 
   for (const own of original.txs) {
-    const tx = own.constructor.decode(own.encode());
-    const sanity = tx.checkSanity();
+    const tx = known.read(own.constructor, own.encode());
 
-    tx.checkSanity = () => sanity;
     txs.push(tx);
     ids.push(tx.hash());
     witnessHashes.push(tx.witnessHash());
@@ -266,18 +271,17 @@ class Scripts {
       return;
     }
 
-    const key = tx.witnessHash().toString('latin1');
+    if (this.known.valid.get(tx) === flags)
+      return;
 
-    if (!this.known.has(key, flags)) {
-      for (let i = 0; i < tx.inputs.length; i++) {
-        if (this.pace.isDue())
-          await this.pace.rest();
+    for (let i = 0; i < tx.inputs.length; i++) {
+      if (this.pace.isDue())
+        await this.pace.rest();
 
-        tx.checkInput(i, view.getOutput(tx.inputs[i].prevout), flags);
-      }
+      tx.checkInput(i, view.getOutput(tx.inputs[i].prevout), flags);
     }
 
-    this.known.add(key, flags);
+    this.known.valid.set(tx, flags);
   }
 }
 
