@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hstratum_core::event::Event;
+use hstratum_core::pool::drill::Drill;
 
 use super::PoolHarness;
 
@@ -29,6 +30,11 @@ impl PoolHarness {
     pub(crate) fn transactions(&mut self) {
         let bytes: Arc<[u8]> = vec![0xee; self.chain.transactions * 100].into();
         self.handle(Event::Transactions(self.chain.template, bytes));
+    }
+
+    /// A made-up solution of the newest job.
+    pub(crate) fn drill(&self) -> Option<Result<Drill, &'static str>> {
+        self.pool.drill(self.now)
     }
 
     pub(crate) fn no_template(&mut self, reason: &str) {
