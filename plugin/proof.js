@@ -43,12 +43,17 @@ class Pace {
     this.isBusy = isBusy;
     this.isStopped = false;
     this.since = performance.now();
+    this.stopped = new Promise((_, reject) => {
+      this.end = reject;
+    });
+    this.stopped.catch(() => {});
   }
 
-  /** End the verification at its next rest. */
+  /** End the verification at its next rest; whoever waits for it does not. */
 
   stop() {
     this.isStopped = true;
+    this.end(new Stopped());
   }
 
   isDue() {

@@ -10,6 +10,9 @@ const {Known, Pace, judge} = require('./proof');
 /** A full block takes a few seconds; more is a node that does not answer. */
 const VERIFY_MS = 60000;
 
+/** One without transactions takes milliseconds, and miners may wait for it. */
+const EMPTY_MS = 5000;
+
 const WHAT = 'the verification of a template';
 
 class Verifier {
@@ -91,7 +94,7 @@ class Verifier {
 
   async check(attempt) {
     const result = await this.checkBlock(() => attempt.toBlock(),
-      attempt.prevBlock);
+      attempt.prevBlock, attempt.items.length > 0 ? VERIFY_MS : EMPTY_MS);
 
     if (result.isValid && attempt.height !== attempt.coinbase.locktime)
       return {isValid: false, reason: 'bad-cb-height'};
@@ -103,19 +106,20 @@ class Verifier {
    * Judge a block on the tip.
    * @param {Function} make - the block.
    * @param {Buffer} prevBlock
+   * @param {Number} [ms] - after which nobody can say.
    * @returns {Promise<Object>} {isValid, reason}: valid, hsd's reason to
    * refuse it, or neither when nobody can say.
    */
 
-  checkBlock(make, prevBlock) {
-    this.last = this.last.then(() => this.checkNow(make, prevBlock));
+  checkBlock(make, prevBlock, ms = VERIFY_MS) {
+    this.last = this.last.then(() => this.checkNow(make, prevBlock, ms));
 
     return this.last;
   }
 
   /** Never rejects. */
 
-  async checkNow(make, prevBlock) {
+  async checkNow(make, prevBlock, ms) {
     const {chain} = this.node;
     const {tip} = chain;
 
@@ -127,8 +131,9 @@ class Verifier {
     this.paces.add(pace);
 
     try {
-      const reason = await this.waits.atMost(WHAT, VERIFY_MS,
-        judge(this.hsd, chain, make(), tip, pace, this.known));
+      const reason = await this.waits.atMost(WHAT, ms, Promise.race([
+        judge(this.hsd, chain, make(), tip, pace, this.known), pace.stopped
+      ]));
 
       this.unproven = null;
 

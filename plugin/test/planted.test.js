@@ -146,6 +146,22 @@ test('a block of a refused template goes to no peer', async (t) => {
   assert.strictEqual(observer.announced.has(hash), false);
 });
 
+test('a verification that hangs or throws harms nobody', async (t) => {
+  const {file, node, spender, miner} = await start(t);
+
+  for (const kind of ['hang', 'throw']) {
+    fs.writeFileSync(file, kind);
+
+    for (let i = 0; i < 3; i++) {
+      await spender.spend(node);
+      await mineTransactions(node, miner);
+    }
+  }
+
+  assert.strictEqual(node.find(AFTER), null);
+  assert.strictEqual(node.count(/could not be verified: planted/), 1);
+});
+
 test('verify: off leaves it out', async (t) => {
   const {file, node, spender, miner} = await start(t,
     {args: ['--stratum-verify=off']});

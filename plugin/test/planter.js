@@ -3,7 +3,8 @@
 /*
  * A plugin beside ours that makes templates lie, as the file that
  * HSTRATUM_PLANT names says; without that file they are hsd's. What it has
- * planted is appended to the same name with `.log`, a line of JSON each.
+ * planted is appended to the same name with `.log`, a line of JSON each. With
+ * `hang` or `throw` in it the verification of templates does that, and no other.
  */
 
 const fs = require('fs');
@@ -90,15 +91,29 @@ exports.ring = ring;
 exports.blocks = FIRST_HEIGHT + COINS * exports.KINDS.length;
 
 exports.init = (node) => {
-  const {miner} = node;
+  const {chain, miner} = node;
+  const {verifyInputs} = chain;
   const {createBlock} = miner;
   const file = process.env.HSTRATUM_PLANT;
+  const read = () => fs.existsSync(file) && fs.readFileSync(file, 'utf8');
+
+  chain.verifyInputs = function verify(...args) {
+    const isOurs = this !== chain;
+
+    if (isOurs && read() === 'hang')
+      return new Promise(() => {});
+
+    if (isOurs && read() === 'throw')
+      throw new Error('planted');
+
+    return verifyInputs.apply(this, args);
+  };
 
   miner.createBlock = async (...args) => {
     const attempt = await createBlock.apply(miner, args);
-    const kind = fs.existsSync(file) && fs.readFileSync(file, 'utf8');
+    const kind = read();
 
-    if (kind) {
+    if (KINDS[kind]) {
       await plant(node, attempt, kind);
       fs.appendFileSync(`${file}.log`, `${JSON.stringify({
         at: Date.now(),

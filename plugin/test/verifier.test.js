@@ -34,13 +34,13 @@ function makeTemplate(tip, items = []) {
 
 /** @param {Function} verifyContext - in place of the chain's. */
 
-function start(t, verifyContext) {
+function start(t, verifyContext, late = LATE_MS) {
   const node = {chain: {tip: {hash: Buffer.alloc(32, 1)},
     locker: {busy: false}, verifyContext}};
   const waits = new Waits({nodeOverdue: () => {}});
   const lines = [];
   const verifier = new Verifier(node, HSD, {
-    atMost: (what, ms, promise) => waits.atMost(what, LATE_MS, promise)
+    atMost: (what, ms, promise) => waits.atMost(what, late, promise)
   }, {warning: (...args) => lines.push(util.format(...args))}, () => false);
 
   // Nothing of ours keeps a process.
@@ -119,6 +119,20 @@ test('a new tip takes a verdict\'s worth away', async (t) => {
     {isValid: false, reason: null});
   assert.deepStrictEqual(await verifier.check(makeTemplate(1)),
     {isValid: false, reason: null});
+});
+
+test('nobody waits at a new tip for one that hangs', async (t) => {
+  let answer = () => new Promise(() => {});
+  const {node, verifier, lines} = start(t, () => answer(), 1000000);
+  const checks = [1, 1].map(tip => verifier.check(makeTemplate(tip)));
+
+  await new Promise(resolve => setTimeout(resolve, 20));
+  node.chain.tip = {hash: Buffer.alloc(32, 2)};
+  verifier.stop();
+  await Promise.all(checks);
+  answer = async () => {};
+  assert((await verifier.check(makeTemplate(2))).isValid);
+  assert.deepStrictEqual(lines, []);
 });
 
 test('there is one at a time', async (t) => {
