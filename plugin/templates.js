@@ -39,6 +39,7 @@ class Templates {
     this.fallback = new Fallback(node, server, verifier, this, logger);
     this.refused = new WeakSet();   // templates that were found invalid
     this.firsts = new FirstTemplates(node);
+    this.blamed = null;      // those that a template of hsd's contradicted
     this.first = null;       // the first template, while it is the current one
     this.last = null;        // the last that hsd made
     this.byId = new Map();
@@ -252,6 +253,7 @@ class Templates {
     this.last = attempt;
 
     if (wrong) {
+      this.blamed = {attempt, firsts: this.firsts};
       this.firsts = null;
       this.logger.error('the first template at height %d had another %s than '
         + 'the node\'s: from now on miners wait for the node\'s',
@@ -289,6 +291,10 @@ class Templates {
 
   onInvalid(attempt, reason) {
     this.refused.add(attempt);
+
+    // The first template that had it otherwise was right.
+    if (this.blamed && this.blamed.attempt === attempt)
+      this.firsts = this.blamed.firsts;
 
     // Nobody mines on it any more.
     if (!this.active || !this.isTip(attempt.prevBlock))

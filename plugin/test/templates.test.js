@@ -291,6 +291,29 @@ test('a first template that is wrong is the last of them', async (t) => {
   assert.strictEqual(server.templates.length, 3);
 });
 
+test('it was right if hsd refuses its own', async (t) => {
+  const {node, server, templates} = await startFirst(t);
+  const {firsts} = templates;
+  let refuse;
+
+  templates.logger = {error: () => {}};
+  templates.verifier = {stop: () => {}, want: (attempt, onInvalid) => {
+    refuse = () => onInvalid(attempt, 'bad-diffbits');
+  }};
+  templates.fallback.logger = templates.logger;
+  templates.fallback.offerBase = async () => true;
+  server.templateInvalid = reason => server.reasons.push(reason);
+
+  templates.onTip(node.chain.tip);
+  node.attempts[1]({bits: POW_BITS});
+  await settled();
+  assert.strictEqual(templates.firsts, null);
+  refuse();
+  assert.strictEqual(templates.firsts, firsts);
+  assert.deepStrictEqual(server.reasons, ['bad-diffbits']);
+  assert.strictEqual(templates.isSound(3), false);
+});
+
 function makeTX() {
   const hash = Buffer.alloc(32);
   return {hash: () => hash, witnessHash: () => hash, encode: () => hash};
