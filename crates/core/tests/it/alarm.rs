@@ -223,6 +223,39 @@ fn a_node_that_does_not_answer_is_told_once_and_when_it_does() {
 }
 
 #[test]
+fn a_template_that_would_be_refused_is_told_once_and_when_they_are_valid() {
+    let mut monitor = TestMonitor::serving();
+    let invalid = |reason: &str| AlarmInput::TemplateInvalid(Some(reason.to_owned()));
+    monitor.sign(AlarmInput::TemplateInvalid(None));
+    assert_eq!(monitor.kinds(), []);
+    monitor.sign(invalid("bad-cb-amount"));
+    monitor.sign(invalid("bad-tree-root"));
+    assert!(
+        monitor.alarms[0].text.contains("bad-cb-amount"),
+        "{:?}",
+        monitor.alarms
+    );
+    assert_eq!(monitor.kinds(), [AlarmKind::TemplateInvalid]);
+    monitor.sign(AlarmInput::TemplateInvalid(None));
+    monitor.sign(AlarmInput::TemplateInvalid(None));
+    assert_eq!(monitor.kinds(), [AlarmKind::TemplateValid]);
+}
+
+#[test]
+fn a_drill_that_fails_is_told_once_and_when_one_works() {
+    let mut monitor = TestMonitor::serving();
+    let broken = || AlarmInput::BlockPath(Some("the node built another".to_owned()));
+    monitor.sign(AlarmInput::BlockPath(None));
+    assert_eq!(monitor.kinds(), []);
+    monitor.sign(broken());
+    monitor.sign(broken());
+    assert_eq!(monitor.kinds(), [AlarmKind::BlockPathBroken]);
+    monitor.sign(AlarmInput::BlockPath(None));
+    monitor.sign(AlarmInput::BlockPath(None));
+    assert_eq!(monitor.kinds(), [AlarmKind::BlockPathWorks]);
+}
+
+#[test]
 fn a_log_that_cannot_begin_anew_is_told_once_and_when_it_has() {
     let mut monitor = TestMonitor::serving();
     monitor.sign(AlarmInput::Log(255 << 20));

@@ -3,6 +3,7 @@
 
 mod alarm;
 mod architecture;
+mod drill;
 mod harness;
 mod hostile_input;
 mod ledger;

@@ -1,8 +1,6 @@
 //! A made-up solution on the way of a found block.
 
-mod harness;
-
-use harness::{Setup, Table};
+use crate::harness::{Setup, PoolHarness};
 use hstratum_core::chain::block::FoundBlock;
 
 /// As the main network has it, about.
@@ -10,7 +8,7 @@ const BITS_MAIN: u32 = 0x1906_292f;
 
 #[test]
 fn drill_is_a_block_in_all_but_its_work() {
-    let mut table = Table::new(&Setup::default());
+    let mut table = PoolHarness::new(&Setup::default());
     table.chain.bits = BITS_MAIN;
     table.chain.transactions = 7;
     table.template();
@@ -28,7 +26,7 @@ fn drill_is_a_block_in_all_but_its_work() {
 
 #[test]
 fn there_is_no_drill_without_a_job_and_its_transactions() {
-    let mut table = Table::new(&Setup::default());
+    let mut table = PoolHarness::new(&Setup::default());
     assert!(table.drill().is_none());
     table.chain.transactions = 7;
     table.template();
