@@ -58,7 +58,7 @@ impl<S: DriverIo> Driver<S> {
             self.node.log(Level::Error, &text);
         }
         self.node_lag.set_block_path(broken.clone());
-        self.sign(AlarmInput::BlockPath(broken));
+        self.tell_alarms(AlarmInput::BlockPath(broken));
     }
 }
 

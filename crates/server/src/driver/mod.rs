@@ -351,7 +351,7 @@ impl<S: DriverIo> Driver<S> {
             NodeEvent::NoTemplate(reason) => self.take_reason(pool, now, reason),
             NodeEvent::TemplateInvalid(reason) => {
                 self.node_lag.set_invalid(reason.clone());
-                self.sign(AlarmInput::TemplateInvalid(reason));
+                self.tell_alarms(AlarmInput::TemplateInvalid(reason));
             }
             NodeEvent::Drilled(outcome) => self.end_drill(now, outcome),
             NodeEvent::BlockResult(hash, verdict) => {
