@@ -224,7 +224,7 @@ class Templates {
       } else if (this.node.chain.tip === tip) {
         throw new Error('it is not on the tip');
       } else if (!this.current || !this.isTip(this.current.prevBlock)) {
-        // The first template on the new tip is not out either.
+        // Kept if the first template on the new tip is the current one.
         this.withhold('tip is changing');
       }
     }
@@ -403,7 +403,7 @@ class Templates {
       });
     }
 
-    // For the spool only: miners need not wait for it.
+    // Only the spool needs them: miners do not wait.
     setImmediate(() => this.guard(() => {
       if (this.active)
         this.server.transactions(id, Buffer.concat(txs.map(tx => tx.encode())));

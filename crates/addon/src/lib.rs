@@ -108,11 +108,11 @@ pub struct SolutionObject {
     /// True if another server has found it; the node's verdict is then not awaited.
     pub relayed: bool,
     pub raw: Option<Buffer>,
-    /// There for a made-up one, which is not to be told to anybody.
+    /// Present for a drill's made-up solution, which nobody is told of.
     pub drill: Option<DrillObject>,
 }
 
-/// How long a drill's first parts took.
+/// Durations of a drill's first two steps.
 #[napi(object)]
 #[allow(missing_docs)]
 pub struct DrillObject {
@@ -360,13 +360,13 @@ impl ServerHandle {
         self.refresh_s
     }
 
-    /// Whether templates are verified when the node has time.
+    /// True if templates are verified in the node's idle time.
     #[napi(getter, catch_unwind)]
     pub fn verifies(&self) -> bool {
         self.verify == Verify::Idle
     }
 
-    /// Where miners connect.
+    /// The first address where miners connect.
     #[napi(getter, catch_unwind)]
     pub fn address(&self) -> AddressObject {
         let address = self.server.address();
@@ -463,7 +463,7 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// The node's answer to a block.
+    /// Reports the node's verdict on a block.
     #[napi(catch_unwind)]
     pub fn block_result(&self, hash: Buffer, verdict: String, reason: String) -> Result<()> {
         let verdict = match verdict.as_str() {

@@ -179,19 +179,19 @@ impl ServerHandle {
         self.server.node_behind()
     }
 
-    /// The node's reason to refuse the block of its own template; null where it would not.
+    /// The node's reason to refuse the block of its own template; null while it is valid.
     #[napi(getter, catch_unwind)]
     pub fn template_refused(&self) -> Option<String> {
         self.server.template_refused()
     }
 
-    /// Why a found block would be lost, as the last drill says; null where it would not.
+    /// Reason why the last drill failed; null if it did not.
     #[napi(getter, catch_unwind)]
     pub fn block_path_broken(&self) -> Option<String> {
         self.server.block_path_broken()
     }
 
-    /// How the ledger that several servers share does, as JSON; null without one.
+    /// The status of the shared ledger, as JSON; null without one.
     #[napi(getter, catch_unwind)]
     pub fn shared_ledger(&self) -> Option<String> {
         let reading = self.server.cluster_status()?;

@@ -87,12 +87,13 @@ pub(crate) const DESCRIPTORS_KEPT: usize = 512;
 /// Milliseconds between two ticks of the pool, its only source of time besides events.
 pub(crate) const TICK_MS: u64 = 250;
 
-/// Without a found block after which a made-up one shows that its way is free.
+/// Milliseconds without a found block after which a drill tries the block path again.
 pub(crate) const DRILL_MS: u64 = 60 * 60 * 1000;
-/// After which a drill that was interrupted is begun again.
+
+/// Milliseconds after which a drill that a new tip interrupted is repeated.
 pub(crate) const DRILL_AGAIN_MS: u64 = 10_000;
 
-/// Wait between attempts to write what the disk refused.
+/// Milliseconds between attempts to write what the disk refused.
 pub(crate) const DISK_RETRY_MS: u64 = 2_000;
 
 /// Wait between attempts to reserve disk space for found blocks.

@@ -25,11 +25,11 @@ pub enum NodeEvent {
     Transactions(u64, Arc<[u8]>),
     /// Reason why there is no template.
     NoTemplate(String),
-    /// The node's reason to refuse the block of a template; none once templates are valid again.
+    /// The node's reason to refuse the block of its template; none once templates are valid again.
     TemplateInvalid(Option<String>),
     /// The outcome of a drill that the node was given.
     Drilled(Drilled),
-    /// What became of a block that was offered.
+    /// Verdict on a block that was offered.
     BlockResult(Hash, Verdict),
     /// The node's view of the chain, and which of the blocks asked about are on its main chain.
     Located(Look),
@@ -47,18 +47,18 @@ pub enum NodeEvent {
     Close(Sender<()>),
 }
 
-/// The outcome of a drill.
+/// Outcome of a drill.
 #[derive(Debug)]
 pub enum Drilled {
-    /// A found block would have gone its way.
+    /// A found block would be accepted.
     Works,
-    /// It would have been lost, for this reason.
+    /// A found block would be lost, for this reason.
     Broken(String),
-    /// Nobody can say: there was a new tip.
+    /// No verdict: there was a new tip, or the node did not answer.
     Interrupted,
 }
 
-/// What came of an order.
+/// Answer to an order.
 pub(crate) type OrderAnswer = Result<OrderOutcome, OrderRefusal>;
 
 /// An account's payout address, and the requester waiting for it to be durable.

@@ -27,31 +27,31 @@ pub enum Offer {
     },
 }
 
-/// A made-up solution that goes the way of a found block, short of telling anybody.
+/// A made-up solution that is treated as a found block, except that nobody is told of it.
 pub struct Drill {
     /// The node has its transactions, by the template's id.
     pub solution: Solution,
     /// Its block, as the spool would have it.
     pub raw: Vec<u8>,
-    /// How long its checks took.
+    /// Milliseconds that the checks of core took.
     pub check_ms: f64,
-    /// How long the block took to be written.
+    /// Milliseconds that the encoding of the block took.
     pub encode_ms: f64,
 }
 
-/// The node. Its methods are called from any thread and must not wait.
+/// The node. Its methods are called from any thread and must not block.
 pub trait Node: Send + Sync {
     /// Offers a block; the answer comes as [`crate::server::Server::block_result`].
     fn offer(&self, offer: Offer);
 
-    /// Has it build and verify the block of a made-up solution; the answer comes as
-    /// [`crate::server::Server::drilled`]. One that cannot does nothing.
+    /// Builds and verifies the block of a made-up solution; the answer comes as
+    /// [`crate::server::Server::drilled`]. A node that cannot do that does nothing.
     fn drill(&self, drill: Drill) {
         drop(drill);
     }
 
-    /// Asks what it knows of the chain, and which blocks its main chain has at the heights of these;
-    /// the answer comes as [`crate::server::Server::located`].
+    /// Asks for its view of the chain, and which blocks its main chain has at the heights of these; the
+    /// answer comes as [`crate::server::Server::located`].
     fn locate(&self, blocks: Vec<BlockQuery>);
 
     /// Writes to the operator's log.

@@ -14,11 +14,11 @@ pub enum AlarmInput {
     Template(Hash),
     /// The node has no template, for this reason.
     NoTemplate(String),
-    /// The node's reason to refuse the block of a template; none once templates are valid again.
+    /// The node's reason to refuse the block of its template; none once templates are valid again.
     TemplateInvalid(Option<String>),
-    /// Why a drill says that a found block would be lost; none when it says that it would not.
+    /// The outcome of a drill: the reason why a found block would be lost, or none.
     BlockPath(Option<String>),
-    /// A block was found and offered to the node; none knows by whom when it is of an earlier run.
+    /// A block was found and offered to the node. The account is unknown for a block of an earlier run.
     Found(Hash, Height, Option<Arc<str>>),
     /// The state of a block has changed.
     Block(Hash, Option<Height>, BlockOutcome),

@@ -136,8 +136,8 @@ impl AlarmMonitor {
                 self.reason = Some(reason);
                 self.check_job(now, out);
             }
-            AlarmInput::TemplateInvalid(reason) => self.look_at_template(reason, out),
-            AlarmInput::BlockPath(broken) => self.look_at_block_path(broken, out),
+            AlarmInput::TemplateInvalid(reason) => self.check_template(reason, out),
+            AlarmInput::BlockPath(broken) => self.check_block_path(broken, out),
             AlarmInput::Found(hash, height, account) => self.found(hash, height, account, out),
             AlarmInput::Block(hash, height, fate) => self.settle_block(hash, height, fate, out),
             AlarmInput::Ledger(sign) => self.check_ledger(now, sign, out),
@@ -298,7 +298,7 @@ impl AlarmMonitor {
         });
     }
 
-    fn look_at_template(&mut self, reason: Option<String>, out: &mut Vec<Alarm>) {
+    fn check_template(&mut self, reason: Option<String>, out: &mut Vec<Alarm>) {
         let was_invalid = std::mem::replace(&mut self.is_template_invalid, reason.is_some());
         match reason {
             Some(reason) if !was_invalid => out.push(Alarm {
@@ -317,7 +317,7 @@ impl AlarmMonitor {
         }
     }
 
-    fn look_at_block_path(&mut self, broken: Option<String>, out: &mut Vec<Alarm>) {
+    fn check_block_path(&mut self, broken: Option<String>, out: &mut Vec<Alarm>) {
         let was_broken = std::mem::replace(&mut self.is_block_path_broken, broken.is_some());
         match broken {
             Some(reason) if !was_broken => out.push(Alarm {
@@ -333,7 +333,8 @@ impl AlarmMonitor {
         }
     }
 
-    /// It is small again from half of what is large, so that it is not told twice.
+    /// Raises an alarm for a large log, and ends it below half of that size, so that a size around the
+    /// limit is not reported again and again.
     fn check_log(&mut self, bytes: u64, out: &mut Vec<Alarm>) {
         if !self.is_log_large && bytes >= LEDGER_LOG_LARGE {
             self.is_log_large = true;

@@ -54,10 +54,10 @@ impl Solution {
         }
     }
 
-    /// The same, the network's target aside.
+    /// Checks all parts but the network's target.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The part that is wrong.
     pub fn verify_parts(&self) -> Result<(), &'static str> {
         let template = &self.template;
         if self.coinbase.txid() != template.coinbase.txid()

@@ -1,6 +1,6 @@
 //! A made-up solution on the way of a found block.
 
-use crate::harness::{Setup, PoolHarness};
+use crate::harness::{PoolHarness, Setup};
 use hstratum_core::chain::block::FoundBlock;
 
 /// As the main network has it, about.

@@ -65,9 +65,9 @@ pub struct Config {
     pub auth: Auth,
     /// Seconds between jobs for mempool changes.
     pub refresh_s: u32,
-    /// When templates are verified by the node's rules.
+    /// Time at which templates are verified by the node's own rules.
     pub verify: Verify,
-    /// Where miners connect as well.
+    /// Further listeners.
     pub listen: Vec<ListenSpec>,
     /// The certificate chain and its key, PEM files; `Some` if a listener speaks TLS.
     pub tls: Option<TlsFiles>,
@@ -95,7 +95,7 @@ pub struct Config {
     pub server_id: String,
 }
 
-/// When templates are verified by the node's own rules.
+/// Time at which templates are verified by the node's own rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
     /// In the node's idle time, after their jobs are out.
@@ -115,7 +115,7 @@ impl Verify {
     }
 }
 
-/// Where the dashboard is when nobody says.
+/// Default port of the dashboard.
 pub const HTTP_PORT: u16 = 3080;
 
 /// Why options were refused, in one line.

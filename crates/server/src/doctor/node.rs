@@ -132,7 +132,7 @@ fn check_places(places: Option<(u64, u64)>, findings: &mut Findings) {
     }
 }
 
-/// Whether a found block would reach the chain.
+/// Reports what would lose a found block.
 fn check_blocks(told: &Hstratum, findings: &mut Findings) {
     if let Some(reason) = &told.block_path_broken {
         findings.problem(
@@ -150,7 +150,7 @@ fn check_blocks(told: &Hstratum, findings: &mut Findings) {
     }
 }
 
-/// Where the configuration has the node answer.
+/// Address of the node's API according to the configuration.
 fn configured(network: Network, settings: &NodeSettings) -> Option<Url> {
     let usual = Url::usual(network, HsdPart::Node).to_string();
     let port = match settings.node.get("httpport") {

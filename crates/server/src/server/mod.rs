@@ -193,27 +193,27 @@ impl Server {
         self.to_driver.node(NodeEvent::NoTemplate(reason));
     }
 
-    /// The node's reason to refuse the block of a template; none once templates are valid again.
+    /// Takes the node's reason to refuse the block of its template; none once templates are valid again.
     pub fn template_invalid(&self, reason: Option<String>) {
         self.to_driver.node(NodeEvent::TemplateInvalid(reason));
     }
 
-    /// The node's answer to [`Node::drill`].
+    /// Takes the node's answer to [`Node::drill`].
     pub fn drilled(&self, outcome: Drilled) {
         self.to_driver.node(NodeEvent::Drilled(outcome));
     }
 
-    /// Why a found block would be lost, as the last drill says; none where it would not.
+    /// Reason why the last drill failed; none if it did not.
     pub fn block_path_broken(&self) -> Option<String> {
-        self.node_lag.block_path()
+        self.statuses.node_lag.block_path()
     }
 
-    /// The node's reason to refuse the block of its own template; none where it would not.
+    /// The node's reason to refuse the block of its own template; none while it is valid.
     pub fn template_refused(&self) -> Option<String> {
-        self.node_lag.invalid()
+        self.statuses.node_lag.invalid()
     }
 
-    /// The node's answer to a block.
+    /// Takes the node's answer to a block.
     pub fn block_result(&self, hash: Hash, verdict: Verdict) {
         self.to_driver.node(NodeEvent::BlockResult(hash, verdict));
     }

@@ -1,5 +1,6 @@
 //! Health of the node: the delay of its event loop, as the node measures it, a request that it has not
-//! answered in time, and whether it knows less chain work than the ledgers were shown.
+//! answered in time, whether it knows less chain work than the ledgers were shown, and whether it would
+//! refuse the block of its own template or of a drill.
 
 use hstratum_core::units::Height;
 use parking_lot::Mutex;
@@ -44,21 +45,21 @@ impl NodeLag {
     }
 
     pub(crate) fn set_invalid(&self, reason: Option<String>) {
-        *lock(&self.invalid) = reason;
+        *self.invalid.lock() = reason;
     }
 
     /// The node's reason to refuse the block of its own template.
     pub(crate) fn invalid(&self) -> Option<String> {
-        lock(&self.invalid).clone()
+        self.invalid.lock().clone()
     }
 
     pub(crate) fn set_block_path(&self, broken: Option<String>) {
-        *lock(&self.block_path) = broken;
+        *self.block_path.lock() = broken;
     }
 
-    /// Why a found block would be lost.
+    /// Reason why the last drill failed.
     pub(crate) fn block_path(&self) -> Option<String> {
-        lock(&self.block_path).clone()
+        self.block_path.lock().clone()
     }
 
     pub(crate) fn set_behind(&self, height: Option<Height>) {

@@ -30,9 +30,9 @@ pub struct Hstratum {
     pub places: Option<(u64, u64)>,
     /// Settings in which the servers that share a ledger differ, a line each.
     pub differences: Vec<String>,
-    /// Why the network would refuse the block of its node's template, where it would.
+    /// The node's reason to refuse the block of its own template.
     pub template_refused: Option<String>,
-    /// Why it would lose a found block, where it would.
+    /// Reason why its last drill failed.
     pub block_path_broken: Option<String>,
 }
 
