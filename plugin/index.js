@@ -11,11 +11,12 @@ const binding = require('./binding');
 const host = require('./host');
 const options = require('./options');
 const rpc = require('./rpc');
-const {Blocks} = require('./blocks');
 const {Calls} = require('./calls');
+const {Drill} = require('./drill');
+const {FoundBlocks} = require('./found_blocks');
 const {Lag} = require('./event_loop_lag');
+const {TemplateVerifier} = require('./template_verifier');
 const {Templates} = require('./templates');
-const {Verifier} = require('./verifier');
 const {Waits} = require('./overdue');
 
 const LEAVE_MS = 5000;
@@ -34,6 +35,7 @@ class Plugin {
     this.waits = null;
     this.templates = null;
     this.blocks = null;
+    this.drill = null;
     this.lag = null;
     this.listeners = [];
     this.loaded = false;       // the node's open() has come to its end
@@ -114,22 +116,17 @@ class Plugin {
 
     this.waits = new Waits(this.server);
 
-    const verifier = new Verifier(node, hsd, this.waits, logger,
-      () => this.hasBlocks());
+    const verifier = new TemplateVerifier(node, hsd, this.waits, logger,
+      () => this.blocks.pending.size > 0);
 
     this.templates = new Templates(node, this.server, this.waits, logger,
       this.server.verifies ? verifier : null);
-    this.blocks = new Blocks(node, hsd, this.server, this.templates, verifier,
+    this.blocks = new FoundBlocks(node, hsd, this.server, this.templates,
       this.waits, logger);
+    this.drill = new Drill(this.server, this.blocks, verifier, logger);
     this.lag = new Lag(this.server, logger);
     this.listen();
     rpc.add(node.rpc, this.server, this.calls, this.waits, logger);
-  }
-
-  /** Whether found blocks wait for the node's verdict. */
-
-  hasBlocks() {
-    return this.blocks !== null && this.blocks.pending.size > 0;
   }
 
   listen() {
@@ -140,7 +137,9 @@ class Plugin {
       blocks.onTip(entry);
     });
 
-    this.bind(node.chain, 'block', block => templates.fallback.onBlock(block));
+    this.bind(node.chain, 'block', (block) => {
+      templates.fallback.excluded.onBlock(block);
+    });
     this.bind(node.chain, 'full', () => templates.tellTip());
 
     for (const event of ['tx', 'claim', 'airdrop'])
@@ -200,18 +199,12 @@ class Plugin {
 
     try {
       if (solution.drill)
-        this.drill(solution);
+        this.drill.run(solution);
       else
         this.blocks.submit(solution);
     } catch (e) {
       this.onLog('error', `failed to take a block: ${e.message}`);
     }
-  }
-
-  drill(solution) {
-    this.blocks.drill(solution).catch((e) => {
-      this.onLog('error', `failed to check the block path: ${e.message}`);
-    });
   }
 
   /**

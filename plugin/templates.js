@@ -7,7 +7,7 @@
  * names its own.
  */
 
-const {Fallback} = require('./fallback');
+const {FallbackTemplates} = require('./fallback_templates');
 const {FirstTemplates, difference} = require('./first_template');
 
 const TEMPLATES_MAX = 32;
@@ -27,7 +27,7 @@ class Templates {
    * @param {Object} server - the addon's.
    * @param {Waits} waits
    * @param {Object} logger
-   * @param {Verifier|null} verifier - none: templates are not verified.
+   * @param {TemplateVerifier|null} verifier - null under `verify: off`.
    */
 
   constructor(node, server, waits, logger, verifier = null) {
@@ -36,10 +36,11 @@ class Templates {
     this.waits = waits;
     this.logger = logger;
     this.verifier = verifier;
-    this.fallback = new Fallback(node, server, verifier, this, logger);
-    this.refused = new WeakSet();   // templates that were found invalid
+    this.fallback = new FallbackTemplates(node, server, verifier, this,
+      logger);
+    this.invalid = new WeakSet();   // templates that hsd would refuse
     this.firsts = new FirstTemplates(node);
-    this.blamed = null;      // those that a template of hsd's contradicted
+    this.suspected = null;   // {attempt: hsd's, firsts: that it contradicted}
     this.first = null;       // the first template, while it is the current one
     this.last = null;        // the last that hsd made
     this.byId = new Map();
@@ -56,10 +57,10 @@ class Templates {
     return this.byId.get(id) || null;
   }
 
-  /** Whether a block of this template may go out before the node's verdict. */
+  /** True if hsd would refuse the block of this template. */
 
-  isSound(id) {
-    return !this.refused.has(this.byId.get(id));
+  isInvalid(id) {
+    return this.invalid.has(this.byId.get(id));
   }
 
   /**
@@ -128,6 +129,7 @@ class Templates {
     if (!this.active || !this.firsts || !this.current || this.obstacle())
       return;
 
+    // Each is verified first, and hsd is busy with the tip's block.
     if (this.fallback.isActive)
       return;
 
@@ -219,7 +221,7 @@ class Templates {
       }
 
       if (this.isTip(attempt.prevBlock)) {
-        if (await this.takeAny(attempt))
+        if (await this.takeValid(attempt))
           return;
       } else if (this.node.chain.tip === tip) {
         throw new Error('it is not on the tip');
@@ -230,14 +232,27 @@ class Templates {
     }
   }
 
-  /** @returns {Boolean|Promise<Boolean>} false when there is a new tip. */
+  /**
+   * Take a template of hsd's, on the tip, or what is valid of it.
+   * @returns {Promise<Boolean>} false when there is a new tip.
+   */
 
-  takeAny(attempt) {
-    if (this.fallback.isActive)
-      return this.takeDoubtful(attempt);
+  async takeValid(attempt) {
+    const {fallback} = this;
 
-    this.take(this.fallback.filter(attempt));
-    return true;
+    if (!fallback.isActive) {
+      this.take(fallback.excluded.filter(attempt));
+      return true;
+    }
+
+    this.last = attempt;
+
+    const isOnTip = await fallback.offerValid(attempt);
+
+    // The mempool may have changed since hsd made it.
+    this.changed = true;
+
+    return isOnTip;
   }
 
   /**
@@ -253,7 +268,7 @@ class Templates {
     this.last = attempt;
 
     if (wrong) {
-      this.blamed = {attempt, firsts: this.firsts};
+      this.suspected = {attempt, firsts: this.firsts};
       this.firsts = null;
       this.logger.error('the first template at height %d had another %s than '
         + 'the node\'s: from now on miners wait for the node\'s',
@@ -274,43 +289,32 @@ class Templates {
     }
   }
 
-  /** A template of hsd's after one that the network would refuse. */
-
-  async takeDoubtful(attempt) {
-    this.last = attempt;
-
-    const isOnTip = await this.fallback.settle(attempt);
-
-    // The mempool may have changed since hsd made it.
-    this.changed = true;
-
-    return isOnTip;
-  }
-
-  /** hsd would refuse the block of a template that is out. */
+  /** Replace a template, since hsd would refuse its block. */
 
   onInvalid(attempt, reason) {
-    this.refused.add(attempt);
+    this.invalid.add(attempt);
 
-    // The first template that had it otherwise was right.
-    if (this.blamed && this.blamed.attempt === attempt)
-      this.firsts = this.blamed.firsts;
+    // The first template that it contradicted was right.
+    if (this.suspected && this.suspected.attempt === attempt)
+      this.firsts = this.suspected.firsts;
 
     // Nobody mines on it any more.
     if (!this.active || !this.isTip(attempt.prevBlock))
       return;
 
     this.fallback.begin(attempt, reason);
-    this.fallback.offerBase(attempt).then(() => this.refresh()).catch((e) => {
+    this.fallback.offerEmpty(attempt).then(() => this.refresh()).catch((e) => {
       this.logger.error('failed to replace a template: %s', e.message);
     });
   }
 
-  offerValid(attempt) {
-    const obstacle = this.obstacle();
+  /** Offer a template on the tip that was verified. */
 
+  offerVerified(attempt) {
     if (!this.active)
       return;
+
+    const obstacle = this.obstacle();
 
     if (obstacle)
       this.withhold(obstacle);
@@ -398,7 +402,7 @@ class Templates {
     this.changed = false;
 
     if (this.verifier && !this.fallback.isActive) {
-      this.verifier.want(attempt, (invalid, reason) => {
+      this.verifier.schedule(attempt, (invalid, reason) => {
         this.guard(() => this.onInvalid(invalid, reason));
       });
     }

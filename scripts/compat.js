@@ -17,8 +17,9 @@ const fs = require('fs');
 const path = require('path');
 
 const ROOT = path.join(__dirname, '..');
-const TESTS = ['start', 'wire', 'templates', 'chain', 'blocks', 'durability',
-  'ledger', 'address', 'reload', 'payout'];
+const TESTS = ['start', 'wire', 'templates', 'chain', 'found_blocks', 'durability',
+  'ledger', 'address', 'reload', 'payout', 'drill', 'block_verification',
+  'invalid_templates'];
 const MAJOR_MIN = 6;
 
 function main(versions) {

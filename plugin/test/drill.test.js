@@ -40,13 +40,13 @@ test('the way of a found block is tried at the start', async (t) => {
 });
 
 test('one that fails is an alarm, and doctor says so', async (t) => {
-  const file = path.join(tempDir(t), 'spoil');
+  const file = path.join(tempDir(t), 'wrong_block');
 
   fs.writeFileSync(file, '');
 
   const node = await startNode(t, {
-    env: {HSTRATUM_SPOIL: file},
-    args: [`--plugins=${PLUGIN},${require.resolve('./spoiler')}`]
+    env: {HSTRATUM_WRONG_BLOCK: file},
+    args: [`--plugins=${PLUGIN},${require.resolve('./wrong_block_plugin')}`]
   });
   const {text} = await node.waitLog(DONE);
 

@@ -297,11 +297,11 @@ test('it was right if hsd refuses its own', async (t) => {
   let refuse;
 
   templates.logger = {error: () => {}};
-  templates.verifier = {stop: () => {}, want: (attempt, onInvalid) => {
+  templates.verifier = {stop: () => {}, schedule: (attempt, onInvalid) => {
     refuse = () => onInvalid(attempt, 'bad-diffbits');
   }};
   templates.fallback.logger = templates.logger;
-  templates.fallback.offerBase = async () => true;
+  templates.fallback.offerEmpty = async () => true;
   server.templateInvalid = reason => server.reasons.push(reason);
 
   templates.onTip(node.chain.tip);
@@ -311,7 +311,7 @@ test('it was right if hsd refuses its own', async (t) => {
   refuse();
   assert.strictEqual(templates.firsts, firsts);
   assert.deepStrictEqual(server.reasons, ['bad-diffbits']);
-  assert.strictEqual(templates.isSound(3), false);
+  assert.strictEqual(templates.isInvalid(3), true);
 });
 
 function makeTX() {

@@ -4,7 +4,7 @@ const assert = require('assert');
 const util = require('util');
 const {test} = require('node:test');
 const {Waits} = require('../overdue');
-const {Verifier} = require('../verifier');
+const {TemplateVerifier} = require('../template_verifier');
 
 /** In place of a minute. */
 const LATE_MS = 50;
@@ -39,7 +39,7 @@ function start(t, verifyContext, late = LATE_MS) {
     locker: {busy: false}, verifyContext}};
   const waits = new Waits({nodeOverdue: () => {}});
   const lines = [];
-  const verifier = new Verifier(node, HSD, {
+  const verifier = new TemplateVerifier(node, HSD, {
     atMost: (what, ms, promise) => waits.atMost(what, late, promise)
   }, {warning: (...args) => lines.push(util.format(...args))}, () => false);
 
@@ -54,7 +54,7 @@ function start(t, verifyContext, late = LATE_MS) {
   return {node, verifier, lines};
 }
 
-/** Wait for those that are to be judged. */
+/** Wait for the verification of those that are scheduled. */
 
 async function idle(verifier) {
   while (verifier.isRunning)
@@ -64,7 +64,7 @@ async function idle(verifier) {
 test('one that hangs or throws refuses nothing, and is said once', async (t) => {
   let answer = () => new Promise(() => {});
   const {verifier, lines} = start(t, () => answer());
-  const check = () => verifier.check(makeTemplate(1));
+  const check = () => verifier.verify(makeTemplate(1));
   const unknown = {isValid: false, reason: null};
 
   assert.deepStrictEqual(await check(), unknown);
@@ -90,7 +90,7 @@ test('the newest is verified, those before it are not', async (t) => {
   });
 
   for (let i = 0; i < 5; i++)
-    verifier.want(makeTemplate(1), () => assert.fail());
+    verifier.schedule(makeTemplate(1), () => assert.fail());
 
   await idle(verifier);
   assert.strictEqual(count, 1);
@@ -103,7 +103,7 @@ test('one that is refused is told with the reason', async (t) => {
   const template = makeTemplate(1);
   const told = [];
 
-  verifier.want(template, (...args) => told.push(args));
+  verifier.schedule(template, (...args) => told.push(args));
   await idle(verifier);
   assert.deepStrictEqual(told, [[template, 'bad']]);
 });
@@ -115,23 +115,23 @@ test('a new tip takes a verdict\'s worth away', async (t) => {
     throw Object.assign(new Error(), {type: 'VerifyError', reason: 'bad'});
   });
 
-  assert.deepStrictEqual(await verifier.check(makeTemplate(1)),
+  assert.deepStrictEqual(await verifier.verify(makeTemplate(1)),
     {isValid: false, reason: null});
-  assert.deepStrictEqual(await verifier.check(makeTemplate(1)),
+  assert.deepStrictEqual(await verifier.verify(makeTemplate(1)),
     {isValid: false, reason: null});
 });
 
 test('nobody waits at a new tip for one that hangs', async (t) => {
   let answer = () => new Promise(() => {});
   const {node, verifier, lines} = start(t, () => answer(), 1000000);
-  const checks = [1, 1].map(tip => verifier.check(makeTemplate(tip)));
+  const checks = [1, 1].map(tip => verifier.verify(makeTemplate(tip)));
 
   await new Promise(resolve => setTimeout(resolve, 20));
   node.chain.tip = {hash: Buffer.alloc(32, 2)};
   verifier.stop();
   await Promise.all(checks);
   answer = async () => {};
-  assert((await verifier.check(makeTemplate(2))).isValid);
+  assert((await verifier.verify(makeTemplate(2))).isValid);
   assert.deepStrictEqual(lines, []);
 });
 
@@ -144,7 +144,7 @@ test('there is one at a time', async (t) => {
   });
 
   const results = await Promise.all([1, 2, 3].map(
-    () => verifier.check(makeTemplate(1))));
+    () => verifier.verify(makeTemplate(1))));
 
   assert(results.every(({isValid}) => isValid));
 });

@@ -29,13 +29,12 @@ const LOCATE_TRIES = 5;
 
 const NONE = Buffer.alloc(0);
 
-class Blocks {
-  constructor(node, hsd, server, templates, verifier, waits, logger) {
+class FoundBlocks {
+  constructor(node, hsd, server, templates, waits, logger) {
     this.node = node;
     this.hsd = hsd;
     this.server = server;
     this.templates = templates;
-    this.verifier = verifier;
     this.waits = waits;
     this.logger = logger;
     this.inflight = new hsd.BufferMap();   // announced, not yet connected
@@ -95,7 +94,7 @@ class Blocks {
       return ['failed', `built ${hash.toString('hex')} instead`];
 
     const wanted = solution.raw != null
-      || solution.broadcast && this.templates.isSound(solution.template);
+      || solution.broadcast && !this.templates.isInvalid(solution.template);
 
     const {tip} = this.node.chain;
     const isOnTip = block.prevBlock.equals(tip.hash);
@@ -129,63 +128,11 @@ class Blocks {
     return block.bits === await target.catch(() => null);
   }
 
-  /**
-   * Take a made-up solution the way of a found one, short of telling anybody:
-   * the same block on both sides, with the same bytes, and valid.
-   * @param {Object} solution - with the bytes that the spool would have.
-   */
-
-  async drill(solution) {
-    let outcome = 'broken';
-    let reason = '';
-
-    try {
-      outcome = await this.drillNow(solution);
-    } catch (e) {
-      reason = e.message;
-    }
-
-    this.server.drilled(outcome, reason);
-  }
-
-  async drillNow({raw, drill, ...solution}) {
-    const begun = performance.now();
-    const block = this.build(solution);
-    const hash = block.hash();
-
-    if (!hash.equals(solution.hash))
-      throw new Error(`the node built ${hash.toString('hex')} instead`);
-
-    const built = performance.now();
-
-    if (!block.encode().equals(raw))
-      throw new Error('the spool would have another block than the node');
-
-    const compared = performance.now();
-    const {isValid, reason} = await this.verifier.checkBlock(() => block,
-      block.prevBlock);
-
-    if (reason)
-      throw new Error(`the node would refuse it: ${reason}`);
-
-    // There is a new tip, or no verdict.
-    if (!isValid)
-      return 'interrupted';
-
-    const ms = value => value.toFixed(value < 1 ? 2 : 0);
-
-    this.logger.info('block path checked: %d transactions, %d bytes; checked '
-      + 'in %s ms, written in %s ms, built in %s ms, compared in %s ms, '
-      + 'verified in %s ms', block.txs.length, raw.length, ms(drill.checkMs),
-    ms(drill.encodeMs), ms(built - begun), ms(compared - built),
-    ms(performance.now() - compared));
-
-    return 'works';
-  }
-
   build(solution) {
+    const {Block} = this.hsd;
+
     if (solution.raw)
-      return this.hsd.Block.decode(solution.raw);
+      return Block.decode(solution.raw);
 
     const template = this.templates.get(solution.template);
 
@@ -372,4 +319,4 @@ function view(tip, synced) {
   };
 }
 
-exports.Blocks = Blocks;
+exports.FoundBlocks = FoundBlocks;

@@ -8,7 +8,9 @@ const chainCommon = require('hsd/lib/blockchain/common');
 const FullNode = require('hsd/lib/node/fullnode');
 const Coin = require('hsd/lib/primitives/coin');
 const {BlockEntry} = require('hsd/lib/mining/template');
-const {Known, Pace, judge, root} = require('../proof');
+const {
+  TimeSlices, TransactionCache, createRoot, verifyBlock
+} = require('../block_verification');
 const {Spender} = require('./spender');
 
 const HSD = {blake2b, chainCommon};
@@ -40,9 +42,11 @@ async function coinAt({chain}, height) {
   return Coin.fromTX(block.txs[0], 0, height);
 }
 
-function verdict({chain}, block, pace = new Pace(() => chain.locker.busy),
-  known = new Known()) {
-  return judge(HSD, chain, block, chain.tip, pace, known);
+function verdict({chain}, block, {
+  slices = new TimeSlices(() => chain.locker.busy),
+  cache = new TransactionCache()
+} = {}) {
+  return verifyBlock(HSD, chain, block, chain.tip, slices, cache);
 }
 
 /** hsd's own. */
@@ -64,13 +68,13 @@ async function blockOf(node, change = () => {}) {
   return attempt.toBlock();
 }
 
-test('a root worked out in pieces is hsd\'s', async () => {
-  const pace = {isDue: () => true, rest: async () => {}};
+test('a root computed in slices is hsd\'s', async () => {
+  const slices = {yield: () => new Promise(resolve => setImmediate(resolve))};
 
   for (let count = 0; count < 40; count++) {
     const leaves = Array.from({length: count}, (_, i) => Buffer.alloc(32, i));
 
-    assert.deepStrictEqual(await root(blake2b, leaves, pace),
+    assert.deepStrictEqual(await createRoot(blake2b, leaves, slices),
       mrkl.createRoot(blake2b, leaves), `${count} leaves`);
   }
 });
@@ -136,19 +140,17 @@ test('scripts are checked once, whatever the tip', async (t) => {
   const spender = new Spender();
   const node = await makeNode(t, spender);
   const tx = spender.pay(await coinAt(node, 1));
-  const known = new Known();
+  const cache = new TransactionCache();
 
   await node.mempool.addTX(tx);
-  assert.strictEqual(await verdict(node, await blockOf(node), undefined, known),
-    null);
-  known.forget();
+  assert.strictEqual(await verdict(node, await blockOf(node), {cache}), null);
+  cache.dropUnused();
 
-  const [copy] = [...known.before.values()].filter(tx => !tx.isCoinbase());
+  const [copy] = [...cache.last.values()].filter(tx => !tx.isCoinbase());
 
   // Whoever checks it again would find out.
   copy.checkInput = () => assert.fail();
-  assert.strictEqual(await verdict(node, await blockOf(node), undefined, known),
-    null);
+  assert.strictEqual(await verdict(node, await blockOf(node), {cache}), null);
 
   // With another signature it is another one.
   tx.inputs[0].witness.items[0][10] ^= 1;
@@ -159,33 +161,33 @@ test('scripts are checked once, whatever the tip', async (t) => {
     attempt.refresh();
   });
 
-  assert.strictEqual(await verdict(node, block, undefined, known),
+  assert.strictEqual(await verdict(node, block, {cache}),
     'mandatory-script-verify-flag-failed');
 });
 
-test('it ends at the next rest once it is stopped', async (t) => {
+test('it ends at the next pause once it is stopped', async (t) => {
   const node = await makeNode(t, new Spender());
   const block = await blockOf(node);
-  const pace = new Pace(() => false);
+  const slices = new TimeSlices(() => false);
 
-  pace.stop();
-  await assert.rejects(verdict(node, block, pace), {type: 'Stopped'});
+  slices.stop();
+  await assert.rejects(verdict(node, block, {slices}), {type: 'Stopped'});
 });
 
-test('it rests while the chain is locked', async (t) => {
+test('it pauses while the chain is locked', async (t) => {
   const node = await makeNode(t, new Spender());
   const block = await blockOf(node);
   const unlock = await node.chain.locker.lock();
   let isDone = false;
 
-  const judged = verdict(node, block).then(() => {
+  const verified = verdict(node, block).then(() => {
     isDone = true;
   });
 
   await new Promise(resolve => setTimeout(resolve, 50));
   assert.strictEqual(isDone, false);
   unlock();
-  await judged;
+  await verified;
 });
 
 function add(attempt, tx) {

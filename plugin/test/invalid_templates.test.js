@@ -8,7 +8,7 @@ const {PLUGIN, startNode, tempDir} = require('./harness');
 const {Miner} = require('./miner');
 const {Observer} = require('./observer');
 const {Spender} = require('./spender');
-const planter = require('./planter');
+const planted = require('./invalid_templates_plugin');
 
 /** Enough for a transaction to spend with each kind. */
 const COINS = 100;
@@ -36,17 +36,17 @@ const MADE_ANEW = [
 
 async function start(t, options = {}) {
   const file = path.join(tempDir(t), 'plant');
-  const spender = new Spender(planter.ring);
+  const spender = new Spender(planted.ring);
   const node = await startNode(t, {
-    address: planter.address,
+    address: planted.address,
     env: {HSTRATUM_PLANT: file},
     ...options,
-    args: [`--plugins=${PLUGIN},${require.resolve('./planter')}`,
+    args: [`--plugins=${PLUGIN},${require.resolve('./invalid_templates_plugin')}`,
       '--stratum-refresh=1', ...options.args || []]
   });
 
   await spender.prepare(node, COINS);
-  await node.mine(planter.blocks);
+  await node.mine(planted.blocks);
 
   return {file, node, spender, miner: await Miner.start(t, node)};
 }
@@ -54,7 +54,7 @@ async function start(t, options = {}) {
 test('templates that lie are caught, and miners go on', async (t) => {
   const {file, node, spender, miner} = await start(t);
 
-  for (const kind of planter.KINDS)
+  for (const kind of planted.KINDS)
     await t.test(kind, () => check(node, miner, spender, file, kind));
 
   console.log('| planted | caught | jobs of it | ms until a good job |');
@@ -74,14 +74,14 @@ async function check(node, miner, spender, file, kind) {
   await spender.spend(node);
   fs.writeFileSync(file, kind);
 
-  await node.waitFor('the template', () => planted(log).length > 0);
+  await node.waitFor('the template', () => plantedIn(log).length > 0);
 
   const isBad = job => isPlanted(job, log);
 
   if (kind === 'block of another tip')
     fs.rmSync(file);
 
-  const [{at}] = planted(log);
+  const [{at}] = plantedIn(log);
   const good = await miner.waitFor('a good job',
     () => miner.jobs.find(job => job.at >= at && !isBad(job)));
   const bad = () => miner.jobs.filter(job => job.at >= at && isBad(job));
@@ -179,13 +179,13 @@ test('verify: off leaves it out', async (t) => {
 /** Whether a miner's job is of a template that lies. */
 
 function isPlanted(job, log) {
-  return planted(log).some(({merkleRoot, treeRoot, bits}) => {
+  return plantedIn(log).some(({merkleRoot, treeRoot, bits}) => {
     return job.merkleRoot.toString('hex') === merkleRoot
       && job.treeRoot.toString('hex') === treeRoot && job.bits === bits;
   });
 }
 
-function planted(log) {
+function plantedIn(log) {
   // The last may be half written.
   return fs.readFileSync(log, 'utf8').split('\n').slice(0, -1)
     .map(line => JSON.parse(line));

@@ -84,7 +84,7 @@ const KINDS = {
   }
 };
 
-exports.id = 'planter';
+exports.id = 'invalid_templates';
 exports.KINDS = Object.keys(KINDS);
 exports.address = ring.getAddress().toString('regtest');
 exports.ring = ring;

@@ -4,7 +4,7 @@
  * What the verification of templates costs a node with its chain on disk and
  * its workers: blocks without transactions are found, at any moment of the
  * verification of a template with many, with `verify` on and off in turns.
- * `node bench/verify.js`; the release build has to be in plugin/.
+ * `node bench/verify_option.js`; the release build has to be in plugin/.
  */
 
 const {startNode} = require('../plugin/test/harness');

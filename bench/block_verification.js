@@ -3,7 +3,7 @@
 /*
  * The verification of templates, in a node in memory without a network: how
  * long hsd's own holds the chain's lock and the event loop, and ours the loop.
- * `node bench/verification.js`.
+ * `node bench/block_verification.js`.
  */
 
 const blake2b = require('bcrypto/lib/blake2b');
@@ -12,7 +12,9 @@ const FullNode = require('hsd/lib/node/fullnode');
 const Coin = require('hsd/lib/primitives/coin');
 const KeyRing = require('hsd/lib/primitives/keyring');
 const MTX = require('hsd/lib/primitives/mtx');
-const {Known, Pace, judge} = require('../plugin/proof');
+const {
+  TimeSlices, TransactionCache, verifyBlock
+} = require('../plugin/block_verification');
 
 const HSD = {blake2b, chainCommon};
 const SIZES = [0, 1000, 3000];
@@ -47,17 +49,17 @@ async function main() {
       if (workers)
         continue;
 
-      const known = new Known();
-      const ours = known => judge(HSD, chain, block, chain.tip,
-        new Pace(() => chain.locker.busy), known);
+      const cache = new TransactionCache();
+      const ours = cache => verifyBlock(HSD, chain, block, chain.tip,
+        new TimeSlices(() => chain.locker.busy), cache);
 
       report(size, 'ours', await measure(async () => {
-        await ours(new Known());
+        await ours(new TransactionCache());
         return 0;
       }));
-      await ours(known);
-      report(size, 'ours, scripts known', await measure(async () => {
-        await ours(known);
+      await ours(cache);
+      report(size, 'ours, transactions known', await measure(async () => {
+        await ours(cache);
         return 0;
       }));
       report(size, 'none', await measure(async () => {

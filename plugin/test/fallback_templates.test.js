@@ -2,7 +2,7 @@
 
 const assert = require('assert');
 const {test} = require('node:test');
-const {Fallback} = require('../fallback');
+const {FallbackTemplates} = require('../fallback_templates');
 
 const QUIET = {error: () => {}, info: () => {}};
 
@@ -40,20 +40,20 @@ function makeTemplate(...ids) {
 function start(judge) {
   const seen = {offered: [], withheld: [], told: [], checks: 0};
 
-  const verifier = {check: async (attempt) => {
+  const verifier = {verify: async (attempt) => {
     const reason = judge(idsOf(attempt), attempt);
     seen.checks++;
     return {isValid: reason === null, reason: reason || null};
   }};
 
   const templates = {
-    offerValid: attempt => seen.offered.push(idsOf(attempt)),
+    offerVerified: attempt => seen.offered.push(idsOf(attempt)),
     withhold: reason => seen.withheld.push(reason)
   };
 
   const node = {chain: {tip: {hash: Buffer.alloc(32, 1)}}};
   const server = {templateInvalid: reason => seen.told.push(reason)};
-  const fallback = new Fallback(node, server, verifier, templates, QUIET);
+  const fallback = new FallbackTemplates(node, server, verifier, templates, QUIET);
 
   fallback.firsts = {make: () => null};
 
@@ -69,13 +69,13 @@ test('the one that spoils it is found, and the others go on', async () => {
   const attempt = makeTemplate(1, 2, 3, 4, 5, 6, 7, 8, 9);
 
   fallback.begin(attempt, 'bad-5');
-  assert.strictEqual(await fallback.settle(attempt), true);
+  assert.strictEqual(await fallback.offerValid(attempt), true);
   assert.deepStrictEqual(seen.offered,
     [[], [1, 2, 3, 4], [1, 2, 3, 4, 6, 7, 8, 9]]);
   assert.deepStrictEqual(seen.told, ['bad-5', null]);
   assert.strictEqual(fallback.isActive, false);
   assert(seen.checks < 12);
-  assert.deepStrictEqual(idsOf(fallback.filter(attempt)),
+  assert.deepStrictEqual(idsOf(fallback.excluded.filter(attempt)),
     [1, 2, 3, 4, 6, 7, 8, 9]);
 });
 
@@ -86,12 +86,12 @@ test('it is left out with all that spends of it, until it is mined', async () =>
   ]});
 
   fallback.begin(attempt, 'bad-2');
-  await fallback.settle(attempt);
-  assert.deepStrictEqual(idsOf(fallback.filter(attempt)), [1, 5]);
-  assert.strictEqual(fallback.filter(attempt).fees, 20);
+  await fallback.offerValid(attempt);
+  assert.deepStrictEqual(idsOf(fallback.excluded.filter(attempt)), [1, 5]);
+  assert.strictEqual(fallback.excluded.filter(attempt).fees, 20);
 
-  fallback.onBlock({txs: [makeItem(2).tx]});
-  assert.strictEqual(fallback.filter(attempt), attempt);
+  fallback.excluded.onBlock({txs: [makeItem(2).tx]});
+  assert.strictEqual(fallback.excluded.filter(attempt), attempt);
 });
 
 test('several are found, one after the other', async () => {
@@ -102,7 +102,7 @@ test('several are found, one after the other', async () => {
   const attempt = makeTemplate(1, 2, 3, 4, 5, 6, 7, 8, 9);
 
   fallback.begin(attempt, 'bad');
-  await fallback.settle(attempt);
+  await fallback.offerValid(attempt);
   assert.deepStrictEqual(seen.offered.at(-1), [2, 3, 5, 6, 7, 8]);
   assert.deepStrictEqual(seen.told, ['bad', null]);
 });
@@ -112,9 +112,9 @@ test('how many are looked for is bounded', async () => {
   const attempt = makeTemplate(...Array.from({length: 200}, (_, i) => i + 1));
 
   fallback.begin(attempt, 'bad');
-  await fallback.settle(attempt);
+  await fallback.offerValid(attempt);
   assert.strictEqual(fallback.isActive, true);
-  assert.strictEqual(fallback.leftOut.size, 8);
+  assert.strictEqual(fallback.excluded.keys.size, 8);
   assert.deepStrictEqual(seen.offered, [[]]);
   assert(seen.checks < 120);
 });
@@ -126,9 +126,9 @@ test('what is too much together is cut, and nothing left out', async () => {
   const attempt = makeTemplate(1, 2, 3, 4, 5);
 
   fallback.begin(attempt, 'bad-blk-weight');
-  await fallback.settle(attempt);
+  await fallback.offerValid(attempt);
   assert.deepStrictEqual(seen.offered, [[], [1, 2, 3]]);
-  assert.strictEqual(fallback.leftOut.size, 0);
+  assert.strictEqual(fallback.excluded.keys.size, 0);
   assert.strictEqual(fallback.isActive, true);
 });
 
@@ -140,11 +140,11 @@ test('one that is right made anew is offered, as long as it takes', async () => 
 
   fallback.firsts.make = () => new Template();
   fallback.begin(attempt, 'bad-tree-root');
-  await fallback.settle(attempt);
+  await fallback.offerValid(attempt);
   assert.deepStrictEqual(seen.offered, [[], [1, 2]]);
   assert.strictEqual(fallback.isActive, true);
 
-  await fallback.settle(makeTemplate(1, 2));
+  await fallback.offerValid(makeTemplate(1, 2));
   assert.deepStrictEqual(seen.offered, [[], [1, 2], [1, 2]]);
   assert.deepStrictEqual(seen.told, ['bad-tree-root', null]);
 });
@@ -154,7 +154,7 @@ test('where even the empty one is refused there is no job', async () => {
   const attempt = makeTemplate(1, 2);
 
   fallback.begin(attempt, 'bad-diffbits');
-  await fallback.settle(attempt);
+  await fallback.offerValid(attempt);
   assert.deepStrictEqual(seen.offered, []);
   assert.deepStrictEqual(seen.withheld,
     ['the node would refuse its own block: bad-diffbits']);
@@ -165,7 +165,7 @@ test('where nobody can say miners get the empty one', async () => {
   const attempt = makeTemplate(1, 2);
 
   fallback.begin(attempt, 'bad');
-  assert.strictEqual(await fallback.settle(attempt), true);
+  assert.strictEqual(await fallback.offerValid(attempt), true);
   assert.deepStrictEqual(seen.offered, [[]]);
   assert.strictEqual(fallback.isActive, true);
 });
@@ -181,6 +181,6 @@ test('a new tip ends the search', async () => {
   const attempt = makeTemplate(1, 2);
 
   fallback.begin(attempt, 'bad');
-  assert.strictEqual(await fallback.settle(attempt), false);
+  assert.strictEqual(await fallback.offerValid(attempt), false);
   assert.deepStrictEqual(seen.offered, [[]]);
 });
