@@ -272,6 +272,7 @@ impl<A: AnyAction> Actions<A> {
     }
 
     /// Sends the bytes that `write` appends, in the action before if that sends to the same connection.
+    #[inline]
     pub fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);

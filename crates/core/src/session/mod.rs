@@ -280,6 +280,7 @@ impl Session {
     }
 
     /// Forgets its own jobs of templates before `oldest`.
+    #[inline]
     pub(crate) fn forget_jobs(&mut self, oldest: u64) {
         while self
             .own_jobs
