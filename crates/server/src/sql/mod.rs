@@ -151,6 +151,22 @@ pub enum Value {
     Blob(Vec<u8>),
 }
 
+/// SQL after `ON CONFLICT … DO UPDATE SET` that adds a row of statistics to the one that is there already.
+macro_rules! sums_of_statistics {
+    ($table:literal) => {
+        $crate::sql::sums_of_statistics!(
+            $table: accepted accepted_work stale stale_work low low_work duplicate duplicate_work
+        )
+    };
+    ($table:literal: $first:ident $($next:ident)*) => {
+        concat!(
+            stringify!($first), " = ", $table, ".", stringify!($first), " + excluded.", stringify!($first),
+            $(", ", stringify!($next), " = ", $table, ".", stringify!($next), " + excluded.", stringify!($next)),*
+        )
+    };
+}
+pub(crate) use sums_of_statistics;
+
 /// The parameters of a statement.
 #[macro_export]
 macro_rules! values {

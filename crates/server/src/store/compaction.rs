@@ -9,7 +9,7 @@ use hstratum_core::units::Height;
 
 use super::ledger::Compacted;
 use crate::limits::{COMPACT_ROWS, CREDIT_HEIGHTS_KEPT};
-use crate::sql::{Sql, SqlError};
+use crate::sql::{Sql, SqlError, sums_of_statistics};
 use crate::values;
 
 const HOUR_S: i64 = 3_600;
@@ -172,8 +172,8 @@ const DELETE_CREDIT: &str = "\
       WHERE height >= ?1 AND height <= ?2 AND (height < ?2 OR origin <> 0)
       ORDER BY height, account, difficulty, origin LIMIT ?3)";
 
-const ADD_STATISTICS: &str = "\
-    INSERT INTO statistics (span, start, worker, origin, accepted, accepted_work, stale, stale_work,
+const ADD_STATISTICS: &str = concat!(
+    "INSERT INTO statistics (span, start, worker, origin, accepted, accepted_work, stale, stale_work,
       low, low_work, duplicate, duplicate_work)
     SELECT CAST(?4 AS BIGINT), into_start, worker, 0,
       CAST(sum(accepted) AS BIGINT), sum(accepted_work), CAST(sum(stale) AS BIGINT), sum(stale_work),
@@ -186,15 +186,9 @@ const ADD_STATISTICS: &str = "\
         CASE WHEN duplicate_work < 1e200 THEN duplicate_work ELSE 1e200 END AS duplicate_work
       FROM statistics WHERE span = ?1 AND start < ?2 ORDER BY start, worker, origin LIMIT ?3) AS old
     GROUP BY into_start, worker
-    ON CONFLICT (span, start, worker, origin) DO UPDATE SET
-      accepted = statistics.accepted + excluded.accepted,
-      accepted_work = statistics.accepted_work + excluded.accepted_work,
-      stale = statistics.stale + excluded.stale,
-      stale_work = statistics.stale_work + excluded.stale_work,
-      low = statistics.low + excluded.low,
-      low_work = statistics.low_work + excluded.low_work,
-      duplicate = statistics.duplicate + excluded.duplicate,
-      duplicate_work = statistics.duplicate_work + excluded.duplicate_work";
+    ON CONFLICT (span, start, worker, origin) DO UPDATE SET ",
+    sums_of_statistics!("statistics")
+);
 
 /// Deletes the same rows.
 const DELETE_STATISTICS: &str = "\

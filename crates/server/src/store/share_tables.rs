@@ -1,5 +1,7 @@
 //! Tables that a file's shares and statistics go into: the ledger's own, or those pending for a shared one.
 
+use crate::sql::sums_of_statistics;
+
 /// SQL statements that add shares and statistics.
 pub(super) struct ShareTables {
     pub add_credit: &'static str,
@@ -9,20 +11,15 @@ pub(super) struct ShareTables {
 }
 
 macro_rules! add_statistics {
-    ($into:literal) => {
+    ($table:literal, $values:literal) => {
         concat!(
             "INSERT INTO ",
-            $into,
+            $table,
+            $values,
             "?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-             ON CONFLICT DO UPDATE SET
-               accepted = accepted + excluded.accepted,
-               accepted_work = accepted_work + excluded.accepted_work,
-               stale = stale + excluded.stale,
-               stale_work = stale_work + excluded.stale_work,
-               low = low + excluded.low,
-               low_work = low_work + excluded.low_work,
-               duplicate = duplicate + excluded.duplicate,
-               duplicate_work = duplicate_work + excluded.duplicate_work,
+             ON CONFLICT DO UPDATE SET ",
+            sums_of_statistics!($table),
+            ",
                first_share = CASE WHEN first_share = 0 THEN excluded.first_share
                  ELSE first_share END,
                last_share = CASE WHEN excluded.last_share = 0 THEN last_share
@@ -36,7 +33,7 @@ pub(super) const OWN: ShareTables = ShareTables {
     add_credit:
         "INSERT INTO credit (height, account, difficulty, origin, count) VALUES (?1, ?2, ?3, 0, ?4)
          ON CONFLICT DO UPDATE SET count = count + excluded.count",
-    add_statistics: add_statistics!("statistics VALUES (?1, ?2, ?3, 0, "),
+    add_statistics: add_statistics!("statistics", " VALUES (?1, ?2, ?3, 0, "),
     add_late: Some(
         "INSERT INTO late_statistics VALUES (?1, 0, 1)
          ON CONFLICT DO UPDATE SET changes = changes + 1",
@@ -47,6 +44,6 @@ pub(super) const OWN: ShareTables = ShareTables {
 pub(super) const PENDING: ShareTables = ShareTables {
     add_credit: "INSERT INTO pending_credit VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO UPDATE SET count = count + excluded.count",
-    add_statistics: add_statistics!("pending_statistics VALUES (?1, ?2, ?3, "),
+    add_statistics: add_statistics!("pending_statistics", " VALUES (?1, ?2, ?3, "),
     add_late: None,
 };

@@ -19,7 +19,7 @@ use crate::cluster::names::storable;
 use crate::cluster::restore_detection::WriteMark;
 use crate::cluster::shipping::reconcile::BatchHead;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
-use crate::sql::{NOW_MS, STATISTICS_WORK_MAX, SqlError};
+use crate::sql::{NOW_MS, STATISTICS_WORK_MAX, SqlError, sums_of_statistics};
 use crate::store::batch_codec::{BatchBody, StatisticsRow};
 use crate::store::late_statistics::late_hours;
 
@@ -110,26 +110,20 @@ impl WriterStatements {
                  ON CONFLICT (height, account, difficulty, origin)
                  DO UPDATE SET count = credit.count + excluded.count",
             )?,
-            statistics: client.prepare(
+            statistics: client.prepare(concat!(
                 "INSERT INTO statistics (origin, span, start, worker, accepted, accepted_work,
                    stale, stale_work, low, low_work, duplicate, duplicate_work, first_share, last_share)
                  SELECT $1, * FROM unnest($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[],
                    $6::FLOAT8[], $7::BIGINT[], $8::FLOAT8[], $9::BIGINT[], $10::FLOAT8[],
                    $11::BIGINT[], $12::FLOAT8[], $13::BIGINT[], $14::BIGINT[])
-                 ON CONFLICT (span, start, worker, origin) DO UPDATE SET
-                   accepted = statistics.accepted + excluded.accepted,
-                   accepted_work = statistics.accepted_work + excluded.accepted_work,
-                   stale = statistics.stale + excluded.stale,
-                   stale_work = statistics.stale_work + excluded.stale_work,
-                   low = statistics.low + excluded.low,
-                   low_work = statistics.low_work + excluded.low_work,
-                   duplicate = statistics.duplicate + excluded.duplicate,
-                   duplicate_work = statistics.duplicate_work + excluded.duplicate_work,
+                 ON CONFLICT (span, start, worker, origin) DO UPDATE SET ",
+                sums_of_statistics!("statistics"),
+                ",
                    first_share = CASE WHEN statistics.first_share = 0 THEN excluded.first_share
                      ELSE statistics.first_share END,
                    last_share = CASE WHEN excluded.last_share = 0 THEN statistics.last_share
                      ELSE excluded.last_share END",
-            )?,
+            ))?,
             late: client.prepare(
                 "INSERT INTO late_statistics (start, origin, changes)
                  SELECT start, $1, 1 FROM unnest($2::BIGINT[]) AS late (start)
