@@ -3,9 +3,10 @@
 const assert = require('assert');
 const {execFile} = require('child_process');
 const fs = require('fs');
+const http = require('http');
 const path = require('path');
 const {test} = require('node:test');
-const {PLUGIN, startNode, tempDir} = require('./harness');
+const {PLUGIN, freePort, startNode} = require('./harness');
 const {Miner} = require('./miner');
 const {Observer} = require('./observer');
 
@@ -14,22 +15,37 @@ const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
 
 const DONE = /\(stratum\) block path (checked|broken): (.*)/;
 
-test('the way of a found block is tried at the start', async (t) => {
+/** Outcomes of a drill by the kind of wrong block. */
+const BROKEN = {
+  hash: /^the node built [0-9a-f]{64} instead$/,
+  bytes: /^the spool would have another block than the node$/,
+  rules: /^the node would refuse it: bad-tree-root$/
+};
+
+test('the path of a found block is checked at the start', async (t) => {
   const node = await startNode(t, {listen: true});
   const observer = await Observer.connect(t, node);
   const {text} = await node.waitLog(DONE);
 
   assert.match(text, /block path checked: 1 transactions, \d+ bytes; checked in [\d.]+ ms, written in [\d.]+ ms, built in [\d.]+ ms, compared in [\d.]+ ms, verified in [\d.]+ ms$/);
 
-  // Nobody has been told.
-  const {blockpath} = await node.rpc('getstratuminfo');
+  // It is in no chain, ledger or spool.
+  const info = await node.rpc('getstratuminfo');
 
-  assert.strictEqual(blockpath, 'ok');
-  assert.strictEqual(await node.height(), 0);
+  assert.strictEqual(info.blockpath, 'ok');
+  assert.strictEqual(info.lastblock, null);
+  assert.deepStrictEqual([info.round.shares, info.round.work], [0, 0]);
+  assert.deepStrictEqual((await api(node, 'api/v1/blocks')).blocks, []);
   assert.deepStrictEqual(spooled(node), []);
+  assert.deepStrictEqual(await node.rpc('getchaintips'), [{
+    height: 0,
+    hash: await node.tip(),
+    branchlen: 0,
+    status: 'active'
+  }]);
   assert.strictEqual(node.find(/block found|Competing chain/), null);
 
-  // And the first block that is one goes the same way.
+  // The first block that a peer hears of is one that a miner has found.
   const miner = await Miner.start(t, node);
   const {error, hash} = await miner.submit();
 
@@ -39,41 +55,51 @@ test('the way of a found block is tried at the start', async (t) => {
   await node.waitTip(hash);
 });
 
-test('one that fails is an alarm, and doctor says so', async (t) => {
-  const file = path.join(tempDir(t), 'wrong_block');
+for (const [kind, reason] of Object.entries(BROKEN)) {
+  test(`a drill that fails by its ${kind} is told of`, async (t) => {
+    const alarms = await Receiver.start(t);
+    const node = await startNode(t, {
+      env: {HSTRATUM_WRONG_BLOCK: kind},
+      args: ['--stratum-verify=off', `--stratum-webhook=${alarms.url}`,
+        `--plugins=${PLUGIN},${require.resolve('./wrong_block_plugin')}`]
+    });
+    const {text} = await node.waitLog(DONE);
+    const [, told] = /block path broken: a found block would be lost: (.*)/
+      .exec(text);
 
-  fs.writeFileSync(file, '');
+    assert.match(told, reason);
 
-  const node = await startNode(t, {
-    env: {HSTRATUM_WRONG_BLOCK: file},
-    args: [`--plugins=${PLUGIN},${require.resolve('./wrong_block_plugin')}`]
+    const alarm = await node.waitFor('the alarm', () => {
+      return alarms.bodies.find(({event}) => event === 'block_path_broken');
+    });
+
+    assert.strictEqual(alarm.severity, 'error');
+    assert.strictEqual(alarm.reason, told);
+    assert.strictEqual((await node.rpc('getstratuminfo')).blockpath, told);
+    assert.strictEqual((await api(node, 'api/v1/pool')).block_path_broken,
+      told);
+    assert.strictEqual((await api(node, 'healthz')).degraded,
+      `a found block would be lost: ${told}`);
+
+    const found = (await doctor(node)).find(({severity}) => {
+      return severity === 'problem';
+    });
+
+    assert.strictEqual(found.text, `a found block would be lost: ${told}`);
   });
-  const {text} = await node.waitLog(DONE);
+}
 
-  assert.match(text, /block path broken: a found block would be lost: the node built [0-9a-f]{64} instead/);
-  await node.waitFor('it in the RPC', async () => {
-    return /instead/.test((await node.rpc('getstratuminfo')).blockpath);
-  });
-
-  const url = `http://127.0.0.1:${node.ports.dashboard}`;
-  const health = await (await fetch(`${url}/healthz`)).json();
-
-  assert.match(health.degraded, /a found block would be lost: the node built/);
-  assert.match(await (await fetch(`${url}/metrics`)).text(),
-    /^hstratum_block_path_broken 1$/m);
-
-  const findings = await doctor(node);
-  const found = findings.find(({text}) => /would be lost/.test(text));
-
-  assert.strictEqual(found.severity, 'problem');
-});
+async function api(node, name) {
+  const url = `http://127.0.0.1:${node.ports.dashboard}/${name}`;
+  return (await fetch(url)).json();
+}
 
 function spooled(node) {
   return fs.readdirSync(path.join(node.stratumDir, 'spool'))
     .filter(name => !name.startsWith('.'));
 }
 
-/** All that it finds. */
+/** All findings of `hstratum doctor`. */
 
 function doctor(node) {
   return new Promise((resolve) => {
@@ -82,4 +108,31 @@ function doctor(node) {
       env: {...process.env, HSTRATUM_NODE_API_KEY: 'test'}
     }, (error, stdout) => resolve(JSON.parse(stdout).findings));
   });
+}
+
+/** A receiver of alarms. */
+
+class Receiver {
+  static async start(t) {
+    const receiver = new Receiver();
+    const port = await freePort();
+
+    receiver.bodies = [];
+    receiver.url = `http://127.0.0.1:${port}/`;
+
+    const server = http.createServer(async (request, response) => {
+      let body = '';
+
+      for await (const text of request)
+        body += text;
+
+      receiver.bodies.push(JSON.parse(body));
+      response.end();
+    });
+
+    t.after(() => server.close());
+    await new Promise(resolve => server.listen(port, '127.0.0.1', resolve));
+
+    return receiver;
+  }
 }

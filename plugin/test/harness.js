@@ -451,6 +451,7 @@ function bareLines(output) {
 
 module.exports = {
   ADDRESS,
+  HSD_DIR,
   PLUGIN,
   bareLines,
   freePort,

@@ -4,6 +4,7 @@ const assert = require('assert');
 const fs = require('fs');
 const path = require('path');
 const {test} = require('node:test');
+const KeyRing = require('hsd/lib/primitives/keyring');
 const {PLUGIN, startNode, tempDir} = require('./harness');
 const {Miner} = require('./miner');
 const {Observer} = require('./observer');
@@ -36,7 +37,7 @@ const MADE_ANEW = [
 
 async function start(t, options = {}) {
   const file = path.join(tempDir(t), 'plant');
-  const spender = new Spender(planted.ring);
+  const spender = new Spender(KeyRing.fromPrivate(planted.key));
   const node = await startNode(t, {
     address: planted.address,
     env: {HSTRATUM_PLANT: file},

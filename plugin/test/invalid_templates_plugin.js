@@ -8,18 +8,23 @@
  */
 
 const fs = require('fs');
-const Address = require('hsd/lib/primitives/address');
-const Coin = require('hsd/lib/primitives/coin');
-const KeyRing = require('hsd/lib/primitives/keyring');
-const MTX = require('hsd/lib/primitives/mtx');
-const Output = require('hsd/lib/primitives/output');
-const rules = require('hsd/lib/covenants/rules');
-const {BlockEntry} = require('hsd/lib/mining/template');
+const path = require('path');
+const {HSD_DIR} = require('./harness');
+
+const load = name => require(path.join(HSD_DIR, 'lib', name));
+const Address = load('primitives/address');
+const Coin = load('primitives/coin');
+const KeyRing = load('primitives/keyring');
+const MTX = load('primitives/mtx');
+const Output = load('primitives/output');
+const rules = load('covenants/rules');
+const {BlockEntry} = load('mining/template');
 
 const FEE = 100000;
 
 /** Whom the node's blocks have to pay. */
-const ring = KeyRing.fromPrivate(Buffer.alloc(32, 7));
+const key = Buffer.alloc(32, 7);
+const ring = KeyRing.fromPrivate(key);
 
 /** Where the coinbases begin of which nothing but this spends. */
 const FIRST_HEIGHT = 10;
@@ -87,7 +92,7 @@ const KINDS = {
 exports.id = 'invalid_templates';
 exports.KINDS = Object.keys(KINDS);
 exports.address = ring.getAddress().toString('regtest');
-exports.ring = ring;
+exports.key = key;
 exports.blocks = FIRST_HEIGHT + COINS * exports.KINDS.length;
 
 exports.init = (node) => {

@@ -1,6 +1,8 @@
-//! Drills of a found block's way: at the start, and after each hour without a block, a made-up solution
-//! goes to the node, which builds and verifies its block and tells nobody. Chain, peers, ledger and
-//! spool are not touched.
+//! Drills of the path of a found block: at the start, and after each hour without a block, a made-up
+//! solution goes to the node, which builds and verifies its block and gives it to nobody. Chain, peers,
+//! ledger and spool are not touched.
+
+use std::time::Instant;
 
 use hstratum_core::alarm::AlarmInput;
 use hstratum_core::event::Level;
@@ -15,35 +17,34 @@ use crate::node::Drill;
 use crate::telemetry::live::TelemetryWriter;
 
 impl<S: DriverIo> Driver<S> {
-    /// Begins a drill if it is time for one and there is a job.
+    /// Begins a drill if one is due and there is a job.
     pub(super) fn begin_drill(&mut self, pool: &Pool, now: Now) {
-        let clock = || self.telemetry.as_ref().map(TelemetryWriter::clock);
         if now.ms < self.next_drill_ms {
             return;
         }
-        let begun = clock();
-        let Some(made) = pool.drill(now) else { return };
+        // Set before, so that a failure of the pool in here is not repeated at once.
         self.next_drill_ms = now.ms + DRILL_MS;
-        match made {
-            Ok(drill) => {
-                let checked = clock();
+        let begun = self.instant();
+        match pool.drill(now) {
+            None => self.next_drill_ms = now.ms,
+            Some(Err(part)) => {
+                let reason = format!("{part} of a made-up solution is wrong");
+                self.end_drill(now, Drilled::Broken(reason));
+            }
+            Some(Ok(drill)) => {
+                let checked = self.instant();
                 let raw = drill.solution.encode(&drill.transactions);
-                let ms = |since, until| match (since, until) {
-                    (Some(since), Some(until)) => millis(since, until),
-                    _ => 0.0,
-                };
                 self.node.drill(Drill {
-                    check_ms: ms(begun, checked),
-                    encode_ms: ms(checked, clock()),
+                    check_ms: millis(begun, checked),
+                    encode_ms: millis(checked, self.instant()),
                     solution: drill.solution,
                     raw,
                 });
             }
-            Err(wrong) => self.end_drill(now, Drilled::Broken(wrong.to_owned())),
         }
     }
 
-    /// A drill has come to its end.
+    /// Reports the outcome of a drill.
     pub(super) fn end_drill(&mut self, now: Now, outcome: Drilled) {
         let broken = match outcome {
             Drilled::Works => None,
@@ -60,8 +61,14 @@ impl<S: DriverIo> Driver<S> {
         self.node_lag.set_block_path(broken.clone());
         self.tell_alarms(AlarmInput::BlockPath(broken));
     }
+
+    /// The time for a measurement; none in the simulator.
+    fn instant(&self) -> Option<Instant> {
+        self.telemetry.as_ref().map(TelemetryWriter::clock)
+    }
 }
 
-fn millis(since: std::time::Instant, until: std::time::Instant) -> f64 {
-    until.duration_since(since).as_secs_f64() * 1000.0
+fn millis(since: Option<Instant>, until: Option<Instant>) -> f64 {
+    let took = since.zip(until).map(|(since, until)| until - since);
+    took.unwrap_or_default().as_secs_f64() * 1000.0
 }

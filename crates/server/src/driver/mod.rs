@@ -87,7 +87,7 @@ pub struct Driver<S> {
     next_tick_ms: u64,
     /// Time at which the occupancy of the sockets is reported next.
     next_look_ms: u64,
-    /// When a found block's way is tried next.
+    /// Time of the next drill.
     next_drill_ms: u64,
     actions: Actions,
     /// Shares recorded in this turn, for the ledger.

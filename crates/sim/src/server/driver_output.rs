@@ -36,6 +36,9 @@ impl World {
         for offer in said.offers {
             self.offered(offer, offers);
         }
+        for drill in &said.drills {
+            self.take_drill(drill);
+        }
         for (level, text) in said.log {
             note!(self, "log       {level:?}: {text}");
             self.hear_of_ban(&text);

@@ -149,6 +149,7 @@ impl World {
             gave_up: false,
             adding: VecDeque::new(),
         });
+        self.expect_drill();
         self.start_pool();
         self.start_node();
         self.wake_dumps();
@@ -330,9 +331,11 @@ impl World {
             }
             SimNodeMail::NoTemplate(reason) => messages::NodeEvent::NoTemplate(reason),
             SimNodeMail::BlockResult(hash, verdict) => {
+                self.put_off_drill();
                 messages::NodeEvent::BlockResult(hash, verdict)
             }
             SimNodeMail::Located(look) => messages::NodeEvent::Located(look),
+            SimNodeMail::Drilled(outcome) => messages::NodeEvent::Drilled(outcome),
         }
     }
 

@@ -12,7 +12,7 @@ use hstratum::driver::Senders;
 use hstratum::driver::io::{Certificate, DriverIo};
 use hstratum::messages::{DriverInbox, NodeEvent, SpoolCommand, WorkerEvent};
 use hstratum::net::ReadResult;
-use hstratum::node::{Node, Offer};
+use hstratum::node::{Drill, Node, Offer};
 use hstratum::proxy::driver::ProxyIo;
 use hstratum::store::group_commit::StoreCommand;
 use hstratum::task_threads::{PasswordCommand, UsersCommand};
@@ -43,6 +43,7 @@ pub(crate) enum SocketAction {
 #[derive(Default)]
 pub(crate) struct HostRecord {
     pub(crate) offers: Vec<Offer>,
+    pub(crate) drills: Vec<Drill>,
     pub(crate) log: Vec<(Level, String)>,
     /// Count of calls after which the caller panics.
     pub(crate) fails_in: Option<u32>,
@@ -81,6 +82,11 @@ impl SimHost {
 impl Node for SimHost {
     fn offer(&self, offer: Offer) {
         self.say(|said| said.offers.push(offer));
+    }
+
+    fn drill(&self, drill: Drill) {
+        let said = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.drills.push(drill);
     }
 
     fn locate(&self, _: Vec<hstratum::node::BlockQuery>) {

@@ -75,7 +75,9 @@ impl World {
         let tip = self.told.back().map(|(_, tip)| *tip);
         let has_job = self.job_on.is_some_and(|(_, prev)| Some(prev) == tip);
         let is_up = process.is_some_and(|process| process.is_listening) && has_job;
-        if !is_up {
+        if is_up {
+            self.check_drill();
+        } else {
             self.trouble_until(self.now_ms);
         }
         for (hash, found) in &self.oracle.blocks {

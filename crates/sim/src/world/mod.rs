@@ -4,6 +4,7 @@
 pub(crate) mod chain;
 pub(crate) mod check;
 pub(crate) mod disk;
+pub(crate) mod drill;
 pub(crate) mod event_queue;
 pub(crate) mod fault;
 pub mod injected_bug;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
+use hstratum::messages::Drilled;
 use hstratum::node::{BlockQuery, Look};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
@@ -32,6 +34,7 @@ use crate::server::ServerProcess;
 use crate::server::net::{LinkId, SimNet};
 use crate::world::chain::Chain;
 use crate::world::disk::{LedgerBacking, SimDisk};
+use crate::world::drill::DrillCheck;
 use crate::world::event_queue::EventQueue;
 use crate::world::injected_bug::InjectedBug;
 use crate::world::node::SimNode;
@@ -126,7 +129,6 @@ pub(crate) enum WorldEvent {
 }
 
 /// A message of the node to the server.
-#[derive(Clone)]
 pub(crate) enum SimNodeMail {
     Tip(Hash, Height),
     Template(Box<TemplateParts>),
@@ -134,6 +136,7 @@ pub(crate) enum SimNodeMail {
     NoTemplate(String),
     BlockResult(Hash, Verdict),
     Located(Look),
+    Drilled(Drilled),
 }
 
 /// A block offered to the node.
@@ -255,6 +258,7 @@ pub(crate) struct World {
     pub(crate) thawed_ms: u64,
     /// Count of blocks whose reward was divided and checked.
     pub(crate) settled: u64,
+    pub(crate) drills: DrillCheck,
 }
 
 /// Adds a line to the trace.
@@ -333,6 +337,7 @@ impl World {
             to_proxy: Vec::new(),
             thawed_ms: 0,
             settled: 0,
+            drills: DrillCheck::default(),
             plan,
         }
     }
