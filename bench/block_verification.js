@@ -7,7 +7,7 @@
  */
 
 const blake2b = require('bcrypto/lib/blake2b');
-const chainCommon = require('hsd/lib/blockchain/common');
+const {flags: chainFlags} = require('hsd/lib/blockchain/common');
 const FullNode = require('hsd/lib/node/fullnode');
 const Coin = require('hsd/lib/primitives/coin');
 const KeyRing = require('hsd/lib/primitives/keyring');
@@ -16,7 +16,7 @@ const {
   TimeSlices, TransactionCache, verifyBlock
 } = require('../plugin/block_verification');
 
-const HSD = {blake2b, chainCommon};
+const HSD = {blake2b, chainFlags};
 const SIZES = [0, 1000, 3000];
 const RUNS = Number(process.env.RUNS || 10);
 const OUTPUTS = 500;

@@ -135,15 +135,13 @@ class TransactionCache {
  */
 
 async function verifyBlock(hsd, chain, original, tip, slices, cache) {
-  const {DEFAULT_FLAGS, flags} = hsd.chainCommon;
-
   await slices.pause();
 
   try {
     const block = await copyBlock(hsd, original, slices, cache);
     const sliced = slicedChain(chain, slices, cache);
 
-    await sliced.verifyContext(block, tip, DEFAULT_FLAGS & ~flags.VERIFY_POW);
+    await sliced.verifyContext(block, tip, hsd.chainFlags.VERIFY_BODY);
 
     return null;
   } catch (e) {

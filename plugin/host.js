@@ -44,7 +44,7 @@ exports.inspect = function inspect(node) {
     TXResponse: load('../net/bip152').TXResponse,
     BufferMap: load('buffer-map').BufferMap,
     blake2b: load('bcrypto/lib/blake2b'),
-    chainCommon: load('../blockchain/common')
+    chainFlags: load('../blockchain/common').flags
   };
 };
 

@@ -18,8 +18,7 @@ const path = require('path');
 
 const ROOT = path.join(__dirname, '..');
 const TESTS = ['start', 'wire', 'templates', 'chain', 'found_blocks', 'durability',
-  'ledger', 'address', 'reload', 'payout', 'drill', 'block_verification',
-  'invalid_templates'];
+  'ledger', 'address', 'reload', 'payout', 'drill', 'invalid_templates'];
 const MAJOR_MIN = 6;
 
 function main(versions) {

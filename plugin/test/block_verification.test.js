@@ -4,7 +4,7 @@ const assert = require('assert');
 const {test} = require('node:test');
 const mrkl = require('bcrypto/lib/mrkl');
 const blake2b = require('bcrypto/lib/blake2b');
-const chainCommon = require('hsd/lib/blockchain/common');
+const {flags: chainFlags} = require('hsd/lib/blockchain/common');
 const FullNode = require('hsd/lib/node/fullnode');
 const Coin = require('hsd/lib/primitives/coin');
 const {BlockEntry} = require('hsd/lib/mining/template');
@@ -13,7 +13,7 @@ const {
 } = require('../block_verification');
 const {Spender} = require('./spender');
 
-const HSD = {blake2b, chainCommon};
+const HSD = {blake2b, chainFlags};
 
 /** Blocks before the first spend; regtest's coinbases ripen after two. */
 const BLOCKS = 10;

@@ -11,7 +11,7 @@ const LATE_MS = 50;
 
 const HSD = {
   blake2b: {digest: () => Buffer.alloc(32), multi: () => Buffer.alloc(32)},
-  chainCommon: {DEFAULT_FLAGS: 3, flags: {VERIFY_POW: 1}}
+  chainFlags: {VERIFY_BODY: 2}
 };
 
 class Block {
