@@ -5,7 +5,7 @@ const fs = require('fs');
 const path = require('path');
 const {test} = require('node:test');
 const {launch, open} = require('./browser');
-const {startNode, waitFor} = require('./harness');
+const {PLUGIN, startNode, tempDir, waitFor} = require('./harness');
 const {Miner} = require('./miner');
 const {Postgres} = require('./postgres');
 
@@ -71,6 +71,26 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await see(page, '#blocks tbody tr', /accepted/);
   await see(page, '#workers tbody tr', /rig/);
   assert.match(page.url(), /\/account\/alice$/);
+  page.check();
+});
+
+test('what would lose a found block is shown', async (t) => {
+  const file = path.join(tempDir(t), 'invalid');
+
+  fs.writeFileSync(file, 'tree root');
+
+  const plugins = [PLUGIN, require.resolve('./invalid_templates_plugin'),
+    require.resolve('./wrong_block_plugin')];
+  const node = await startNode(t, {
+    env: {HSTRATUM_PLANT: file, HSTRATUM_WRONG_BLOCK: 'hash'},
+    args: [`--plugins=${plugins.join(',')}`]
+  });
+  const browser = await launch(t);
+  const page = await open(browser, node);
+
+  await see(page, '.notes', /would refuse the block of the node's template: bad-tree-root\. Miners get what is valid of it\./);
+  await see(page, '.notes', /A found block would be lost: the node built [0-9a-f]{64} instead\./);
+  await see(page, 'ol.events', /would refuse the block of the node's template/);
   page.check();
 });
 

@@ -176,7 +176,11 @@ function pay(coin, {
     const raw = Buffer.from(name, 'ascii');
     const output = new Output({address: ring.getAddress(), value: 0});
 
-    output.covenant.setOpen(rules.hashName(raw), raw);
+    // hsd 6 has no setOpen.
+    output.covenant.type = rules.types.OPEN;
+    output.covenant.pushHash(rules.hashName(raw));
+    output.covenant.pushU32(0);
+    output.covenant.push(raw);
     mtx.outputs.push(output);
   }
 

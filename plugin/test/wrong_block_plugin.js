@@ -6,6 +6,10 @@
  * its solution, other `bytes`, or a tree root against hsd's `rules`.
  */
 
+const path = require('path');
+const {HSD_DIR} = require('./harness');
+const {BlockTemplate} = require(path.join(HSD_DIR, 'lib/mining/template'));
+
 const KINDS = {
   hash: block => block.version ^= 1,
   bytes: block => block.encode = () => Buffer.alloc(1),
@@ -15,22 +19,21 @@ const KINDS = {
 exports.id = 'wrong_block';
 exports.init = ({miner}) => {
   const {createBlock} = miner;
+  const {commit} = BlockTemplate.prototype;
   const kind = process.env.HSTRATUM_WRONG_BLOCK;
 
-  miner.createBlock = async (...args) => {
-    const attempt = await createBlock.apply(miner, args);
-
-    if (kind === 'rules')
-      attempt.treeRoot = Buffer.alloc(32, 1);
-
-    attempt.commit = function commit(proof) {
-      const block = this.constructor.prototype.commit.call(this, proof);
-      KINDS[kind](block);
-      return block;
-    };
-
-    return attempt;
+  BlockTemplate.prototype.commit = function changed(proof) {
+    const block = commit.call(this, proof);
+    KINDS[kind](block);
+    return block;
   };
+
+  if (kind === 'rules') {
+    miner.createBlock = async (...args) => {
+      return Object.assign(await createBlock.apply(miner, args),
+        {treeRoot: Buffer.alloc(32, 1)});
+    };
+  }
 
   return {open: async () => {}, close: async () => {}};
 };

@@ -143,8 +143,8 @@ function warnings(pool) {
   }
 
   if (pool.block_path_broken) {
-    notes.push(['bad', 'A found block would be lost, as a made-up one was: '
-      + `${pool.block_path_broken}.`]);
+    notes.push(['bad', `A found block would be lost: ${pool.block_path_broken}. `
+      + 'A drill with a made-up one has shown it: start the node again.']);
   }
 
   if (pool.node_behind) {

@@ -304,8 +304,8 @@ impl AlarmMonitor {
             Some(reason) if !was_invalid => out.push(Alarm {
                 kind: AlarmKind::TemplateInvalid,
                 text: format!(
-                    "The network would refuse the block of the node's template, which miners do \
-                     not get any more: {reason}"
+                    "The network would refuse the block of the node's template, of which miners get \
+                     only what is valid: {reason}"
                 ),
                 detail: Detail::Reason(reason),
             }),
@@ -322,11 +322,11 @@ impl AlarmMonitor {
         match broken {
             Some(reason) if !was_broken => out.push(Alarm {
                 kind: AlarmKind::BlockPathBroken,
-                text: format!("A found block would be lost, as a made-up one was: {reason}"),
+                text: format!("A found block would be lost, as a drill has shown: {reason}"),
                 detail: Detail::Reason(reason),
             }),
             None if was_broken => {
-                let text = "A found block would reach the chain again".to_owned();
+                let text = "A found block would be accepted, as a drill has shown".to_owned();
                 out.push(plain(AlarmKind::BlockPathWorks, text));
             }
             _ => {}

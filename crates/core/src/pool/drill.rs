@@ -1,5 +1,5 @@
-//! Drill of a found block's way: a made-up solution of the newest job, checked as a found one is, the
-//! network's target aside. Nothing is told, recorded or remembered.
+//! Drill of the path of a found block: a made-up solution of the newest job, checked as a miner's is except
+//! for the network's target. The pool keeps nothing of it and gives no action.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::units::{Now, Target};
 pub struct Drill {
     /// Not a block, since its hash does not meet the network's target.
     pub solution: Solution,
-    /// As the spool would have them.
+    /// The raw transactions, of which the spool's file is made.
     pub transactions: Arc<RawTransactions>,
 }
 
 impl Pool {
-    /// A drill with the newest job; none while there is no job on the tip, or its transactions have not
-    /// come.
+    /// Makes a drill of the newest job; `None` while there is no job on the tip or its transactions have
+    /// not come.
     ///
     /// # Errors
-    /// Why a solution like this one would not be offered.
+    /// The part for which a miner's solution would not be offered.
     pub fn drill(&self, now: Now) -> Option<Result<Drill, &'static str>> {
         let shared = &self.shared;
         let job = shared.jobs.newest().filter(|_| shared.has_live_job())?;

@@ -1,9 +1,9 @@
-//! A made-up solution on the way of a found block.
+//! Drills of the path of a found block.
 
 use crate::harness::{PoolHarness, Setup};
 use hstratum_core::chain::block::FoundBlock;
 
-/// As the main network has it, about.
+/// Bits like those of the main network.
 const BITS_MAIN: u32 = 0x1906_292f;
 
 #[test]
@@ -20,7 +20,7 @@ fn drill_is_a_block_in_all_but_its_work() {
     let block = FoundBlock::parse(&raw).expect("a whole block");
     assert_eq!(block.hash, drill.solution.hash);
     assert_eq!(block.height, drill.solution.template.height);
-    // It is about nobody and nothing.
+    // Neither spool nor ledger has it.
     assert!(table.spooled.is_empty() && table.records.is_empty());
 }
 

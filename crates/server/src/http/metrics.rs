@@ -218,10 +218,10 @@ fn of_times(page: &mut MetricsText, site: &Site, now: &Snapshot) {
     let help = "1 while the node has not answered for too long, else 0.";
     let is_overdue = site.statuses.node_lag.overdue().is_some();
     page.gauge("hstratum_node_overdue", help, u8::from(is_overdue));
-    let help = "1 while the network would refuse the block of the node's template, else 0.";
+    let help = "1 while the node would refuse the block of its own template, else 0.";
     let is_invalid = site.statuses.node_lag.invalid().is_some();
     page.gauge("hstratum_template_invalid", help, u8::from(is_invalid));
-    let help = "1 while a found block would be lost, as the last drill says, else 0.";
+    let help = "1 while a found block would be lost, by the last drill, else 0.";
     let is_broken = site.statuses.node_lag.block_path().is_some();
     page.gauge("hstratum_block_path_broken", help, u8::from(is_broken));
     let help = "1 while the node knows less of the chain than the ledger was shown, else 0.";

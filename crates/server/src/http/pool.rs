@@ -66,10 +66,10 @@ pub(crate) struct ApiPool {
     no_job_reason: Option<String>,
     /// What the node was asked and has not answered for too long; none where there is nothing.
     node_overdue: Option<String>,
-    /// Why the network would refuse the block of the node's template, which miners do not get; none
-    /// while it would not.
+    /// The node's reason to refuse the block of its own template, of which miners get what is valid; none
+    /// while templates are valid.
     template_invalid: Option<String>,
-    /// Why a found block would be lost, as the last drill says; none while it would not.
+    /// Reason why a found block would be lost, by the last drill; none if that worked.
     block_path_broken: Option<String>,
     /// That the node knows less of the chain than the ledger was shown; none while it knows enough.
     node_behind: Option<String>,
@@ -356,7 +356,7 @@ fn degraded(node: &NodeLag, duties: &Duties) -> Option<String> {
     let overdue = overdue.map(|what| format!("the node does not answer: {what}"));
     let behind = node.behind().map(|what| format!("the node: {what}"));
     let invalid = node.invalid();
-    let invalid = invalid.map(|reason| format!("templates are not valid: {reason}"));
+    let invalid = invalid.map(|reason| format!("the node's template is invalid: {reason}"));
     let broken = node.block_path();
     let broken = broken.map(|reason| format!("a found block would be lost: {reason}"));
     let undone = duties.late();
