@@ -3,7 +3,7 @@
 # a group, and what stands behind `##` says what a target is for.
 .DEFAULT_GOAL := help
 .PHONY: help run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash \
-  soak proxy proxied servers sim coverage fuzz conformance dashboards instructions clean
+  soak year proxy proxied servers sim coverage fuzz conformance dashboards instructions clean
 
 NODE_MODULES := node_modules/.package-lock.json
 # More than there are cores: most tests wait for a database, a node or a disk.
@@ -127,6 +127,10 @@ crash: build ## what survives kill -9, a full disk and a ledger held by others
 # MINUTES=60 SEED=7: lab/README.md.
 soak: build ## an hour of trouble for a real node, as root
 	@MINUTES='$(MINUTES)' SEED='$(SEED)' node lab/soak.js
+
+# BLOCKS=4000 TESTNET_BLOCKS=600 SEED=7.
+year: build ## a month of main's rules, and days of testnet's, at a clock that is moved
+	@BLOCKS='$(BLOCKS)' TESTNET_BLOCKS='$(TESTNET_BLOCKS)' SEED='$(SEED)' node lab/year.js
 
 # MINERS=1000 RATE=2000.
 proxy: build ## what miners notice of a server's end behind a proxy

@@ -127,7 +127,8 @@ class Node {
   }
 
   get dir() {
-    return path.join(this.prefix, 'regtest');
+    const {network} = this.options;
+    return network === 'main' ? this.prefix : path.join(this.prefix, network);
   }
 
   get stratumDir() {
@@ -148,15 +149,15 @@ class Node {
   /** Start the process; `ready` waits for it. */
 
   async spawn() {
-    const {plugin, args, env, peer, listen, address, wallet, spv, within}
-      = this.options;
+    const {plugin, network, args, env, peer, listen, address, wallet, spv,
+      within} = this.options;
     const {ports} = this;
 
     await this.choosePorts();
 
     const argv = [
       spv ? HSD_SPV : HSD,
-      '--network=regtest',
+      `--network=${network}`,
       `--prefix=${this.prefix}`,
       '--no-dns',
       '--log-level=debug',
@@ -390,6 +391,7 @@ class Node {
 function makeNode(t, options = {}) {
   const node = new Node({
     plugin: true,
+    network: 'regtest',
     args: [],
     env: {},
     peer: null,       // the node to connect to

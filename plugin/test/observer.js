@@ -17,8 +17,8 @@ const {waitFor} = require('./harness');
 class Observer {
   constructor(node) {
     this.node = node;
-    this.framer = new Framer('regtest');
-    this.parser = new Parser('regtest');
+    this.framer = new Framer(node.options.network);
+    this.parser = new Parser(node.options.network);
     this.socket = null;
     this.ready = false;
     this.announced = new Map();   // hash → time
