@@ -10,6 +10,7 @@
 
 const {execFileSync} = require('child_process');
 const fs = require('fs');
+const {createRequire} = require('module');
 const path = require('path');
 
 const NS = 1000000000n;
@@ -54,8 +55,8 @@ class Clock {
 
 /**
  * The environment of a node on a network with other parameters.
- * @param {Object} rules - {network, genesisTime, bits, and parameters as in hsd
- *   lib/protocol/networks.js}
+ * @param {Object} rules - {network, genesisTime, bits, anchor and roots:
+ *   proofs.js, and parameters as in hsd lib/protocol/networks.js}
  */
 
 function environment(rules, hsd) {
@@ -65,7 +66,8 @@ function environment(rules, hsd) {
   };
 }
 
-function apply({hsd, network, genesisTime, bits, ...parameters}) {
+function apply({hsd, network, genesisTime, bits, anchor, roots,
+  ...parameters}) {
   const load = name => require(path.join(hsd, 'lib', name));
   const options = load('protocol/networks')[network];
 
@@ -80,6 +82,9 @@ function apply({hsd, network, genesisTime, bits, ...parameters}) {
     options.pow.chainwork = options.pow.limit.constructor.from(0);
     startFrom(options, load('primitives/headers'), genesisTime, bits);
   }
+
+  if (anchor)
+    trust(load, createRequire(path.join(hsd, 'package.json')), anchor, roots);
 
   // A clock that leaps by hours makes every answer late.
   load('net/peer').prototype.maybeTimeout = () => {};
@@ -104,6 +109,21 @@ function startFrom(options, Headers, time, bits) {
   options.genesisBlock = raw;
   Object.assign(options.genesis, {time, bits,
     hash: Headers.decode(raw.slice(0, 236)).hash()});
+}
+
+/** Have reserved names and airdrops proven by roots of the test. */
+
+function trust(load, require, anchor, roots) {
+  const {ownership} = load('covenants/ownership');
+  const {Record} = require('bns/lib/wire');
+  const proof = load('primitives/airdropproof').prototype;
+  const {verifyMerkle} = proof;
+  const [faucet, airdrop] = roots.map(root => Buffer.from(root, 'hex'));
+
+  ownership.anchors = [Record.fromString(anchor)];
+  proof.verifyMerkle = function verify() {
+    return verifyMerkle.call(this, this.isAddress() ? faucet : airdrop);
+  };
 }
 
 if (process.env.TEST_RULES)
