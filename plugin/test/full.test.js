@@ -8,9 +8,11 @@
 
 const assert = require('assert');
 const {test} = require('node:test');
+const {typesByVal} = require('hsd/lib/covenants/rules');
 const Block = require('hsd/lib/primitives/block');
 const {HSD_DIR, startNode} = require('./harness');
 const {Miner} = require('./miner');
+const {Wallets} = require('./payer');
 const {Airdrop, Claims} = require('./proofs');
 const {environment} = require('./rules');
 
@@ -105,4 +107,93 @@ test('claims and airdrops are in a block, as many as hsd takes', async (t) => {
   // Each input has its output, and fees are the miner's.
   assert.deepStrictEqual(counts, [[10, 20], [2, 5]]);
   assert.strictEqual(await first.tip(), await second.tip());
+});
+
+/** Every covenant of a block's transactions, sorted. */
+
+function covenantsOf({txs}) {
+  return [...new Set(txs.flatMap(({outputs}) => {
+    return outputs.map(({covenant}) => typesByVal[covenant.type]);
+  }))].sort();
+}
+
+test('names in every covenant are in one block', async (t) => {
+  const first = await startNode(t, {listen: true, wallet: true, address: null,
+    args: [...SLOW, '--wallet-api-key=test']});
+  const second = await startNode(t, {plugin: false, peer: first});
+  const wallets = new Wallets(first);
+
+  first.options.address = await wallets.address('primary');
+
+  /** Have the wallet make a transaction for each of the names. */
+
+  const make = async (step, names, body = {}) => {
+    for (const name of names) {
+      await first.waitFor(`${step} of ${name}`, () => {
+        return wallets.call('POST', `/wallet/primary/${step}`,
+          {name, ...body});
+      });
+    }
+  };
+
+  /** Mine by the node until the name is in that state. */
+
+  const until = async (name, state) => {
+    for (let i = 0; i < 40; i++) {
+      const {info} = await first.rpc('getnameinfo', [name]);
+
+      if (info && info.state === state)
+        return;
+
+      await first.mine(1);
+    }
+
+    throw new Error(`${name} does not come to ${state}`);
+  };
+
+  const owned = ['finalized', 'revoked', 'transferred', 'renewed', 'updated'];
+  const bought = [...owned, 'registered', 'redeemed'];
+  const bid = {bid: 1000000, lockup: 2000000};
+  const data = {data: {records: []}};
+  const receiver = {address: first.options.address};
+
+  // All names are rolled out by then.
+  await first.mine(120);
+  await make('open', bought);
+  await until('redeemed', 'BIDDING');
+  await make('bid', [...bought, 'redeemed'], bid);
+  await until('redeemed', 'REVEAL');
+  await make('reveal', bought);
+  await until('redeemed', 'CLOSED');
+  await make('update', owned, data);
+  await make('open', ['revealed']);
+  await first.mine(1);
+  await make('transfer', ['finalized'], receiver);
+  await until('revealed', 'BIDDING');
+  await make('bid', ['revealed'], bid);
+  await make('open', ['bidden']);
+  await until('revealed', 'REVEAL');
+  await until('bidden', 'BIDDING');
+  await second.waitTip(await first.tip());
+
+  const miner = await Miner.start(t, first);
+
+  await make('finalize', ['finalized']);
+  await make('revoke', ['revoked']);
+  await make('transfer', ['transferred'], receiver);
+  await make('renewal', ['renewed']);
+  await make('update', ['updated', 'registered'], data);
+  await make('redeem', ['redeemed']);
+  await make('reveal', ['revealed']);
+  await make('bid', ['bidden'], bid);
+  await make('open', ['opened']);
+
+  const nodes = [first, second];
+
+  await mine(miner, miner.job, nodes);
+
+  const block = await mine(miner, await fullJob(miner, first), nodes);
+
+  assert.deepStrictEqual(covenantsOf(block), ['BID', 'FINALIZE', 'NONE', 'OPEN',
+    'REDEEM', 'REGISTER', 'RENEW', 'REVEAL', 'REVOKE', 'TRANSFER', 'UPDATE']);
 });
