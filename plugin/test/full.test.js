@@ -8,16 +8,21 @@
 
 const assert = require('assert');
 const {test} = require('node:test');
-const {typesByVal} = require('hsd/lib/covenants/rules');
+const rules = require('hsd/lib/covenants/rules');
 const Block = require('hsd/lib/primitives/block');
+const consensus = require('hsd/lib/protocol/consensus');
 const {HSD_DIR, startNode} = require('./harness');
 const {Miner} = require('./miner');
+const {Names} = require('./names');
 const {Wallets} = require('./payer');
 const {Airdrop, Claims} = require('./proofs');
 const {environment} = require('./rules');
+const {Spender} = require('./spender');
 
 /** hsd takes so many claims, and so many airdrops, into a template. */
 const PROOFS_MAX = 10;
+
+const SENT_AT_ONCE = 50;
 
 const CLAIM_FEE = 5e6;
 
@@ -113,7 +118,7 @@ test('claims and airdrops are in a block, as many as hsd takes', async (t) => {
 
 function covenantsOf({txs}) {
   return [...new Set(txs.flatMap(({outputs}) => {
-    return outputs.map(({covenant}) => typesByVal[covenant.type]);
+    return outputs.map(({covenant}) => rules.typesByVal[covenant.type]);
   }))].sort();
 }
 
@@ -196,4 +201,116 @@ test('names in every covenant are in one block', async (t) => {
 
   assert.deepStrictEqual(covenantsOf(block), ['BID', 'FINALIZE', 'NONE', 'OPEN',
     'REDEEM', 'REGISTER', 'RENEW', 'REVEAL', 'REVOKE', 'TRANSFER', 'UPDATE']);
+});
+
+/** A node with coins of the test, one without the plugin, and a miner. */
+
+async function startFunded(t, coins, blocks) {
+  const spender = new Spender();
+  const first = await startNode(t, {listen: true, address: spender.address,
+    args: SLOW});
+
+  await spender.prepare(first, coins);
+  await first.mine(blocks);
+
+  // Started late: hsd gets confused when many blocks are announced to it at
+  // once while it still syncs.
+  const second = await startNode(t, {plugin: false, peer: first});
+
+  await second.waitTip(await first.tip());
+
+  const miner = await Miner.start(t, first);
+
+  return {spender, nodes: [first, second], miner};
+}
+
+async function send(node, txs) {
+  for (let i = 0; i < txs.length; i += SENT_AT_ONCE) {
+    await Promise.all(txs.slice(i, i + SENT_AT_ONCE).map((tx) => {
+      return node.rpc('sendrawtransaction', [tx.toHex()]);
+    }));
+  }
+}
+
+/** Mine until the mempool is empty; gives the blocks with transactions. */
+
+async function drain({miner, nodes}) {
+  const [first] = nodes;
+  const blocks = [];
+  const tip = await first.tip();
+
+  // Made before the transactions.
+  await mine(miner, await miner.waitJob((job) => {
+    return job.prevBlock.toString('hex') === tip;
+  }), nodes);
+
+  while ((await first.rpc('getmempoolinfo')).size > 0)
+    blocks.push(await mine(miner, await fullJob(miner, first), nodes));
+
+  return blocks;
+}
+
+function most(blocks, count) {
+  return Math.max(...blocks.map(({txs}) => {
+    return txs.reduce((sum, tx) => sum + count(tx), 0);
+  }));
+}
+
+test('a block is full of opened, of updated and of renewed names', async (t) => {
+  const count = consensus.MAX_BLOCK_UPDATES + 40;
+  const world = await startFunded(t, count / 20 * 6, 120);
+  const {nodes: [first]} = world;
+  const names = new Names(world.spender, count);
+  const old = Buffer.from(await first.rpc('getblockhash', [20]), 'hex');
+
+  /** Send them all, mine them, and look at the fullest of the blocks. */
+
+  const step = async (txs, counting, limit) => {
+    await send(first, txs);
+
+    const blocks = await drain(world);
+    const height = await first.height();
+
+    for (const [i, block] of blocks.entries())
+      names.confirm(block, height - blocks.length + 1 + i);
+
+    if (limit)
+      assert.strictEqual(most(blocks, counting), limit);
+  };
+  const {countOpens, countRenewals, countUpdates} = rules;
+
+  await step(names.open(), countOpens, consensus.MAX_BLOCK_OPENS);
+  await first.mine(4);
+  await step(names.bid());
+  await first.mine(4);
+  await step(names.reveal());
+  await first.mine(12);
+  await step(names.register(old), countRenewals,
+    consensus.MAX_BLOCK_RENEWALS);
+  await step(names.update(), countUpdates, consensus.MAX_BLOCK_UPDATES);
+  await first.mine(5);
+  await step(names.renew(old), countRenewals, consensus.MAX_BLOCK_RENEWALS);
+});
+
+test('a block is full by weight, of thousands of transactions', async (t) => {
+  const small = 2500;
+  const large = 60;
+  const world = await startFunded(t, small + large, 20);
+  const {spender, nodes: [first]} = world;
+  const coins = spender.coins.splice(0, small + large);
+  const txs = [
+    ...coins.slice(0, small).map(coin => spender.pay(coin)),
+    ...coins.slice(small).map(coin => spender.split(coin))
+  ];
+
+  await send(first, txs);
+
+  const blocks = await drain(world);
+  const [block] = blocks;
+
+  assert.ok(block.txs.length > 1000, `${block.txs.length} transactions`);
+  assert.ok(block.getWeight() > consensus.MAX_BLOCK_WEIGHT * 0.98,
+    `a weight of ${block.getWeight()}`);
+  assert.ok(blocks.length > 1);
+  t.diagnostic(`${block.txs.length} transactions, weight ${block.getWeight()}`);
 });

@@ -37,7 +37,7 @@ class Spender {
     for (const hash of hashes) {
       const raw = await node.rpc('getblock', [hash, false]);
       const block = Block.decode(Buffer.from(raw, 'hex'));
-      const fan = this.fanOut(Coin.fromTX(block.txs[0], 0, 1));
+      const fan = this.split(Coin.fromTX(block.txs[0], 0, 1));
 
       await node.rpc('sendrawtransaction', [fan.toHex()]);
 
@@ -48,7 +48,9 @@ class Spender {
     await node.mine(1);
   }
 
-  fanOut(coin) {
+  /** Make many coins of one. */
+
+  split(coin) {
     const mtx = new MTX();
     const value = Math.floor((coin.value - FEE * 10) / OUTPUTS_MAX);
 
