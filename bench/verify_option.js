@@ -1,9 +1,10 @@
 'use strict';
 
 /*
- * What the verification of templates costs a node with its chain on disk and
- * its workers: blocks without transactions are found, at any moment of the
+ * Cost of the verification of templates to a node with its chain on disk and
+ * its workers: blocks without transactions are found, at random moments of the
  * verification of a template with many, with `verify` on and off in turns.
+ * Another miner sends shares that are too weak, and waits for each reply.
  * `node bench/verify_option.js`; the release build has to be in plugin/.
  */
 
@@ -16,9 +17,9 @@ const SIZES = (process.env.SIZES || '0,1000,3000').split(',').map(Number);
 const BLOCKS = Number(process.env.BLOCKS || 40);
 const ROUNDS = Number(process.env.ROUNDS || 2);
 
-/** Within which a block is found after the template before it. */
+/** Longest time from a template to the block that is found on it. */
 const WITHIN_MS = 1000;
-const RPC_EVERY_MS = 10;
+const EVERY_MS = 20;
 
 main().catch((e) => {
   console.error(e);
@@ -27,8 +28,8 @@ main().catch((e) => {
 
 async function main() {
   console.log('| transactions | verify | solution to the next job, ms p50/p99 '
-    + '| solution to a peer | RPC |');
-  console.log('|---|---|---|---|---|');
+    + '| solution to a peer | reply | RPC |');
+  console.log('|---|---|---|---|---|---|');
 
   for (const size of SIZES) {
     const all = {idle: [], off: []};
@@ -39,7 +40,7 @@ async function main() {
     }
 
     for (const [verify, runs] of Object.entries(all)) {
-      const cells = ['job', 'peer', 'rpc'].map((name) => {
+      const cells = ['job', 'peer', 'reply', 'rpc'].map((name) => {
         const values = runs.flatMap(run => run[name]).sort((a, b) => a - b);
         return `${at(values, 0.5)}/${at(values, 0.99)}`;
       });
@@ -70,7 +71,7 @@ async function measureIn(t, size, verify) {
   const node = await startNode(t, {address: spender.address, listen: true,
     args: [`--stratum-verify=${verify}`, '--stratum-refresh=1',
       '--log-level=info']});
-  const times = {job: [], peer: [], rpc: []};
+  const times = {job: [], peer: [], reply: [], rpc: []};
 
   await spender.prepare(node, size + 1);
   await node.mine(20);
@@ -78,17 +79,25 @@ async function measureIn(t, size, verify) {
 
   const miner = await Miner.start(t, node);
   const observer = await Observer.connect(t, node);
-  const polling = poll(node, times.rpc);
+  const other = await Miner.start(t, node, 'bob');
+  const polls = [
+    poll(times.rpc, () => node.height()),
+    poll(times.reply, () => {
+      const id = other.send('mining.submit', ['bob', ...other.miss().params]);
+      return until(() => other.replies.has(id) || other.closed);
+    })
+  ];
 
   for (let i = 0; i < BLOCKS; i++)
     await findEmpty(node, miner, observer, times);
 
-  polling.stop();
+  for (const {stop} of polls)
+    stop();
 
   return times;
 }
 
-/** A block on the first template, after a while; its transactions stay. */
+/** Find a block on the first template of a tip, which has no transactions. */
 
 async function findEmpty(node, miner, observer, times) {
   const tip = await node.tip();
@@ -117,16 +126,16 @@ async function until(test) {
     await new Promise(resolve => setImmediate(resolve));
 }
 
-function poll(node, times) {
+function poll(times, ask) {
   let isOver = false;
 
   const run = async () => {
     while (!isOver) {
       const begun = performance.now();
 
-      await node.height();
+      await ask();
       times.push(performance.now() - begun);
-      await new Promise(resolve => setTimeout(resolve, RPC_EVERY_MS));
+      await new Promise(resolve => setTimeout(resolve, EVERY_MS));
     }
   };
 

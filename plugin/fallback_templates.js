@@ -86,24 +86,31 @@ class FallbackTemplates {
     if (this.base && this.base.prevBlock.equals(attempt.prevBlock))
       return true;
 
-    // The fields of the header are computed here: hsd's may be wrong.
-    const {tip} = this.node.chain;
-    const empty = assemble(this.firsts.make(tip, attempt) || attempt, []);
-    const {isValid, reason} = await this.verifier.verify(empty);
+    // Either the fields that are computed here may be wrong, or hsd's.
+    const made = this.firsts.make(this.node.chain.tip, attempt);
+    let refusal = null;
 
-    if (reason) {
-      this.templates.withhold(`the node would refuse its own block: ${reason}`);
-      return false;
+    for (const base of made ? [made, attempt] : [attempt]) {
+      const empty = assemble(base, []);
+      const {isValid, reason} = await this.verifier.verify(empty);
+
+      refusal = reason;
+
+      if (reason)
+        continue;
+
+      // Without a verdict it is still better than the refused one.
+      if (this.isOnTip(empty))
+        this.templates.offerVerified(empty);
+
+      if (isValid)
+        this.base = empty;
+
+      return isValid;
     }
 
-    // Without a verdict it is still better than the refused one.
-    if (this.isOnTip(empty))
-      this.templates.offerVerified(empty);
-
-    if (isValid)
-      this.base = empty;
-
-    return isValid;
+    this.templates.withhold(`the node would refuse its own block: ${refusal}`);
+    return false;
   }
 
   /**

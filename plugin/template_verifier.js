@@ -54,30 +54,39 @@ class TemplateVerifier {
       this.run();
   }
 
+  /** Never rejects. */
+
   async run() {
     this.isRunning = true;
 
-    while (this.next) {
-      // A newer one may come while the node is busy.
-      await this.newSlices().pause();
-
-      if (!this.next)
-        break;
-
-      const {attempt, onInvalid} = this.next;
-
-      this.next = null;
-
-      const {reason} = await this.verify(attempt);
-
-      if (attempt.items.length > 0)
-        this.cache.dropUnused();
-
-      if (reason)
-        onInvalid(attempt, reason);
+    try {
+      while (this.next)
+        await this.verifyNext();
+    } catch (e) {
+      this.logOnce(e.message);
+    } finally {
+      this.isRunning = false;
     }
+  }
 
-    this.isRunning = false;
+  async verifyNext() {
+    await this.newSlices().pause();
+
+    // A newer one may have come while the node was busy, or a tip.
+    if (!this.next)
+      return;
+
+    const {attempt, onInvalid} = this.next;
+
+    this.next = null;
+
+    const {reason} = await this.verify(attempt);
+
+    if (attempt.items.length > 0)
+      this.cache.dropUnused();
+
+    if (reason)
+      onInvalid(attempt, reason);
   }
 
   newSlices() {

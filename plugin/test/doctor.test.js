@@ -5,15 +5,13 @@
  */
 
 const assert = require('assert');
-const {execFile} = require('child_process');
 const fs = require('fs');
 const net = require('net');
 const path = require('path');
 const {test} = require('node:test');
+const {examine, run} = require('./doctor');
 const {freePort, makeNode, startNode} = require('./harness');
 
-const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
-  'hstratum');
 const API_KEY = 'test';
 
 /**
@@ -30,32 +28,6 @@ function configure(node, {hsd = '', stratum = '', page = 0} = {}) {
     + `http-port: ${node.ports.http}\n${hsd}`);
   write('stratum.conf', `host: 127.0.0.1\nport: ${node.ports.stratum}\n`
     + `http-port: ${page || node.ports.dashboard}\n${stratum}`);
-}
-
-/** {code, findings, problems, warnings} */
-
-async function examine(node, args = [], env = {}) {
-  const {code, stdout} = await run(['doctor', '--network=regtest',
-    `--prefix=${node.prefix}`, '--json', ...args], env);
-
-  return {code, ...JSON.parse(stdout)};
-}
-
-function run(args, env = {}) {
-  const clean = {...process.env, ...env};
-
-  for (const key of Object.keys(clean)) {
-    if (key.startsWith('HSD_') && !(key in env))
-      delete clean[key];
-  }
-
-  return new Promise((resolve, reject) => {
-    execFile(BINARY, args, {env: clean}, (error, stdout, stderr) => {
-      if (error && typeof error.code !== 'number')
-        return reject(error);
-      return resolve({code: error ? error.code : 0, stdout, stderr});
-    });
-  });
 }
 
 /** Exactly one problem, with this text and this advice. */

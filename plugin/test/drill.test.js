@@ -1,17 +1,14 @@
 'use strict';
 
 const assert = require('assert');
-const {execFile} = require('child_process');
 const fs = require('fs');
 const http = require('http');
 const path = require('path');
 const {test} = require('node:test');
+const {problems} = require('./doctor');
 const {PLUGIN, freePort, startNode} = require('./harness');
 const {Miner} = require('./miner');
 const {Observer} = require('./observer');
-
-const BINARY = path.join(__dirname, '..', '..', 'target', 'release',
-  'hstratum');
 
 const DONE = /\(stratum\) block path (checked|broken): (.*)/;
 
@@ -81,11 +78,10 @@ for (const [kind, reason] of Object.entries(BROKEN)) {
     assert.strictEqual((await api(node, 'healthz')).degraded,
       `a found block would be lost: ${told}`);
 
-    const found = (await doctor(node)).find(({severity}) => {
-      return severity === 'problem';
-    });
+    const [{text: found, advice}] = await problems(node);
 
-    assert.strictEqual(found.text, `a found block would be lost: ${told}`);
+    assert.strictEqual(found, `a found block would be lost: ${told}`);
+    assert.match(advice, /start the node again/);
   });
 }
 
@@ -97,17 +93,6 @@ async function api(node, name) {
 function spooled(node) {
   return fs.readdirSync(path.join(node.stratumDir, 'spool'))
     .filter(name => !name.startsWith('.'));
-}
-
-/** All findings of `hstratum doctor`. */
-
-function doctor(node) {
-  return new Promise((resolve) => {
-    execFile(BINARY, ['doctor', '--network=regtest', `--prefix=${node.prefix}`,
-      '--json', `--node-url=http://127.0.0.1:${node.ports.http}`], {
-      env: {...process.env, HSTRATUM_NODE_API_KEY: 'test'}
-    }, (error, stdout) => resolve(JSON.parse(stdout).findings));
-  });
 }
 
 /** A receiver of alarms. */

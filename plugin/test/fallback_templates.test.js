@@ -160,6 +160,20 @@ test('where even the empty one is refused there is no job', async () => {
     ['the node would refuse its own block: bad-diffbits']);
 });
 
+test('where the one made here is refused miners get hsd\'s', async () => {
+  const {fallback, seen} = start((ids, {isOurs}) => {
+    return isOurs ? 'bad-diffbits' : null;
+  });
+  const attempt = makeTemplate(1, 2);
+
+  fallback.firsts.make = () => Object.assign(new Template(), {isOurs: true});
+  fallback.begin(attempt, 'bad-diffbits');
+  await fallback.offerValid(attempt);
+  assert.deepStrictEqual(seen.offered, [[], [1, 2]]);
+  assert.deepStrictEqual(seen.withheld, []);
+  assert.strictEqual(fallback.isActive, false);
+});
+
 test('where nobody can say miners get the empty one', async () => {
   const {fallback, seen} = start(() => undefined);
   const attempt = makeTemplate(1, 2);

@@ -5,6 +5,7 @@ const fs = require('fs');
 const path = require('path');
 const {test} = require('node:test');
 const KeyRing = require('hsd/lib/primitives/keyring');
+const {problems} = require('./doctor');
 const {PLUGIN, startNode, tempDir} = require('./harness');
 const {Miner} = require('./miner');
 const {Observer} = require('./observer');
@@ -33,7 +34,7 @@ const MADE_ANEW = [
   ...NEVER_OUT, 'tree root', 'bits', 'height', 'coinbase too rich'
 ];
 
-/** A node whose templates lie as soon as the file says how. */
+/** A node whose templates are invalid as soon as a file says how. */
 
 async function start(t, options = {}) {
   const file = path.join(tempDir(t), 'plant');
@@ -52,7 +53,7 @@ async function start(t, options = {}) {
   return {file, node, spender, miner: await Miner.start(t, node)};
 }
 
-test('templates that lie are caught, and miners go on', async (t) => {
+test('invalid templates are caught, and miners go on', async (t) => {
   const {file, node, spender, miner} = await start(t);
 
   for (const kind of planted.KINDS)
@@ -145,6 +146,11 @@ test('a block of a refused template goes to no peer', async (t) => {
 
   await observer.waitBlock(good.hash);
   assert.strictEqual(observer.announced.has(hash), false);
+
+  const [{text}] = await problems(node);
+
+  assert.strictEqual(text,
+    'the network would refuse the block of the node\'s template: bad-tree-root');
 });
 
 test('a verification that hangs or throws harms nobody', async (t) => {
@@ -177,7 +183,7 @@ test('verify: off leaves it out', async (t) => {
   assert.strictEqual(node.find(AFTER), null);
 });
 
-/** Whether a miner's job is of a template that lies. */
+/** True if a miner's job is of an invalid template. */
 
 function isPlanted(job, log) {
   return plantedIn(log).some(({merkleRoot, treeRoot, bits}) => {

@@ -1,10 +1,10 @@
 'use strict';
 
 /*
- * A plugin beside ours that makes templates lie, as the file that
- * HSTRATUM_PLANT names says; without that file they are hsd's. What it has
- * planted is appended to the same name with `.log`, a line of JSON each. With
- * `hang` or `throw` in it the verification of templates does that, and no other.
+ * A plugin beside ours that makes templates invalid, of the kind that is in
+ * the file of the environment's HSTRATUM_PLANT; without that file they are
+ * hsd's. Each is appended to the same name with `.log`, a line of JSON. With
+ * the kind `hang` or `throw` the verification of templates does that.
  */
 
 const fs = require('fs');
@@ -22,20 +22,20 @@ const {BlockEntry} = load('mining/template');
 
 const FEE = 100000;
 
-/** Whom the node's blocks have to pay. */
+/** The key that the node's blocks must pay. */
 const key = Buffer.alloc(32, 7);
 const ring = KeyRing.fromPrivate(key);
 
-/** Where the coinbases begin of which nothing but this spends. */
+/** Height of the first coinbase that only this plugin spends. */
 const FIRST_HEIGHT = 10;
 
-/** Each takes as many coinbases as it needs, from its own height on. */
+/** Coinbases for each kind. */
 const COINS = 10;
 
-/** Outputs of a transaction of which four fit a block and five do not. */
+/** Outputs of a transaction, of which a block takes four and not five. */
 const MANY = 7000;
 
-/** Each kind of lie, in the order of their coins. */
+/** Kinds of invalid templates, in the order of their coinbases. */
 
 const KINDS = {
   'merkle root': attempt => Object.assign(attempt, {merkleRoot: other()}),
@@ -150,7 +150,7 @@ function refresh(attempt, changes) {
   attempt.refresh();
 }
 
-/** A transaction at the end of the template, and what it says to pay. */
+/** Add a transaction to a template, with the fee that its entry claims. */
 
 function add(attempt, tx, fee = FEE) {
   const item = new BlockEntry(tx);

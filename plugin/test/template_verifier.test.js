@@ -108,6 +108,25 @@ test('one that is refused is told with the reason', async (t) => {
   assert.deepStrictEqual(told, [[template, 'bad']]);
 });
 
+test('a caller that throws ends nothing', async (t) => {
+  let reason = 'bad';
+  const {verifier, lines} = start(t, async () => {
+    if (reason)
+      throw Object.assign(new Error(), {type: 'VerifyError', reason});
+  });
+
+  verifier.schedule(makeTemplate(1), () => {
+    throw new Error('no server');
+  });
+  await idle(verifier);
+  assert.match(lines[0], /no server/);
+  reason = null;
+  assert((await verifier.verify(makeTemplate(1))).isValid);
+  verifier.schedule(makeTemplate(1), () => assert.fail());
+  await idle(verifier);
+  assert.strictEqual(lines.length, 1);
+});
+
 test('a new tip takes a verdict\'s worth away', async (t) => {
   const {node, verifier} = start(t, async () => {
     node.chain.tip = {hash: Buffer.alloc(32, 2)};
