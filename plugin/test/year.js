@@ -76,7 +76,7 @@ const ACCOUNTS = ['alice', 'bob', 'carol'];
 
 /** Warnings that belong to what is done here. */
 const BEARABLE = new RegExp('no job for miners: (no peers|node is not synced)'
-  + '|the node knows less of the chain|block orphaned, no reward');
+  + '|the node knows less of the chain|block (orphaned|on a side chain), no reward');
 
 /** A warning of a node that was killed with a block, and lost its chain. */
 const OFFERED = /did not judge block .* its parent is unknown to the node/;
@@ -168,7 +168,7 @@ class Year {
     this.names = [];          // {name, step}
     this.counts = {
       blocks: 0, jobs: 0, retargets: 0, lowest: 0, hardest: 0, rivals: 0,
-      reorganisations: 0, depth: 0, abandoned: 0, commits: 0, transactions: 0,
+      reorganisations: 0, depth: 0, abandoned: 0, late: 0, commits: 0, transactions: 0,
       auctioned: 0, impossible: 0, payments: 0, firsts: 0, restarts: 0, resyncs: 0,
       refused: 0, resets: 0
     };
@@ -567,16 +567,27 @@ class Year {
       return;
     }
 
-    while (await this.work(rival) <= await this.work(pool))
+    const margin = BigInt(Math.ceil(2 * hashes(this.bits)));
+
+    while (await this.work(rival) <= await this.work(pool) + margin)
       await this.rivalBlock();
 
     const account = this.account;
     const miner = this.miners.get(account);
     const old = miner.miss();
+    const share = solve(miner, miner.job);
 
-    // A node asks for a branch when one of its blocks is announced to it.
+    // A node asks for a branch when one of its blocks is announced to it. A
+    // miner finds one more block on the tip that is lost, before or after.
     await this.link();
-    await this.rivalBlock();
+
+    if (this.random() < 0.5) {
+      await Promise.all([this.rivalBlock(), this.race(account, share)]);
+    } else {
+      await this.rivalBlock();
+      await pool.waitTip(await rival.tip());
+      await this.race(account, share);
+    }
 
     const hash = await rival.tip();
 
@@ -584,7 +595,9 @@ class Year {
     await this.atTip(hash, await rival.height());
 
     for (const {hash} of this.found.slice(first)) {
-      const {confirmations} = await pool.rpc('getblockheader', [hash]);
+      const {confirmations} = await pool.waitFor(`the lost block ${hash}`,
+        () => pool.rpc('getblockheader', [hash]));
+
       assert.ok(confirmations < 1, `block ${hash} is on the chain`);
     }
 
@@ -593,6 +606,25 @@ class Year {
     assert.strictEqual(error && error[0], 21, JSON.stringify(error));
     counts.reorganisations += 1;
     counts.depth = Math.max(counts.depth, depth);
+  }
+
+  /**
+   * Submit a block whose parent may just have ceased to be the tip: then it is
+   * no share, and the node is given it all the same.
+   */
+
+  async race(account, share) {
+    const miner = this.miners.get(account);
+    const {error, hash} = await miner.submit(account, share);
+
+    if (error)
+      assert.strictEqual(error[0], 21, JSON.stringify(error));
+    else
+      this.accepted.set(account, this.accepted.get(account) + 1);
+
+    this.found.push({hash, height: this.tip.height + 1});
+    this.counts.blocks += 1;
+    this.counts.late += error ? 1 : 0;
   }
 
   async rivalBlock() {
