@@ -6,6 +6,7 @@
  * verify a full one. Reports the node's verdict for each.
  */
 
+const {Races} = require('./races');
 const {hasPeer, isSynced} = require('./templates');
 
 // Time for a peer nearby to ask for the block and be served, before its
@@ -37,6 +38,7 @@ class FoundBlocks {
     this.templates = templates;
     this.waits = waits;
     this.logger = logger;
+    this.races = new Races(node, hsd, server);
     this.inflight = new hsd.BufferMap();   // announced, not yet connected
     this.pending = new Set();
     this.locating = false;
@@ -100,9 +102,13 @@ class FoundBlocks {
     const isOnTip = block.prevBlock.equals(tip.hash);
 
     try {
+      const isRace = solution.template !== 0;
+
       if (wanted && isOnTip
           && (!solution.relayed || await this.isSound(block, tip))) {
-        await this.announce(block);
+        await this.announce(block, isRace);
+      } else if (isRace) {
+        this.races.skip(hash);
       }
 
       return await this.add(block);
@@ -160,22 +166,31 @@ class FoundBlocks {
    * Tell all peers. hsd serves a block that it has not stored only if it was
    * broadcast; the promise of that is not awaited, since it takes at least a
    * second.
+   * @param {Block} block
+   * @param {Boolean} isRace - found just now, by a miner of this server.
    */
 
-  announce(block) {
-    if (!hasPeer(this.node.pool))
+  announce(block, isRace) {
+    if (!hasPeer(this.node.pool)) {
+      if (isRace)
+        this.races.skip(block.hash());
       return undefined;
+    }
 
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, GETDATA_WAIT_MS);
 
+      // Other peers' requests that have arrived by now are served too.
       const onAsked = () => {
         clearTimeout(timer);
-        resolve();
+        setImmediate(resolve);
       };
 
       this.inflight.set(block.hash(), {block, onAsked, since: Date.now()});
       this.node.broadcast(block).catch(() => {});
+
+      if (isRace)
+        this.races.begin(block.hash());
     });
   }
 
@@ -278,6 +293,8 @@ class FoundBlocks {
    */
 
   onPacket(packet, peer) {
+    this.races.onPacket(packet, peer);
+
     if (this.inflight.size === 0)
       return;
 

@@ -41,6 +41,7 @@ exports.inspect = function inspect(node) {
     Block: load('../primitives/block'),
     BlockTxnPacket: load('../net/packets').BlockTxnPacket,
     packetTypes: load('../net/packets').types,
+    NetAddress: load('../net/netaddress'),
     TXResponse: load('../net/bip152').TXResponse,
     BufferMap: load('buffer-map').BufferMap,
     blake2b: load('bcrypto/lib/blake2b'),

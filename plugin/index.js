@@ -14,6 +14,7 @@ const rpc = require('./rpc');
 const {Calls} = require('./calls');
 const {Drill} = require('./drill');
 const {FoundBlocks} = require('./found_blocks');
+const {ExtraNodes} = require('./extra_nodes');
 const {Lag} = require('./event_loop_lag');
 const {TemplateVerifier} = require('./template_verifier');
 const {Templates} = require('./templates');
@@ -36,6 +37,7 @@ class Plugin {
     this.templates = null;
     this.blocks = null;
     this.drill = null;
+    this.extraNodes = null;
     this.lag = null;
     this.listeners = [];
     this.loaded = false;       // the node's open() has come to its end
@@ -95,6 +97,7 @@ class Plugin {
         network: node.network.type,
         prefix: node.location('stratum'),
         memory: Boolean(node.memory),
+        deployments: node.network.deploys.map(({name, bit}) => ({name, bit})),
         options: options.read(node.config)
       }, solution => this.onSolution(solution), (level, text) => {
         this.onLog(level, text);
@@ -124,13 +127,14 @@ class Plugin {
     this.blocks = new FoundBlocks(node, hsd, this.server, this.templates,
       this.waits, logger);
     this.drill = new Drill(this.server, this.blocks, verifier, logger);
+    this.extraNodes = new ExtraNodes(node, hsd, this.server, this.calls, logger);
     this.lag = new Lag(this.server, logger);
     this.listen();
-    rpc.add(node.rpc, this.server, this.calls, this.waits, logger);
+    rpc.add(node.rpc, this, logger);
   }
 
   listen() {
-    const {node, templates, blocks} = this;
+    const {node, templates, blocks, extraNodes, server} = this;
 
     this.bind(node.chain, 'tip', (entry) => {
       templates.onTip(entry);
@@ -140,13 +144,21 @@ class Plugin {
     this.bind(node.chain, 'block', (block) => {
       templates.fallback.excluded.onBlock(block);
     });
+    this.bind(node.chain, 'competitor', (block, entry) => {
+      server.competitor(entry.hash, entry.height);
+    });
+
     this.bind(node.chain, 'full', () => templates.tellTip());
 
     for (const event of ['tx', 'claim', 'airdrop'])
       this.bind(node, event, () => templates.onMempool());
 
-    for (const event of ['peer open', 'peer close'])
-      this.bind(node.pool, event, () => templates.tick());
+    for (const event of ['peer open', 'peer close']) {
+      this.bind(node.pool, event, () => {
+        templates.tick();
+        extraNodes.tick();
+      });
+    }
 
     this.bind(node.pool, 'packet', (packet, peer) => {
       blocks.onPacket(packet, peer);
@@ -156,8 +168,10 @@ class Plugin {
   onOpen() {
     this.loaded = true;
 
-    if (this.server)
+    if (this.server) {
       this.templates.guard(() => this.templates.start());
+      this.extraNodes.start();
+    }
 
     if (this.terminating)
       this.shutdown();
@@ -311,6 +325,7 @@ class Plugin {
       // block.
       await atMost(LEAVE_MS, this.calls.order(id => this.server.leave(id)));
       this.templates.stop();
+      this.extraNodes.stop();
       await atMost(SETTLE_MS, this.blocks.settle());
       await atMost(CLOSE_MS, this.calls.order(id => this.server.close(id)));
     } catch (e) {

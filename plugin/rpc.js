@@ -36,7 +36,8 @@ const CALLS = {
   getstratuminfo: {
     help: '',
     args: [0, 0],
-    async run({server, ask, waits}) {
+    async run({server, ask, plugin}) {
+      const {waits, templates, extraNodes} = plugin;
       const answer = await ask(id => server.info(id));
 
       done(answer);
@@ -50,6 +51,8 @@ const CALLS = {
         node: waits.overdue || server.nodeBehind || 'ok',
         template: server.templateRefused || 'ok',
         blockpath: server.blockPathBroken || 'ok',
+        deployments: templates.signal.told,
+        extranodes: extraNodes.told,
         shared: JSON.parse(server.sharedLedger || 'null')
       };
     }
@@ -197,14 +200,13 @@ const CALLS = {
 /**
  * Add the calls. One whose name the node uses itself stays the node's.
  * @param {Object} rpc - the node's.
- * @param {Object} server - the addon's.
- * @param {Calls} calls - to it.
- * @param {Waits} waits - for the node.
+ * @param {Plugin} plugin - started.
  * @param {Object} logger
  */
 
-exports.add = function add(rpc, server, calls, waits, logger) {
-  const native = {server, waits, ask: call => calls.ask(call)};
+exports.add = function add(rpc, plugin, logger) {
+  const {server, calls} = plugin;
+  const native = {server, plugin, ask: call => calls.ask(call)};
 
   hideSecrets(rpc);
 

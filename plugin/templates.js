@@ -9,6 +9,7 @@
 
 const {FallbackTemplates} = require('./fallback_templates');
 const {FirstTemplates, difference} = require('./first_template');
+const {Signal} = require('./signal');
 
 const TEMPLATES_MAX = 32;
 
@@ -39,6 +40,7 @@ class Templates {
     this.fallback = new FallbackTemplates(node, server, verifier, this,
       logger);
     this.invalid = new WeakSet();   // templates that hsd would refuse
+    this.signal = new Signal(node, server, waits, logger);
     this.firsts = new FirstTemplates(node);
     this.suspected = null;   // {attempt: hsd's, firsts: that it contradicted}
     this.first = null;       // the first template, while it is the current one
@@ -365,6 +367,9 @@ class Templates {
     const id = this.lastId + 1;
     const [timeMin, timeMax] = this.timeBounds(attempt);
     const txs = attempt.items.map(item => item.tx);
+
+    this.signal.apply(attempt);
+
     const leaves = [];
 
     for (const tx of txs)

@@ -430,6 +430,27 @@ test('a pool that is full is said to be', async (t) => {
     JSON.stringify(findings, null, 2));
 });
 
+test('extra nodes are named, and which of them is not connected', async (t) => {
+  const near = await startNode(t, {plugin: false, listen: true});
+  const here = `127.0.0.1:${near.ports.p2p}`;
+  const away = `127.0.0.1:${near.ports.none}`;
+  const node = await start(t, {},
+    {stratum: `extra-nodes: ${here},${away}\n`});
+
+  await haveJob(node);
+  await node.waitLog(/extra node \S+ is connected/);
+  await node.waitLog(/extra node \S+ is not connected/);
+
+  const {code, findings, problems, warnings} = await examine(node);
+  const shown = JSON.stringify(findings, null, 2);
+  const said = text => findings.find(found => found.text.startsWith(text));
+
+  assert.deepStrictEqual([code, problems, warnings], [0, 0, 1], shown);
+  assert.strictEqual(said(`extra node ${here} is connected`).severity, 'ok');
+  assert.match(said(`extra node ${away} is not connected: `).text,
+    /ECONNREFUSED/);
+});
+
 test('a port that hangs is not taken for TLS, and TLS is', async (t) => {
   const says = async (bytes) => {
     const server = net.createServer((socket) => {

@@ -32,12 +32,14 @@ pub(crate) enum Class {
     Change,
     /// Waits for a stop.
     Stop,
+    /// Waits for a name server.
+    Resolve,
 }
 
 /// The calls that wait, and the callback for their answers.
 pub(crate) struct Calls {
     on_answer: Arc<OnAnswer>,
-    waiting: Arc<[AtomicUsize; 3]>,
+    waiting: Arc<[AtomicUsize; 4]>,
 }
 
 impl Calls {

@@ -5,15 +5,17 @@
 //! JavaScript go through weak thread-safe functions, which do not keep the process alive; building their
 //! arguments cannot fail.
 
+use std::net::ToSocketAddrs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use hstratum::config::settings::Settings;
+use hstratum::config::signal::Deployment;
 use hstratum::config::{Config, OptionOrigin, RawOption, Verify};
 use hstratum::messages::Drilled;
 use hstratum::node::{BlockQuery, Drill, Look, Node, Offer};
-use hstratum::server::{Closing, Lag, Server};
+use hstratum::server::{Closing, DeploymentStatus, ExtraNodeStatus, Lag, Server};
 use hstratum_core::accounting::ledger::{ChainView, Chainwork, Tip};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{Reach, Solution, Verdict};
@@ -43,6 +45,26 @@ pub struct GivenOption {
     pub origin: String,
 }
 
+/// A deployment of the node's network, and what the pool's blocks say of it.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct DeploymentObject {
+    pub name: String,
+    pub bit: u32,
+    /// Null at the start.
+    pub state: Option<String>,
+    pub signalled: Option<bool>,
+}
+
+/// A node of option `extra-nodes`.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct ExtraNodeObject {
+    pub address: String,
+    pub connected: bool,
+    pub reason: String,
+}
+
 /// The parameters of [`start`].
 #[napi(object)]
 pub struct StartOptions {
@@ -52,6 +74,8 @@ pub struct StartOptions {
     pub prefix: String,
     /// True if nothing may be written to disk.
     pub memory: bool,
+    /// The network's deployments.
+    pub deployments: Vec<DeploymentObject>,
     /// Every option that was given.
     pub options: Vec<GivenOption>,
 }
@@ -124,6 +148,15 @@ pub struct DrillObject {
 #[napi(object)]
 #[allow(missing_docs)]
 pub struct AddressObject {
+    pub host: String,
+    pub port: u32,
+}
+
+/// A peer to connect to.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct PeerObject {
+    pub name: String,
     pub host: String,
     pub port: u32,
 }
@@ -274,15 +307,14 @@ pub fn start(
         .name("hstratum-start".to_owned())
         .spawn(move || {
             let started = catch_unwind(AssertUnwindSafe(|| {
-                let settings = settings(options)?;
-                let refresh_s = settings.config.refresh_s;
-                let verify = settings.config.verify;
+                let (settings, cleared_bits) = settings(options)?;
+                let config = settings.config.clone();
                 let server = Server::start(settings, Arc::new(node))
                     .map_err(|error| napi::Error::new(ERR_START, format!("{error:#}")))?;
                 Ok(ServerHandle {
                     server,
-                    refresh_s,
-                    verify,
+                    config,
+                    cleared_bits,
                     calls: Calls::new(on_answer),
                 })
             }));
@@ -303,7 +335,21 @@ pub fn start(
     Ok(())
 }
 
-fn settings(options: StartOptions) -> Result<Settings> {
+/// Bits that option `signal` has cleared, on the node's network.
+fn cleared_bits(network: &str, known: &[DeploymentObject], config: &Config) -> Result<u32> {
+    let known: Vec<Deployment> = known
+        .iter()
+        .map(|one| Deployment {
+            name: one.name.clone(),
+            bit: one.bit,
+        })
+        .collect();
+    let bits = config.signal.cleared_bits(network, &known);
+    bits.map_err(|error| napi::Error::new(ERR_OPTION, error.to_string()))
+}
+
+/// The server's settings, and the bits that no version has set.
+fn settings(options: StartOptions) -> Result<(Settings, u32)> {
     let network = Network::from_name(&options.network).ok_or_else(|| {
         napi::Error::new(ERR_START, format!("unknown network {:?}", options.network))
     })?;
@@ -327,20 +373,23 @@ fn settings(options: StartOptions) -> Result<Settings> {
     }
     let config =
         Config::parse(&given).map_err(|error| napi::Error::new(ERR_OPTION, error.to_string()))?;
+    let cleared_bits = cleared_bits(&options.network, &options.deployments, &config)?;
     let dir = (!options.memory).then(|| PathBuf::from(options.prefix));
-    Ok(Settings {
+    let settings = Settings {
         config,
         network,
         dir,
-    })
+    };
+    Ok((settings, cleared_bits))
 }
 
 /// A running server.
 #[napi(js_name = "Server")]
 pub struct ServerHandle {
     server: Server,
-    refresh_s: u32,
-    verify: Verify,
+    config: Config,
+    /// Bits that are cleared in versions of the node's making.
+    cleared_bits: u32,
     calls: Calls,
 }
 
@@ -357,13 +406,98 @@ impl ServerHandle {
     /// Seconds between templates made for mempool changes.
     #[napi(getter, catch_unwind)]
     pub fn refresh_seconds(&self) -> u32 {
-        self.refresh_s
+        self.config.refresh_s
+    }
+
+    /// Bits of a block's version that are not to be set.
+    #[napi(getter, catch_unwind)]
+    pub fn cleared_bits(&self) -> u32 {
+        self.cleared_bits
+    }
+
+    /// The nodes of option `extra-nodes`, with the name that they are reported by.
+    #[napi(getter, catch_unwind)]
+    pub fn extra_nodes(&self) -> Vec<PeerObject> {
+        let nodes = self.config.extra_nodes.iter();
+        nodes
+            .map(|node| PeerObject {
+                name: node.to_string(),
+                host: node.host.clone(),
+                port: node.port.into(),
+            })
+            .collect()
+    }
+
+    /// Reports which extra nodes are connected.
+    #[napi(catch_unwind)]
+    pub fn tell_extra_nodes(&self, nodes: Vec<ExtraNodeObject>) {
+        let nodes = nodes.into_iter().map(|node| ExtraNodeStatus {
+            address: node.address,
+            is_connected: node.connected,
+            reason: node.reason,
+        });
+        self.server.extra_nodes(nodes.collect());
+    }
+
+    /// Reports the network's deployments.
+    #[napi(catch_unwind)]
+    pub fn tell_deployments(&self, deployments: Vec<DeploymentObject>) {
+        let deployments = deployments.into_iter().map(|one| DeploymentStatus {
+            name: one.name,
+            bit: one.bit,
+            state: one.state.unwrap_or_default(),
+            is_signalled: one.signalled.unwrap_or(false),
+        });
+        self.server.deployments(deployments.collect());
+    }
+
+    /// Reports that a found block is announced now, to this many peers.
+    #[napi(catch_unwind)]
+    pub fn block_announced(&self, hash: Buffer, peers: u32) -> Result<()> {
+        self.server.block_announced(&hash_of(&hash)?, peers);
+        Ok(())
+    }
+
+    /// Reports that a first peer asks for a found block now.
+    #[napi(catch_unwind)]
+    pub fn block_asked(&self, hash: Buffer) -> Result<()> {
+        self.server.block_asked(&hash_of(&hash)?);
+        Ok(())
+    }
+
+    /// Reports how many peers have asked for a found block a second after its announcement, or that it is
+    /// not announced.
+    #[napi(catch_unwind)]
+    pub fn block_spread(&self, hash: Buffer, peers: u32) -> Result<()> {
+        self.server.block_spread(&hash_of(&hash)?, peers);
+        Ok(())
+    }
+
+    /// Reports a block of the node's that is not on its main chain.
+    #[napi(catch_unwind)]
+    pub fn competitor(&self, hash: Buffer, height: u32) -> Result<()> {
+        self.server.competitor(hash_of(&hash)?, Height(height));
+        Ok(())
+    }
+
+    /// Looks a host's addresses up, on a thread of its own.
+    #[napi(catch_unwind)]
+    pub fn resolve(&self, call: u32, host: String) {
+        self.calls.begin(Class::Resolve, call, move || {
+            let found = (host.as_str(), 0).to_socket_addrs();
+            let found = found.map_err(|error| napi::Error::from_reason(error.to_string()))?;
+            let addresses = found.map(|address| address.ip().to_string()).collect();
+            Ok(AnswerObject {
+                addresses: Some(addresses),
+                ..AnswerObject::default()
+            })
+        });
     }
 
     /// True if templates are verified in the node's idle time.
     #[napi(getter, catch_unwind)]
     pub fn verifies(&self) -> bool {
-        self.verify == Verify::Idle
+        self.config.verify == Verify::Idle
     }
 
     /// The first address where miners connect.

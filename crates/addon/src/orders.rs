@@ -225,6 +225,8 @@ pub struct AnswerObject {
     pub info: Option<String>,
     /// Workers, as JSON text.
     pub workers: Option<String>,
+    /// A host's addresses.
+    pub addresses: Option<Vec<String>>,
 }
 
 /// The ban of one address.

@@ -162,6 +162,13 @@ function warnings(pool) {
       + `old until it is back. Mining goes on. ${pool.shared_ledger_away}.`]);
   }
 
+  for (const {address, is_connected: is, reason} of pool.extra_nodes) {
+    if (!is && reason) {
+      notes.push(['bad', `The extra node ${address} is not connected: ${reason}. `
+        + 'Found blocks reach it later, from other nodes.']);
+    }
+  }
+
   for (const line of pool.differences)
     notes.push(['bad', `Servers of this pool differ. ${line}.`]);
 
@@ -202,6 +209,9 @@ function roundCard() {
   const luck = h('dd');
   const next = h('dd');
   const reward = h('dd');
+  const votes = h('dd');
+  const extraName = h('dt', {hidden: true}, 'Extra nodes');
+  const extra = h('dd', {hidden: true});
   let data = null;
   let pool = null;
 
@@ -212,7 +222,8 @@ function roundCard() {
     track,
     h('dl', {}, h('dt', {}, 'Last block'), since, h('dt', {}, 'Shares'), shares,
       h('dt', {}, 'A block takes about'), next, h('dt', {}, 'It pays'), reward,
-      h('dt', {}, 'Luck, last 100 blocks'), luck));
+      h('dt', {}, 'Luck, last 100 blocks'), luck,
+      h('dt', {}, 'Votes'), votes, extraName, extra));
 
   function show() {
     if (data) {
@@ -230,6 +241,14 @@ function roundCard() {
       setText(next, isMining
         ? duration(600 * pool.network_hashrate / pool.hashrate) : '–');
       setText(reward, amount(pool.reward));
+      setText(votes, votesOf(pool));
+      const nodes = pool.extra_nodes;
+      const there = nodes.filter(node => node.is_connected).length;
+
+      extraName.hidden = extra.hidden = nodes.length === 0;
+      extra.title = nodes.map(node => `${node.address}: ${node.is_connected
+        ? 'connected' : node.reason || 'not connected yet'}`).join('\n');
+      setText(extra, `${there} of ${nodes.length} connected`);
     }
   }
 
@@ -251,6 +270,21 @@ function roundCard() {
       }
     }
   };
+}
+
+/** The deployments that are being voted on, and whether our blocks do. */
+
+function votesOf({deployments}) {
+  const open = deployments.filter(({state, is_signalled: is}) => is
+    || state === 'started' || state === 'locked_in');
+
+  if (open.length === 0)
+    return deployments.length > 0 ? 'none is open' : '–';
+
+  return open.map(({name, bit, state, is_signalled: is}) => {
+    return `${is ? 'for' : 'not for'} ${name} (bit ${bit}, `
+      + `${state.replace('_', ' ')})`;
+  }).join(', ');
 }
 
 function connectCard() {

@@ -93,9 +93,38 @@ export function blocksTable(params, empty) {
       {title: 'Effort', kind: 'number', cell: row => effort(row.effort)},
       {title: 'Reward', kind: 'number minor', cell: row => amount(row.reward)},
       {title: 'Hash', kind: 'minor', cell: row => blockLink(row,
-        h('code', {title: row.hash}, row.hash.slice(-8)))}
+        h('code', {title: row.hash}, row.hash.slice(-8)))},
+      {title: 'First asked', kind: 'number minor', cell: row => race(row.race)}
     ]
   });
+}
+
+/** How soon a peer asked for a block, and its rival. */
+
+function race(told) {
+  if (told === null)
+    return '–';
+
+  const {announced_ms: announced, peers, asked_ms: asked,
+    asked_within_1s: many, rival, rival_ms: at} = told;
+  const seen = rival === null ? 'no rival seen'
+    : `rival ${rival} seen ${signed(at)} from the solution`;
+  const title = announced === null ? `not announced; ${seen}`
+    : `announced to ${peers === 1 ? '1 peer' : `${peers} peers`} after `
+      + `${millis(announced)}; `
+      + `${many === null ? '' : `${many} asked within 1 s; `}${seen}`;
+
+  return h('span', {title}, asked === null ? '–' : millis(asked),
+    rival === null ? null : h('span', {class: 'bad'}, ` rival ${signed(at)}`));
+}
+
+function millis(ms) {
+  return Math.abs(ms) < 1000 ? `${ms.toFixed(Math.abs(ms) < 10 ? 1 : 0)} ms`
+    : `${(ms / 1000).toFixed(1)} s`;
+}
+
+function signed(ms) {
+  return `${ms < 0 ? '−' : '+'}${millis(Math.abs(ms))}`;
 }
 
 /** The servers that share the ledger. */

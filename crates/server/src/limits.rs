@@ -352,6 +352,11 @@ pub(crate) const LIVE_ANSWER: Duration = Duration::from_secs(3);
 /// Groups of shares on their way to the ledger whose latency is measured. Further ones are not measured.
 pub(crate) const LIVE_REPLIES_MAX: usize = 65_536;
 
+/// Found blocks whose races are remembered, about 150 bytes each; older ones are forgotten.
+pub(crate) const RACES_MAX: usize = 1000;
+/// Blocks of anybody that are remembered as possible rivals of a block found later.
+pub(crate) const RACES_SEEN_MAX: usize = 64;
+
 const _: () = assert!(WAL_BYTES < WAL_BYTES_HIGH && LEDGER_STOP_MS < CLOSE_MS);
 const _: () = assert!(FINISH_MS + WEBHOOK_CALL_MS + WEBHOOK_STOP_MS < CLOSE_MS);
 const _: () = assert!(OUT_BYTES_HIGH < OUT_BYTES_MAX && READ_BYTES < OUT_BYTES_HIGH);

@@ -7,6 +7,7 @@ use crate::cluster::cluster_status::ClusterStatus;
 use crate::store::ledger_status::LedgerStatus;
 use crate::supervision::Duties;
 use crate::telemetry::node_lag::NodeLag;
+use crate::telemetry::node_reports::NodeReports;
 
 /// The statuses of one server. Cheap to clone.
 #[derive(Clone, Default)]
@@ -15,5 +16,6 @@ pub(crate) struct Statuses {
     /// None where no ledger is shared.
     pub cluster: Option<Arc<ClusterStatus>>,
     pub node_lag: Arc<NodeLag>,
+    pub node_reports: Arc<NodeReports>,
     pub duties: Duties,
 }

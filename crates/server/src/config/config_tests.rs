@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::peer_address::PeerAddress;
 
 fn raw(origin: OptionOrigin, key: &str, value: &str) -> RawOption {
     RawOption {
@@ -69,6 +70,8 @@ fn nothing_given_is_the_defaults() {
         auth: Auth::Open,
         refresh_s: 60,
         verify: Verify::Idle,
+        signal: Signal::All,
+        extra_nodes: Vec::new(),
         listen: Vec::new(),
         tls: None,
         proxy_protocol: Vec::new(),
@@ -101,6 +104,8 @@ fn everything_can_be_given() {
         ("auth", "address"),
         ("refresh", "1"),
         ("verify", "off"),
+        ("signal", "airstop"),
+        ("extranodes", "a.example:12038"),
         ("maxperaddress", "100"),
         ("listen", "tcp://0.0.0.0:1, tls://[::]:2?difficulty=1024"),
         ("tlscert", "/etc/cert.pem"),
@@ -129,6 +134,11 @@ fn everything_can_be_given() {
         auth: Auth::Address,
         refresh_s: 1,
         verify: Verify::Off,
+        signal: Signal::Names(vec!["airstop".to_owned()]),
+        extra_nodes: vec![PeerAddress {
+            host: "a.example".to_owned(),
+            port: 12_038,
+        }],
         listen: ["tcp://0.0.0.0:1", "tls://[::]:2?difficulty=1024"]
             .map(|text| ListenSpec::parse(text).expect("a listener"))
             .into(),

@@ -8,8 +8,10 @@ mod error_texts;
 pub mod in_force;
 pub(crate) mod option_value;
 mod options;
+pub mod peer_address;
 pub(crate) mod raw_option;
 pub mod settings;
+pub mod signal;
 pub mod webhook;
 
 use crate::secret::Secret;
@@ -26,7 +28,9 @@ use crate::config::options::Draft;
 pub use crate::config::options::{
     Fallback, HOST_NAMES_MAX, INBOUND_MAX, OPTIONS, OptionSpec, PROXIES_MAX,
 };
+use crate::config::peer_address::PeerAddress;
 pub use crate::config::raw_option::{OptionOrigin, RawOption};
+use crate::config::signal::Signal;
 use crate::config::webhook::Webhook;
 use crate::net::cidr::AddressRange;
 use crate::net::listener::{self, Encryption, ListenSpec};
@@ -67,6 +71,10 @@ pub struct Config {
     pub refresh_s: u32,
     /// Time at which templates are verified by the node's own rules.
     pub verify: Verify,
+    /// Deployments that blocks signal for.
+    pub signal: Signal,
+    /// Nodes that the node stays connected to.
+    pub extra_nodes: Vec<PeerAddress>,
     /// Further listeners.
     pub listen: Vec<ListenSpec>,
     /// The certificate chain and its key, PEM files; `Some` if a listener speaks TLS.
@@ -178,6 +186,8 @@ impl Draft {
             auth: self.auth.unwrap_or(auth),
             refresh_s: self.refresh_s.expect(GIVEN),
             verify: self.verify.expect(GIVEN),
+            signal: self.signal.expect(GIVEN),
+            extra_nodes: self.extra_nodes.unwrap_or_default(),
             listen,
             tls,
             proxy_protocol: self.proxy_protocol.unwrap_or_default(),

@@ -11,6 +11,8 @@ use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
     parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
+use super::peer_address::PeerAddress;
+use super::signal::Signal;
 use super::{Verify, webhook};
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
@@ -151,6 +153,22 @@ pub const OPTIONS: &[OptionSpec] = &[
                the node has time; `off`: it is not",
         expected: "idle or off",
         set: |draft, text| store(&mut draft.verify, Verify::from_name(text)),
+    },
+    OptionSpec {
+        name: "signal",
+        fallback: Fallback::Value("all"),
+        help: "deployments that blocks signal for in their version: `all` that are being voted on, as \
+               hsd does, `none`, or those named; see [votes](operating.md#votes)",
+        expected: "all, none or names of deployments separated by commas",
+        set: |draft, text| store(&mut draft.signal, Signal::parse(text)),
+    },
+    OptionSpec {
+        name: "extra-nodes",
+        fallback: Fallback::None,
+        help: "hsd nodes, separated by commas, that the node stays connected to, so that each found \
+               block reaches them at once: see [races](operating.md#races)",
+        expected: "up to 8 of HOST:PORT, the node's port for peers",
+        set: |draft, text| store(&mut draft.extra_nodes, PeerAddress::parse_list(text)),
     },
     OptionSpec {
         name: "listen",
@@ -296,6 +314,8 @@ pub(super) struct Draft {
     pub(super) auth: Option<Auth>,
     pub(super) refresh_s: Option<u32>,
     pub(super) verify: Option<Verify>,
+    pub(super) signal: Option<Signal>,
+    pub(super) extra_nodes: Option<Vec<PeerAddress>>,
     pub(super) listen: Option<Vec<ListenSpec>>,
     pub(super) tls_cert: Option<PathBuf>,
     pub(super) tls_key: Option<PathBuf>,

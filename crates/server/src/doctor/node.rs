@@ -104,6 +104,7 @@ pub(super) fn examine(
     };
     check_places(told.places, findings);
     check_blocks(&told, findings);
+    check_extra_nodes(&told.extra_nodes, findings);
     for line in told.differences {
         findings.warn(
             CheckedPart::Node,
@@ -112,6 +113,24 @@ pub(super) fn examine(
         );
     }
     (state, told.options)
+}
+
+/// Checks that the nodes of `extra-nodes` are connected.
+fn check_extra_nodes(nodes: &[(String, Option<String>)], findings: &mut Findings) {
+    for (address, reason) in nodes {
+        match reason {
+            None => findings.ok(
+                CheckedPart::Node,
+                format!("extra node {address} is connected"),
+            ),
+            Some(reason) => findings.warn(
+                CheckedPart::Node,
+                format!("extra node {address} is not connected: {reason:?}"),
+                "found blocks reach it later, from other nodes: look at that node, its port for peers \
+                 and the network",
+            ),
+        }
+    }
 }
 
 /// Checks for a free place for one more miner.

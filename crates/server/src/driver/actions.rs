@@ -59,11 +59,7 @@ impl<S: DriverIo> Driver<S> {
     /// Executes one action of the pool.
     pub(crate) fn perform(&mut self, action: Action, bytes: &[u8]) {
         match action {
-            Action::SubmitBlock(solution) => {
-                self.unanswered
-                    .insert(solution.hash, Unanswered::Found(solution.clone()));
-                self.node.offer(Offer::Found(solution));
-            }
+            Action::SubmitBlock(solution) => self.offer(solution),
             Action::Spool(solution, transactions) => {
                 self.senders.relay_found(&solution, &transactions);
                 self.spool(SpoolCommand::Put(solution, transactions));
@@ -126,6 +122,18 @@ impl<S: DriverIo> Driver<S> {
             Action::Answer(id, answer) => self.answer(id, answer),
             Action::Log(level, text) => self.node.log(level, &text),
         }
+    }
+
+    /// Offers a found block to the node.
+    fn offer(&mut self, solution: Arc<Solution>) {
+        self.unanswered
+            .insert(solution.hash, Unanswered::Found(solution.clone()));
+        // Before the offer, because the node may announce the block before this thread goes on.
+        if let Some(telemetry) = &self.telemetry {
+            let height = solution.template.height;
+            telemetry.races().found(solution.hash, height);
+        }
+        self.node.offer(Offer::Found(solution));
     }
 
     /// Sends an input to the alarms.

@@ -1,11 +1,14 @@
 //! Queries of the ledger whose answers are about everybody, or that several pages ask.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::ledger_tools;
 use crate::limits::HTTP_ROUND_ACCOUNTS;
 use crate::sql::{Sql, SqlError, Value, WORK};
+use crate::telemetry::races::{Race, Races};
 use crate::values;
 
 /// The work since the pool's last block on the main chain.
@@ -62,6 +65,40 @@ pub(crate) struct ApiBlock {
     server: Option<String>,
     /// Where to see it, if an explorer is set.
     pub(crate) link: Option<String>,
+    /// How it reached the network: of the last thousand blocks that this server found since its start.
+    race: Option<ApiRace>,
+}
+
+/// How a block reached the network. Times are milliseconds after its solution was checked, negative ones
+/// before.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Race)]
+pub(crate) struct ApiRace {
+    /// When it was announced to peers; none if it was not.
+    announced_ms: Option<f64>,
+    /// The peers that it was announced to.
+    peers: u32,
+    /// When the first of them asked for it.
+    asked_ms: Option<f64>,
+    /// Those that had asked for it a second after its announcement.
+    asked_within_1s: Option<u32>,
+    /// The first other block of its height that the node had.
+    rival: Option<String>,
+    /// When the node had that.
+    rival_ms: Option<f64>,
+}
+
+impl ApiRace {
+    fn of(race: Race) -> Self {
+        Self {
+            announced_ms: race.announced_ms,
+            peers: race.peers,
+            asked_ms: race.asked_ms,
+            asked_within_1s: race.asked_within_1s,
+            rival: race.rival.map(|(hash, _)| hash.to_string()),
+            rival_ms: race.rival.map(|(_, at_ms)| at_ms),
+        }
+    }
 }
 
 /// The open round.
@@ -100,6 +137,7 @@ pub(crate) fn open_round(sql: &mut dyn Sql) -> Result<ApiRound, SqlError> {
 pub(crate) struct BlocksShown {
     pub explorer: Option<String>,
     pub is_shared: bool,
+    pub races: Arc<Races>,
 }
 
 impl BlocksShown {
@@ -149,6 +187,7 @@ pub(crate) fn read_blocks(
             effort: row.get(9)?,
             is_settled: row.get::<i64>(10)? == 1,
             server: row.get(11)?,
+            race: shown.races.of(&hash).map(ApiRace::of),
             hash,
             height,
             link,

@@ -58,6 +58,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, A
     let help = "Connections of HTTP that answered nothing and made room for others.";
     page.counter("hstratum_http_evicted_total", help, evicted);
     of_times(&mut page, &site, &now);
+    of_races(&mut page, &site);
     let name = "hstratum_duty_age_seconds";
     let help = "How long what a thread is there to do has been undone; 0: nothing is.";
     page.begin(name, "gauge", help);
@@ -236,6 +237,33 @@ fn of_times(page: &mut MetricsText, site: &Site, now: &Snapshot) {
         );
         for (quantile, value) in [("mean", lag.mean_s), ("p99", lag.p99_s), ("max", lag.max_s)] {
             page.line(name, &[("stat", quantile)], value);
+        }
+    }
+}
+
+/// Metrics of found blocks' way to the network, and of the nodes that they are to reach first.
+fn of_races(page: &mut MetricsText, site: &Site) {
+    let totals = site.live.races().totals();
+    let help = "From a block's solution to its announcement.";
+    page.histogram("hstratum_block_announced_seconds", help, &totals.announced);
+    let help = "From a block's solution until the first peer asked for it.";
+    page.histogram("hstratum_block_asked_seconds", help, &totals.asked);
+    let help = "Found blocks for which the node had another block of their height.";
+    page.counter("hstratum_block_rivals_total", help, totals.rivals);
+    if let Some((peers, asked)) = totals.last {
+        let help = "Peers that the last found block was announced to.";
+        page.gauge("hstratum_block_peers", help, peers);
+        let help = "Of them, those that had asked for it a second later.";
+        page.gauge("hstratum_block_peers_asked", help, asked);
+    }
+    let nodes = site.statuses.node_reports.extra_nodes();
+    if !nodes.is_empty() {
+        let name = "hstratum_extra_node_connected";
+        let help = "1 while a node of extra-nodes is connected, else 0.";
+        page.begin(name, "gauge", help);
+        for node in &nodes {
+            let is_connected = u8::from(node.is_connected);
+            page.line(name, &[("node", &node.address)], is_connected);
         }
     }
 }

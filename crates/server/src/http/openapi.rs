@@ -73,8 +73,9 @@ mod tests {
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
-                     Block BlockStateAsked Blocks DrainBody Happening Health History Luck \
-                     Order PasswordBody Payment Payouts Places Point Pool Problem Range \
+                     Block BlockStateAsked Blocks Deployment DrainBody ExtraNode Happening \
+                     Health History Luck Order PasswordBody Payment Payouts Places Point Pool \
+                     Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Shares Sums \
                      UserBody Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);

@@ -22,6 +22,7 @@ use crate::cluster::cluster_status::ClusterLink;
 use crate::supervision::Duties;
 use crate::telemetry::live::{Online, Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
+use crate::telemetry::node_reports::{DeploymentStatus, ExtraNodeStatus};
 
 /// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).
 pub(crate) const BLOCK_S: f64 = 600.0;
@@ -73,6 +74,11 @@ pub(crate) struct ApiPool {
     block_path_broken: Option<String>,
     /// That the node knows less of the chain than the ledger was shown; none while it knows enough.
     node_behind: Option<String>,
+    /// The network's deployments, and which of them the pool's blocks signal for; empty before the first
+    /// template.
+    deployments: Vec<DeploymentStatus>,
+    /// The nodes of option `extra-nodes`.
+    extra_nodes: Vec<ExtraNodeStatus>,
     /// What the server's threads have left undone for over a minute, by the names that
     /// `hstratum_duty_age_seconds` gives them.
     undone: Vec<&'static str>,
@@ -247,6 +253,8 @@ impl ApiPool {
             template_invalid: site.statuses.node_lag.invalid(),
             block_path_broken: site.statuses.node_lag.block_path(),
             node_behind: site.statuses.node_lag.behind(),
+            deployments: site.statuses.node_reports.deployments(),
+            extra_nodes: site.statuses.node_reports.extra_nodes(),
             undone: site.statuses.duties.late(),
             ledger_failing: (ledger.failing).filter(|_| now.view.ledger == LedgerState::Failing),
             ledger_stalled: ledger.is_stalled,

@@ -135,6 +135,7 @@ impl Site {
         BlocksShown {
             explorer: self.explorer.clone(),
             is_shared: reader.is_shared(),
+            races: self.live.races().clone(),
         }
     }
 

@@ -5,8 +5,8 @@ mod startup;
 mod threads;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hstratum_core::chain::block::Verdict;
@@ -35,6 +35,8 @@ use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
 use crate::telemetry::live;
 pub use crate::telemetry::node_lag::Lag;
+pub use crate::telemetry::node_reports::{DeploymentStatus, ExtraNodeStatus};
+use crate::telemetry::races::Races;
 
 /// A running server.
 pub struct Server {
@@ -44,6 +46,9 @@ pub struct Server {
     statuses: Statuses,
     round: RoundReader,
     in_force: InForce,
+    races: Arc<Races>,
+    /// Its log, while the server's threads have it.
+    node: Weak<dyn Node>,
 }
 
 impl Server {
@@ -74,6 +79,7 @@ impl Server {
         // Who talks to whom: every thread tells the driver, and the driver has a sender to each.
         let (to_driver, inbox) = DriverHandle::new(waker);
         let (telemetry, live) = live::channel();
+        let races = live.races().clone();
         let alarm_feed = Arc::<AlarmFeed>::default();
         let orders = Orders::new(to_driver.clone(), &settings);
         let deps = ThreadDeps {
@@ -93,6 +99,7 @@ impl Server {
         }
         let mut driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
         let round = RoundReader::new(settings.ledger());
+        let log = Arc::downgrade(&node);
 
         // In what order it stops.
         spawn("hstratum", move || {
@@ -112,6 +119,8 @@ impl Server {
             statuses,
             round,
             in_force,
+            races,
+            node: log,
         })
     }
 
@@ -167,9 +176,47 @@ impl Server {
         self.statuses.node_lag.behind()
     }
 
+    /// Records the network's deployments.
+    pub fn deployments(&self, deployments: Vec<DeploymentStatus>) {
+        self.statuses.node_reports.set_deployments(deployments);
+    }
+
+    /// Records which extra nodes are connected.
+    pub fn extra_nodes(&self, nodes: Vec<ExtraNodeStatus>) {
+        self.statuses.node_reports.set_extra_nodes(nodes);
+    }
+
+    /// Records that a found block was announced now, to this many peers.
+    pub fn block_announced(&self, hash: &Hash, peers: u32) {
+        self.races.announced(hash, peers);
+    }
+
+    /// Records that a first peer asks for a found block now.
+    pub fn block_asked(&self, hash: &Hash) {
+        self.races.asked(hash);
+    }
+
+    /// Records how many peers had asked for a found block a second after its announcement, or that it is
+    /// not announced, and logs its race.
+    pub fn block_spread(&self, hash: &Hash, peers: u32) {
+        self.log_race(self.races.spread(hash, peers));
+    }
+
+    /// Records that the node has another block of this height beside its main chain.
+    pub fn competitor(&self, hash: Hash, height: Height) {
+        self.log_race(self.races.seen(hash, height));
+    }
+
+    fn log_race(&self, line: Option<String>) {
+        if let (Some(line), Some(node)) = (line, self.node.upgrade()) {
+            node.log(Level::Info, &line);
+        }
+    }
+
     /// Tells the pool that the chain has a new tip of this height.
     pub fn tip(&self, hash: Hash, height: Height) {
         self.to_driver.node(NodeEvent::Tip(hash, height));
+        self.log_race(self.races.seen(hash, height));
     }
 
     /// Takes the node's answer to [`Node::locate`].

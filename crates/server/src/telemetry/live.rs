@@ -21,6 +21,7 @@ use crate::limits::{
     LIVE_WORKERS_MS, TICK_MS,
 };
 use crate::telemetry::histogram::Histogram;
+use crate::telemetry::races::Races;
 
 /// State of the server at one moment.
 pub(crate) struct Snapshot {
@@ -95,6 +96,8 @@ pub(crate) struct TelemetryWriter {
     template_at: Option<Instant>,
     replies: Histogram,
     fan_out: Histogram,
+    /// Races of found blocks; shared with the readers.
+    races: Arc<Races>,
     /// Groups of shares on their way to the ledger: the last share, their number, and when they were sent.
     on_their_way: VecDeque<(Seq, u64, Instant)>,
 }
@@ -104,6 +107,7 @@ pub(crate) struct TelemetryWriter {
 pub(crate) struct TelemetryReader {
     receiver: watch::Receiver<Option<Arc<Snapshot>>>,
     asked: Arc<WorkersWanted>,
+    races: Arc<Races>,
 }
 
 /// Error: the driver has published nothing for too long, or has stopped.
@@ -116,6 +120,7 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
         started: Instant::now(),
         at_ms: AtomicU64::new(0),
     });
+    let races = Arc::<Races>::default();
     let telemetry = TelemetryWriter {
         sender,
         asked: asked.clone(),
@@ -128,12 +133,23 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
         template_at: None,
         replies: Histogram::default(),
         fan_out: Histogram::default(),
+        races: races.clone(),
         on_their_way: VecDeque::new(),
     };
-    (telemetry, TelemetryReader { receiver, asked })
+    let reader = TelemetryReader {
+        receiver,
+        asked,
+        races,
+    };
+    (telemetry, reader)
 }
 
 impl TelemetryReader {
+    /// Races of found blocks.
+    pub(crate) fn races(&self) -> &Arc<Races> {
+        &self.races
+    }
+
     /// The newest snapshot, if there is one. Later snapshots will include the workers.
     pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
         self.ask_for_workers();
@@ -145,6 +161,11 @@ impl TelemetryWriter {
     /// Time for [`Self::job_sent`].
     pub(crate) fn clock(&self) -> Instant {
         Instant::now()
+    }
+
+    /// Races of found blocks.
+    pub(crate) fn races(&self) -> &Races {
+        &self.races
     }
 
     /// Records that `count` shares up to this one were sent to the ledger.

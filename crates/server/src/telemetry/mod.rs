@@ -3,3 +3,5 @@
 pub mod histogram;
 pub(crate) mod live;
 pub(crate) mod node_lag;
+pub(crate) mod node_reports;
+pub(crate) mod races;

@@ -34,6 +34,8 @@ pub struct Hstratum {
     pub template_refused: Option<String>,
     /// Reason why its last drill failed.
     pub block_path_broken: Option<String>,
+    /// Nodes of option `extra-nodes`; the reason of those that are not connected.
+    pub extra_nodes: Vec<(String, Option<String>)>,
 }
 
 /// Status of a node.
@@ -220,11 +222,20 @@ impl HsdNode {
         let lines = info["shared"]["differences"].as_array();
         let lines = lines.into_iter().flatten();
         let wrong = |name: &str| Some(info[name].as_str()?.to_owned()).filter(|text| text != "ok");
+        let nodes = info["extranodes"].as_array();
+        let nodes = nodes.into_iter().flatten().filter_map(|node| {
+            let reason = match node["connected"].as_bool()? {
+                true => None,
+                false => Some(node["reason"].as_str()?.to_owned()),
+            };
+            Some((node["address"].as_str()?.to_owned(), reason))
+        });
         Ok(Hstratum {
             template_refused: wrong("template"),
             block_path_broken: wrong("blockpath"),
             options: options.and_then(|options| serde_json::from_value(options).ok()),
             places: place("all").zip(place("taken")),
+            extra_nodes: nodes.collect(),
             differences: lines
                 .filter_map(|line| Some(line.as_str()?.to_owned()))
                 .collect(),
