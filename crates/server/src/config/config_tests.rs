@@ -89,37 +89,39 @@ fn nothing_given_is_the_defaults() {
     assert_eq!(check(&[]), expected);
 }
 
+/// A value for each option that has no effect on others.
+const EVERYTHING: &[(&str, &str)] = &[
+    ("host", "127.0.0.1"),
+    ("port", "0"),
+    ("publichost", "pool.example.com"),
+    ("publicport", "65535"),
+    ("maxinbound", "1000000"),
+    ("difficulty", "1e-3"),
+    ("difficultymin", "0.25"),
+    ("dynamic", "0"),
+    ("password", "p w"),
+    ("auth", "address"),
+    ("refresh", "1"),
+    ("verify", "off"),
+    ("signal", "airstop"),
+    ("extranodes", "a.example:12038"),
+    ("maxperaddress", "100"),
+    ("listen", "tcp://0.0.0.0:1, tls://[::]:2?difficulty=1024"),
+    ("tlscert", "/etc/cert.pem"),
+    ("tlskey", "/etc/key.pem"),
+    ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
+    ("httphost", "::1"),
+    ("httpport", "8080"),
+    ("httphostnames", "hstratum, hstratum.pool.svc"),
+    ("httptoken", "0123456789abcdef"),
+    ("explorer", "https://example.com/block/%h"),
+    ("proxysecret", "0123456789abcdef"),
+    ("database", DATABASE),
+    ("serverid", "east-1"),
+];
+
 #[test]
 fn everything_can_be_given() {
-    let config = check(&[
-        ("host", "127.0.0.1"),
-        ("port", "0"),
-        ("publichost", "pool.example.com"),
-        ("publicport", "65535"),
-        ("maxinbound", "1000000"),
-        ("difficulty", "1e-3"),
-        ("difficultymin", "0.25"),
-        ("dynamic", "0"),
-        ("password", "p w"),
-        ("auth", "address"),
-        ("refresh", "1"),
-        ("verify", "off"),
-        ("signal", "airstop"),
-        ("extranodes", "a.example:12038"),
-        ("maxperaddress", "100"),
-        ("listen", "tcp://0.0.0.0:1, tls://[::]:2?difficulty=1024"),
-        ("tlscert", "/etc/cert.pem"),
-        ("tlskey", "/etc/key.pem"),
-        ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
-        ("httphost", "::1"),
-        ("httpport", "8080"),
-        ("httphostnames", "hstratum, hstratum.pool.svc"),
-        ("httptoken", "0123456789abcdef"),
-        ("explorer", "https://example.com/block/%h"),
-        ("proxysecret", "0123456789abcdef"),
-        ("database", DATABASE),
-        ("serverid", "east-1"),
-    ]);
     let expected = Config {
         host: "127.0.0.1".parse().expect("an address"),
         port: 0,
@@ -160,7 +162,7 @@ fn everything_can_be_given() {
         database: Some(DATABASE.parse().expect("an address")),
         server_id: "east-1".into(),
     };
-    assert_eq!(config, expected);
+    assert_eq!(check(EVERYTHING), expected);
 }
 
 #[test]

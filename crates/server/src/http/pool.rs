@@ -196,6 +196,14 @@ pub(crate) fn network_hashrate(difficulty: f64) -> f64 {
     difficulty * HASHES_PER_DIFFICULTY / BLOCK_S
 }
 
+/// Settings in which the servers of the pool differ, while they can be seen.
+fn differences(site: &Site) -> Vec<String> {
+    let cluster = site.statuses.cluster.as_ref();
+    let reading = cluster.map(|cluster| cluster.look());
+    let reading = reading.filter(|reading| matches!(reading.link, ClusterLink::Up));
+    reading.map_or_else(Vec::new, |reading| reading.differences)
+}
+
 impl ApiPool {
     pub(crate) fn of(
         site: &Site,
@@ -204,7 +212,7 @@ impl ApiPool {
         online: Option<Online>,
         host: Option<&str>,
     ) -> Self {
-        let job = now.view.job;
+        let (job, payee) = (now.view.job, now.view.payee.as_ref());
         let difficulty = job.map(|job| job.network_difficulty.get());
         let ledger = site.statuses.ledger.read();
         let known = site.pool_servers.known();
@@ -222,22 +230,8 @@ impl ApiPool {
             network: site.network.name(),
             uptime_s: site.started.elapsed().as_secs(),
             auth: site.auth,
-            pays: now
-                .view
-                .payee
-                .as_ref()
-                .map(|payee| payee.encode(site.network)),
-            differences: site
-                .statuses
-                .cluster
-                .as_ref()
-                .map_or_else(Vec::new, |shared| {
-                    let reading = shared.look();
-                    match reading.link {
-                        ClusterLink::Up => reading.differences,
-                        _ => Vec::new(),
-                    }
-                }),
+            pays: payee.map(|payee| payee.encode(site.network)),
+            differences: differences(site),
             has_ledger: site.reader.is_some(),
             stratum_url: stratum_url(site, host),
             hashrate: now.view.hashrate + elsewhere,
