@@ -10,7 +10,7 @@ NODE_MODULES := node_modules/.package-lock.json
 TEST_THREADS := 6
 E2E := plugin/test/*.test.js
 # The suites about miners' connections.
-PROXIED := $(foreach suite,wire rpc found_blocks first durability,plugin/test/$(suite).test.js)
+PROXIED := $(foreach suite,wire rpc found_blocks first_template durability,plugin/test/$(suite).test.js)
 
 help:
 	@echo 'make TARGET [NAME=VALUE ...]; each target does its own set-up'

@@ -1,6 +1,6 @@
 'use strict';
 
-const {find} = require('./platform');
+const {find} = require('./platform_package');
 
 /**
  * The native half. Loaded when the plugin opens, not when hsd requires it:

@@ -6,7 +6,7 @@
  * verify a full one. Reports the node's verdict for each.
  */
 
-const {Races} = require('./races');
+const {BlockRaces} = require('./block_races');
 const {hasPeer, isSynced} = require('./templates');
 
 // Time for a peer nearby to ask for the block and be served, before its
@@ -38,7 +38,7 @@ class FoundBlocks {
     this.templates = templates;
     this.waits = waits;
     this.logger = logger;
-    this.races = new Races(node, hsd, server);
+    this.races = new BlockRaces(node, hsd, server);
     this.inflight = new hsd.BufferMap();   // announced, not yet connected
     this.pending = new Set();
     this.locating = false;

@@ -8,17 +8,17 @@
  */
 
 const binding = require('./binding');
-const host = require('./host');
+const hsdModules = require('./hsd_modules');
 const options = require('./options');
 const rpc = require('./rpc');
-const {Calls} = require('./calls');
+const {Calls} = require('./native_calls');
 const {Drill} = require('./drill');
 const {FoundBlocks} = require('./found_blocks');
 const {ExtraNodes} = require('./extra_nodes');
 const {Lag} = require('./event_loop_lag');
 const {TemplateVerifier} = require('./template_verifier');
 const {Templates} = require('./templates');
-const {Waits} = require('./overdue');
+const {NodeTimeouts} = require('./node_timeouts');
 
 const LEAVE_MS = 5000;
 const SETTLE_MS = 2000;
@@ -59,7 +59,7 @@ class Plugin {
     const alive = setInterval(() => {}, ALIVE_MS);
 
     try {
-      this.hsd = host.inspect(this.node);
+      this.hsd = hsdModules.inspect(this.node);
       this.bindSignal('SIGTERM', () => this.onTerm());
       this.bindSignal('SIGHUP', () => this.onHup());
       this.starting = this.begin();
@@ -72,10 +72,10 @@ class Plugin {
       else
         this.starting.then(server => server.close(0), () => {});
 
-      host.onOpen(this.node, this.hsd.version, () => this.onOpen());
+      hsdModules.onOpen(this.node, this.hsd.version, () => this.onOpen());
     } catch (e) {
       e.stack = `hstratum: ${e.message}`;
-      await atMost(SETTLE_MS, host.closeChain(this.node)).catch(() => {});
+      await atMost(SETTLE_MS, hsdModules.closeChain(this.node)).catch(() => {});
       throw e;
     } finally {
       clearInterval(alive);
@@ -117,7 +117,7 @@ class Plugin {
   start() {
     const {node, logger, hsd} = this;
 
-    this.waits = new Waits(this.server);
+    this.waits = new NodeTimeouts(this.server);
 
     const verifier = new TemplateVerifier(node, hsd, this.waits, logger,
       () => this.blocks.pending.size > 0);

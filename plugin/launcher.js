@@ -8,7 +8,7 @@
  */
 
 const {spawn} = require('child_process');
-const {find} = require('./platform');
+const {find} = require('./platform_package');
 
 let file;
 

@@ -22,7 +22,7 @@ class TemplateVerifier {
   /**
    * @param {Object} node
    * @param {Object} hsd - modules of it.
-   * @param {Waits} waits
+   * @param {NodeTimeouts} waits
    * @param {Object} logger
    * @param {Function} hasBlocks - whether found blocks are on their way.
    */

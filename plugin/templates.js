@@ -9,7 +9,7 @@
 
 const {FallbackTemplates} = require('./fallback_templates');
 const {FirstTemplates, difference} = require('./first_template');
-const {Signal} = require('./signal');
+const {DeploymentSignal} = require('./deployment_signal');
 
 const TEMPLATES_MAX = 32;
 
@@ -26,7 +26,7 @@ class Templates {
   /**
    * @param {Object} node
    * @param {Object} server - the addon's.
-   * @param {Waits} waits
+   * @param {NodeTimeouts} waits
    * @param {Object} logger
    * @param {TemplateVerifier|null} verifier - null under `verify: off`.
    */
@@ -40,7 +40,7 @@ class Templates {
     this.fallback = new FallbackTemplates(node, server, verifier, this,
       logger);
     this.invalid = new WeakSet();   // templates that hsd would refuse
-    this.signal = new Signal(node, server, waits, logger);
+    this.signal = new DeploymentSignal(node, server, waits, logger);
     this.firsts = new FirstTemplates(node);
     this.suspected = null;   // {attempt: hsd's, firsts: that it contradicted}
     this.first = null;       // the first template, while it is the current one

@@ -17,7 +17,7 @@ const {execFileSync} = require('child_process');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
-const {platform: thisPlatform} = require('../plugin/platform');
+const {platform: thisPlatform} = require('../plugin/platform_package');
 
 const ROOT = path.join(__dirname, '..');
 

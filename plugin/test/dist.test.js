@@ -10,7 +10,7 @@ const assert = require('assert');
 const {spawn} = require('child_process');
 const path = require('path');
 const {test} = require('node:test');
-const {platform} = require('../platform');
+const {platform} = require('../platform_package');
 const {ADDRESS, freePort, tempDir, waitFor} = require('./harness');
 const {installHsd, npm, pack} = require('./packages');
 

@@ -365,7 +365,7 @@ test('a receiver of alarms that hangs holds up nothing', async (t) => {
 });
 
 test('a node that never answers is told of', async (t) => {
-  const plugin = path.join(__dirname, 'stuck.js');
+  const plugin = path.join(__dirname, 'stuck_plugin.js');
   const node = await startNode(t, {args: [
     `--plugins=${[path.join(__dirname, '..'), plugin].join(',')}`
   ]});

@@ -3,7 +3,7 @@
 const assert = require('assert');
 const util = require('util');
 const {test} = require('node:test');
-const {Waits} = require('../overdue');
+const {NodeTimeouts} = require('../node_timeouts');
 const {TemplateVerifier} = require('../template_verifier');
 
 /** In place of a minute. */
@@ -37,7 +37,7 @@ function makeTemplate(tip, items = []) {
 function start(t, verifyContext, late = LATE_MS) {
   const node = {chain: {tip: {hash: Buffer.alloc(32, 1)},
     locker: {busy: false}, verifyContext}};
-  const waits = new Waits({nodeOverdue: () => {}});
+  const waits = new NodeTimeouts({nodeOverdue: () => {}});
   const lines = [];
   const verifier = new TemplateVerifier(node, HSD, {
     atMost: (what, ms, promise) => waits.atMost(what, late, promise)

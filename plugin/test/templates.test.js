@@ -9,7 +9,7 @@ const POW_BITS = 0x1d00ffff;
 const HARD_BITS = 0x1b00ffff;
 const SPACING = 600;
 
-/** Waits without a time limit. */
+/** NodeTimeouts without a time limit. */
 const PATIENT = {watch: (what, ms, promise) => promise};
 
 /** A node whose state the tests can set. */

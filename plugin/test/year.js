@@ -23,7 +23,7 @@ const {HSD_DIR, makeNode, waitFor} = require('./harness');
 const {Miner} = require('./miner');
 const {Observer} = require('./observer');
 const {Payer, Wallets} = require('./payer');
-const {Clock, environment} = require('./rules');
+const {Clock, environment} = require('./network_rules');
 
 /** A block at the lowest difficulty takes 32 hashes on average. */
 const BITS = 0x2007ffff;

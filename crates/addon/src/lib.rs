@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hstratum::config::deployment_signal::Deployment;
 use hstratum::config::settings::Settings;
-use hstratum::config::signal::Deployment;
 use hstratum::config::{Config, OptionOrigin, RawOption, Verify};
 use hstratum::messages::Drilled;
 use hstratum::node::{BlockQuery, Drill, Look, Node, Offer};

@@ -8,7 +8,7 @@ use hstratum::server::RoundKnown;
 use hstratum_core::accounting::ledger::ShareTotals;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::accounts::refused_logins::RefusalReason;
-use hstratum_core::order::{
+use hstratum_core::operator_order::{
     Info, NewUser, Order, OrderOutcome, OrderRefusal, OrderRefusalKind, Owner, WorkerInfo,
 };
 use napi_derive::napi;

@@ -9,7 +9,9 @@ use crate::accounts::ban::{Ban, BanChange};
 use crate::accounts::password::StoredPassword;
 use crate::chain::block::{FoundBlock, Solution, Verdict};
 use crate::chain::template::{RawTransactions, Template};
-use crate::order::{NewUser, NotWritten, Order, OrderId, OrderOutcome, OrderRefusal, UserChange};
+use crate::operator_order::{
+    NewUser, NotWritten, Order, OrderId, OrderOutcome, OrderRefusal, UserChange,
+};
 use crate::units::{ConnId, Difficulty, Hash, Seq};
 
 /// Number of a password check or a user write, by which its answer is matched.

@@ -17,7 +17,7 @@ pub mod job;
 pub mod limits;
 pub mod log_limit;
 pub mod occupancy;
-pub mod order;
+pub mod operator_order;
 pub mod plural;
 pub mod pool;
 pub mod proxy;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod alerts;
+mod alarm_delivery;
 pub mod client_tls;
 mod clock;
 pub mod cluster;

@@ -9,7 +9,9 @@ use hstratum_core::accounting::ledger::{ChainView, Knowledge};
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{LedgerState, Password, Ticket};
-use hstratum_core::order::{NotWritten, Order, OrderId, OrderOutcome, OrderRefusal, UserChange};
+use hstratum_core::operator_order::{
+    NotWritten, Order, OrderId, OrderOutcome, OrderRefusal, UserChange,
+};
 use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use hstratum_core::accounts::clean_name;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::DRAIN_S_MAX;
-use hstratum_core::order::{Order, OrderOutcome, OrderRefusal};
+use hstratum_core::operator_order::{Order, OrderOutcome, OrderRefusal};
 
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;

@@ -12,7 +12,7 @@ use hstratum_core::event::{
 };
 use hstratum_core::job::Boot;
 use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX, SHARES_REMEMBERED_MAX};
-use hstratum_core::order::NotWritten;
+use hstratum_core::operator_order::NotWritten;
 use hstratum_core::pool::Pool;
 use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::session::difficulty::Dynamic;

@@ -9,8 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hstratum::proxy::control::ControlOrder;
-use hstratum_core::order;
-use hstratum_core::order::{NewUser, OrderOutcome, Owner};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, Owner};
 
 use crate::front::{Front, free_port};
 use crate::harness::miner::{End, Want};
@@ -296,7 +295,7 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
     let front = Front::start(&names, &[&format!("--proxy-secret={SECRET}")]);
     front.wait_until_up();
     for (running, _) in &servers {
-        let add = order::Order::AddUser(NewUser {
+        let add = Order::AddUser(NewUser {
             name: "alice".to_owned(),
             password: "x".to_owned(),
             address: None,
@@ -311,7 +310,7 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
     alice.log_in("alice", "x");
     alice.mine(Want::Share);
     for (running, _) in &servers {
-        let disable = order::Order::DisableUser("alice".to_owned());
+        let disable = Order::DisableUser("alice".to_owned());
         let done = running.server.order(disable).wait().expect("answered");
         assert_eq!(done, Ok(OrderOutcome::Done));
     }

@@ -6,19 +6,19 @@
 //! outage raises one alarm, and workers that do not come back after it are noticed. Sending alarms is not
 //! in here.
 
+mod full_pool;
 pub mod hashrate_drop;
 mod input;
 mod kind;
-mod occupancy;
 pub(crate) mod worker_loss;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::full_pool::OccupancyWatch;
 pub use self::input::{AlarmInput, BlockOutcome, Draining, LedgerInput, SharedLedgerInput};
 use self::kind::plain;
 pub use self::kind::{Alarm, AlarmKind, Detail, Severity};
-use self::occupancy::OccupancyWatch;
 use crate::alarm::hashrate_drop::HashrateDrop;
 use crate::alarm::worker_loss::WorkerLoss;
 use crate::limits::{ALARM_PATIENCE_MS, LEDGER_LOG_LARGE, LINK_PATIENCE_MS, WATCHED_BLOCKS_MAX};

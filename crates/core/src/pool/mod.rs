@@ -5,6 +5,7 @@
 //! Sockets, files, threads, clocks and log output are not in here.
 
 pub(crate) mod authorize;
+pub(crate) mod changes_of_other_servers;
 pub(crate) mod clock_skew;
 pub mod config;
 pub mod counts;
@@ -20,7 +21,6 @@ pub mod operator_orders;
 pub(crate) mod password_queue;
 pub(crate) mod password_tasks;
 pub(crate) mod proxy_requests;
-pub(crate) mod remote_changes;
 pub(crate) mod shares_awaiting_ledger;
 pub(crate) mod state;
 pub mod status;

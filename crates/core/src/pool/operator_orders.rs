@@ -4,7 +4,7 @@
 //! An order is answered once its change is durable. A disabled user keeps its credit and its password;
 //! its connections end at once.
 
-use crate::order::{NewUser, Order, OrderId, OrderOutcome, OrderRefusal, Owner, UserEdit};
+use crate::operator_order::{NewUser, Order, OrderId, OrderOutcome, OrderRefusal, Owner, UserEdit};
 use std::net::IpAddr;
 
 use crate::accounts::ban::{Ban, BanChange, BannedBy, network_of};

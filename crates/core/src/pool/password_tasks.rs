@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::accounts::User;
 use crate::accounts::password::StoredPassword;
 use crate::event::Ticket;
-use crate::order::{OrderId, UserEdit};
+use crate::operator_order::{OrderId, UserEdit};
 use crate::units::ConnId;
 
 /// A connection that waits for a check or a write, and the id of its request.

@@ -8,7 +8,7 @@ use crate::conn::Connections;
 use crate::event::Listening;
 use crate::job::Jobs;
 use crate::limits::SWEEP_MS;
-use crate::order::NewUser;
+use crate::operator_order::NewUser;
 use crate::pool::config::PoolConfig;
 use crate::pool::counts::PoolCounts;
 use crate::pool::offered_blocks::OfferedBlocks;

@@ -13,7 +13,7 @@ use crate::chain::address::Address;
 use crate::event::LedgerState;
 use crate::limits::WORKERS_LISTED_MAX;
 use crate::occupancy::Occupancy;
-use crate::order::{Info, JobInfo, WorkerInfo};
+use crate::operator_order::{Info, JobInfo, WorkerInfo};
 pub use crate::pool::counts::PoolCounts;
 use crate::pool::state::Pool;
 use crate::session::Session;

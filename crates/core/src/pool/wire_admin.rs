@@ -10,7 +10,7 @@ use crate::chain::address::Address;
 use crate::conn::LineServer;
 use crate::event::{Actions, Level};
 use crate::limits::SCORE_BAD_ADMIN;
-use crate::order::{NewUser, Owner};
+use crate::operator_order::{NewUser, Owner};
 use crate::pool::authorize::name_and_password;
 use crate::pool::dispatch::{Reply, RequestContext};
 use crate::pool::password_tasks::{Asker, Writer};

@@ -4,7 +4,7 @@
 use crate::harness::{DIFFICULTY_TINY, Miner, Output, PoolHarness, Setup, Want, submit_line};
 use hstratum_core::accounting::ledger::{ShareTotals, Tallied};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, SCORE_MAX, TALLY_MS};
-use hstratum_core::order::Order;
+use hstratum_core::operator_order::Order;
 
 fn work(count: u64) -> ShareTotals {
     ShareTotals {

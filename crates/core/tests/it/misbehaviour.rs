@@ -7,7 +7,7 @@ use super::ACCESS;
 use crate::harness::{DIFFICULTY_TINY, Miner, PoolHarness, Setup, Want};
 use hstratum_core::event::ArrivalKind;
 use hstratum_core::limits::{BAN_DROPS, BAN_MS, CLOSE_DELAY_MS, OPERATOR_BANS_MAX, SCORE_MAX};
-use hstratum_core::order::Order;
+use hstratum_core::operator_order::Order;
 use hstratum_core::session::difficulty::Dynamic;
 
 #[test]

@@ -7,7 +7,7 @@ use super::ACCESS;
 use crate::harness::{DIFFICULTY_TINY, Output, PoolHarness, Setup, Want, submit_line};
 use hstratum_core::chain::block::{FoundBlock, Reach, Verdict};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, TEMPLATES_MAX};
-use hstratum_core::order::Order;
+use hstratum_core::operator_order::Order;
 
 #[test]
 fn an_accepted_reply_leaves_when_its_own_share_is_durable_and_not_before() {

@@ -7,13 +7,13 @@ pub mod blocks;
 pub mod cluster_status;
 pub(crate) mod context;
 mod heartbeat;
-mod names;
 pub(crate) mod notifications;
 pub(crate) mod origin;
 mod restore_detection;
 pub(crate) mod settings_comparison;
 mod shipping;
 mod status_log;
+mod storable_names;
 pub(crate) mod threads;
 pub(crate) mod users;
 

@@ -70,7 +70,7 @@ fn nothing_given_is_the_defaults() {
         auth: Auth::Open,
         refresh_s: 60,
         verify: Verify::Idle,
-        signal: Signal::All,
+        signal: DeploymentSignal::All,
         extra_nodes: Vec::new(),
         listen: Vec::new(),
         tls: None,
@@ -136,7 +136,7 @@ fn everything_can_be_given() {
         auth: Auth::Address,
         refresh_s: 1,
         verify: Verify::Off,
-        signal: Signal::Names(vec!["airstop".to_owned()]),
+        signal: DeploymentSignal::Names(vec!["airstop".to_owned()]),
         extra_nodes: vec![PeerAddress {
             host: "a.example".to_owned(),
             port: 12_038,

@@ -4,14 +4,14 @@
 //! is here. An unknown or malformed option stops the start, even if another origin overrides it, so that a
 //! typing error shows at once.
 
+pub mod deployment_signal;
 mod error_texts;
-pub mod in_force;
 pub(crate) mod option_value;
 mod options;
+pub mod options_in_force;
 pub mod peer_address;
 pub(crate) mod raw_option;
 pub mod settings;
-pub mod signal;
 pub mod webhook;
 
 use crate::secret::Secret;
@@ -22,6 +22,7 @@ use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
 use thiserror::Error;
 
+use crate::config::deployment_signal::DeploymentSignal;
 pub use crate::config::option_value::parse_host;
 use crate::config::option_value::parse_server_id;
 use crate::config::options::Draft;
@@ -30,7 +31,6 @@ pub use crate::config::options::{
 };
 use crate::config::peer_address::PeerAddress;
 pub use crate::config::raw_option::{OptionOrigin, RawOption};
-use crate::config::signal::Signal;
 use crate::config::webhook::Webhook;
 use crate::net::cidr::AddressRange;
 use crate::net::listener::{self, Encryption, ListenSpec};
@@ -72,7 +72,7 @@ pub struct Config {
     /// Time at which templates are verified by the node's own rules.
     pub verify: Verify,
     /// Deployments that blocks signal for.
-    pub signal: Signal,
+    pub signal: DeploymentSignal,
     /// Nodes that the node stays connected to.
     pub extra_nodes: Vec<PeerAddress>,
     /// Further listeners.

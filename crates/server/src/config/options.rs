@@ -7,12 +7,12 @@ use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
 
+use super::deployment_signal::DeploymentSignal;
 use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
     parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
 };
 use super::peer_address::PeerAddress;
-use super::signal::Signal;
 use super::{Verify, webhook};
 use crate::limits::LISTENERS_MAX;
 use crate::net::cidr::AddressRange;
@@ -160,7 +160,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "deployments that blocks signal for in their version: `all` that are being voted on, as \
                hsd does, `none`, or those named; see [votes](operating.md#votes)",
         expected: "all, none or names of deployments separated by commas",
-        set: |draft, text| store(&mut draft.signal, Signal::parse(text)),
+        set: |draft, text| store(&mut draft.signal, DeploymentSignal::parse(text)),
     },
     OptionSpec {
         name: "extra-nodes",
@@ -314,7 +314,7 @@ pub(super) struct Draft {
     pub(super) auth: Option<Auth>,
     pub(super) refresh_s: Option<u32>,
     pub(super) verify: Option<Verify>,
-    pub(super) signal: Option<Signal>,
+    pub(super) signal: Option<DeploymentSignal>,
     pub(super) extra_nodes: Option<Vec<PeerAddress>>,
     pub(super) listen: Option<Vec<ListenSpec>>,
     pub(super) tls_cert: Option<PathBuf>,

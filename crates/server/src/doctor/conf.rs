@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::config::in_force::InForce;
+use crate::config::options_in_force::OptionsInForce;
 use crate::config::{Config, OptionOrigin, RawOption};
 
 use super::{CheckedPart, Findings};
@@ -98,7 +98,7 @@ impl NodeSettings {
 
     /// Reports the addresses that miners meet: those of the running node, or else those in files and the
     /// environment, which flags may have changed.
-    pub(super) fn tell(&self, in_force: Option<&InForce>, findings: &mut Findings) {
+    pub(super) fn tell(&self, in_force: Option<&OptionsInForce>, findings: &mut Findings) {
         let Some(config) = &self.config else { return };
         let place = SocketAddr::new(config.host, config.port);
         let what = match self.given {

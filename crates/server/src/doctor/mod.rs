@@ -6,12 +6,12 @@
 
 mod conf;
 mod dashboard;
-mod dialect;
 mod files;
 mod machine;
+mod miner_dialect;
+mod miner_trial;
 mod node;
 mod port;
-mod trial;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -21,7 +21,7 @@ use hstratum_core::accounts::Auth;
 use hstratum_core::chain::address::Network;
 
 use crate::config::Config;
-use crate::config::in_force::{InForce, plain};
+use crate::config::options_in_force::{OptionsInForce, plain};
 use crate::net::cidr::AddressRange;
 use crate::payout::hsd::Url;
 use crate::secret::Secret;
@@ -196,7 +196,7 @@ struct KnownServer<'a> {
     /// Its options in files and the environment.
     config: Option<&'a Config>,
     /// Its options in force.
-    in_force: Option<&'a InForce>,
+    in_force: Option<&'a OptionsInForce>,
 }
 
 impl KnownServer<'_> {

@@ -9,7 +9,7 @@ use hstratum_core::accounting::ledger::Knowledge;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::plural::counted;
 
-use crate::config::in_force::InForce;
+use crate::config::options_in_force::OptionsInForce;
 use crate::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Hstratum, NodePayee, NodeStatus, Url};
 use crate::secret::Secret;
 use crate::sql::location::LedgerLocation;
@@ -51,7 +51,7 @@ pub(super) fn examine(
     setup: &Setup,
     settings: &NodeSettings,
     findings: &mut Findings,
-) -> (NodeState, Option<InForce>) {
+) -> (NodeState, Option<OptionsInForce>) {
     let url = setup
         .node_url
         .clone()

@@ -7,9 +7,9 @@ use hstratum_core::chain::address::Address;
 
 use crate::config::Config;
 
-use super::dialect::Dialect;
+use super::miner_dialect::Dialect;
+use super::miner_trial::{self, Lived, Trial, TrialEnd};
 use super::node::NodeState;
-use super::trial::{self, Lived, Trial, TrialEnd};
 use super::{CheckedPart, Findings, KnownServer, Setup};
 
 /// Account that is tried if none is given.
@@ -22,7 +22,7 @@ pub(super) fn examine(
     state: NodeState,
     findings: &mut Findings,
 ) {
-    let stream = match trial::connect(server) {
+    let stream = match miner_trial::connect(server) {
         Ok(stream) => stream,
         Err(error) => return explain_closed(&error, known, server, state, findings),
     };
@@ -57,8 +57,11 @@ pub(super) fn examine(
             tls,
             as_proxy,
         };
-        let outcome = match stream.take().map_or_else(|| trial::connect(server), Ok) {
-            Ok(stream) => trial::run(&trial, stream),
+        let outcome = match stream
+            .take()
+            .map_or_else(|| miner_trial::connect(server), Ok)
+        {
+            Ok(stream) => miner_trial::run(&trial, stream),
             Err(error) => Err(TrialEnd::Failed(error.into())),
         };
         let is_idle = matches!(outcome, Err(TrialEnd::NoJob));

@@ -7,12 +7,12 @@ use hstratum_core::alarm::{AlarmInput, BlockOutcome};
 use hstratum_core::chain::block::{Solution, Verdict};
 use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Action, Level};
-use hstratum_core::order::{OrderId, OrderOutcome};
+use hstratum_core::operator_order::{OrderId, OrderOutcome};
 
 use crate::cluster::blocks::relay::RelayCommand;
 use crate::driver::io::DriverIo;
 use crate::driver::{Driver, ask};
-use crate::files::recovered::Unanswered;
+use crate::files::recovered_state::Unanswered;
 use crate::messages::{OrderAnswer, SpoolCommand};
 use crate::node::Offer;
 use crate::store::StoreCommand;

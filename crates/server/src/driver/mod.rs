@@ -25,7 +25,7 @@ use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening};
 use hstratum_core::limits::LEAVE_MS;
-use hstratum_core::order::{Order, OrderId};
+use hstratum_core::operator_order::{Order, OrderId};
 use hstratum_core::pool::Pool;
 use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::units::{ConnId, Hash, Height, Now, Seq};
@@ -33,7 +33,7 @@ use hstratum_core::units::{ConnId, Hash, Height, Now, Seq};
 use self::templates::Evidence;
 pub use crate::driver::actions::Senders;
 use crate::driver::io::DriverIo;
-use crate::files::recovered::{Recovered, Unanswered};
+use crate::files::recovered_state::{RecoveredState, Unanswered};
 use crate::limits::{
     DRILL_MS, HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
@@ -116,9 +116,9 @@ impl<S: DriverIo> Driver<S> {
         node: Arc<dyn Node>,
         senders: Senders,
         config: NewConfig,
-        recovered: Recovered,
+        recovered: RecoveredState,
     ) -> Self {
-        let Recovered {
+        let RecoveredState {
             users,
             bans,
             unanswered,

@@ -2,7 +2,7 @@
 
 pub(crate) mod bans;
 pub mod block_spool;
-pub mod recovered;
+pub mod recovered_state;
 pub mod share_dump;
 pub mod users;
 
@@ -20,7 +20,7 @@ use crate::clock::unix_s;
 use crate::config::settings::Settings;
 use crate::files::bans::BansFile;
 use crate::files::block_spool::Spool;
-use crate::files::recovered::Unanswered;
+use crate::files::recovered_state::Unanswered;
 use crate::files::users::{Repair, UsersFile};
 use crate::node::Node;
 use crate::sql::sqlite_schema::FILE_NAME;

@@ -12,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post, put};
 use axum::{Json, Router};
 use hstratum_core::accounts::ban::{Ban, BannedBy};
-use hstratum_core::order::{NewUser, Order, OrderOutcome as Told, OrderRefusalKind, Owner};
+use hstratum_core::operator_order::{
+    NewUser, Order, OrderOutcome as Told, OrderRefusalKind, Owner,
+};
 use ring::hmac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use super::answer::ApiError;
 use super::ledger_queries::ApiBlock;
-use crate::alerts::Notice;
+use crate::alarm_delivery::Notice;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
 use crate::sql::signed;

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::ledger_tools;
 use crate::limits::HTTP_ROUND_ACCOUNTS;
 use crate::sql::{Sql, SqlError, Value, WORK};
-use crate::telemetry::races::{Race, Races};
+use crate::telemetry::block_races::{BlockRace, BlockRaces};
 use crate::values;
 
 /// The work since the pool's last block on the main chain.
@@ -89,7 +89,7 @@ pub(crate) struct ApiRace {
 }
 
 impl ApiRace {
-    fn of(race: Race) -> Self {
+    fn of(race: BlockRace) -> Self {
         Self {
             announced_ms: race.announced_ms,
             peers: race.peers,
@@ -137,7 +137,7 @@ pub(crate) fn open_round(sql: &mut dyn Sql) -> Result<ApiRound, SqlError> {
 pub(crate) struct BlocksShown {
     pub explorer: Option<String>,
     pub is_shared: bool,
-    pub races: Arc<Races>,
+    pub races: Arc<BlockRaces>,
 }
 
 impl BlocksShown {

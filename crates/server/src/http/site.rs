@@ -16,7 +16,7 @@ use super::ledger_reader::LedgerReader;
 use super::server_list::ServerList;
 use super::work_history::WorkHistory;
 use super::workers::{WorkerList, WorkerRow, WorkerSources};
-use crate::alerts::AlarmFeed;
+use crate::alarm_delivery::AlarmFeed;
 use crate::config::settings::Settings;
 use crate::limits::HTTP_ORDERS_MAX;
 use crate::operator::Orders;

@@ -484,5 +484,5 @@ fn silent_peer(net: &Net) -> Peer {
     Peer::connect_timeout(&address(net), DEADLINE).expect("connected")
 }
 
-#[path = "ends_tests.rs"]
+#[path = "connection_end_tests.rs"]
 mod ends;

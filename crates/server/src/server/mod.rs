@@ -12,15 +12,15 @@ use std::time::Duration;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Level;
-use hstratum_core::order::Order;
+use hstratum_core::operator_order::Order;
 use hstratum_core::units::{Hash, Height};
 
 use self::threads::{ThreadDeps, spawn};
-use crate::alerts::AlarmFeed;
+use crate::alarm_delivery::AlarmFeed;
 use crate::cluster;
 use crate::cluster::cluster_status::ClusterReading;
 use crate::cluster::threads::Threads;
-use crate::config::in_force::InForce;
+use crate::config::options_in_force::OptionsInForce;
 use crate::config::settings::Settings;
 use crate::files::ServerFiles;
 use crate::http::{self, Site};
@@ -33,10 +33,10 @@ pub use crate::operator::{AddressStored, Ordered, ServerDrained};
 use crate::statuses::Statuses;
 use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
+use crate::telemetry::block_races::BlockRaces;
 use crate::telemetry::live;
 pub use crate::telemetry::node_lag::Lag;
 pub use crate::telemetry::node_reports::{DeploymentStatus, ExtraNodeStatus};
-use crate::telemetry::races::Races;
 
 /// A running server.
 pub struct Server {
@@ -45,8 +45,8 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     statuses: Statuses,
     round: RoundReader,
-    in_force: InForce,
-    races: Arc<Races>,
+    in_force: OptionsInForce,
+    races: Arc<BlockRaces>,
     /// Its log, while the server's threads have it.
     node: Weak<dyn Node>,
 }
@@ -135,7 +135,7 @@ impl Server {
     }
 
     /// The options in force.
-    pub fn in_force(&self) -> &InForce {
+    pub fn in_force(&self) -> &OptionsInForce {
         &self.in_force
     }
 

@@ -16,12 +16,12 @@ use crate::cluster::context::ClusterContext;
 use crate::cluster::users::first_users::{self, FirstUsers};
 use crate::cluster::{self, ShipperDeps};
 use crate::config::Config;
-use crate::config::in_force::InForce;
+use crate::config::options_in_force::OptionsInForce;
 use crate::config::settings::{Settings, who_may_mine};
 use crate::driver::io::SystemIo;
 use crate::driver::{Driver, Senders};
 use crate::files::block_spool::Spool;
-use crate::files::recovered::{Recovered, Unanswered};
+use crate::files::recovered_state::{RecoveredState, Unanswered};
 use crate::files::{ServerFiles, UsersFiles};
 use crate::limits::DESCRIPTORS_KEPT;
 use crate::messages::DriverInbox;
@@ -71,9 +71,9 @@ pub(super) fn recovered(
     files: ServerFiles,
     store: &Store,
     first_users: Option<&FirstUsers>,
-) -> (Recovered, (UsersFiles, Option<Spool>)) {
+) -> (RecoveredState, (UsersFiles, Option<Spool>)) {
     let shared = first_users.map(|first| &first.users_and_bans);
-    let recovered = Recovered {
+    let recovered = RecoveredState {
         users: shared.map_or(files.users, |shared| shared.users.clone()),
         bans: shared.map_or(files.bans, |shared| shared.bans.values().cloned().collect()),
         unanswered: files.unanswered,
@@ -132,9 +132,9 @@ pub(super) fn log_who_may_mine(settings: &Settings, users: usize, node: &dyn Nod
 }
 
 /// The options that the server runs with, as they are shown.
-pub(super) fn in_force(config: &Config, net: &Net, http: Option<&TcpListener>) -> InForce {
+pub(super) fn in_force(config: &Config, net: &Net, http: Option<&TcpListener>) -> OptionsInForce {
     let dashboard = http.and_then(|http| http.local_addr().ok());
-    InForce::of(config, net.listeners().map(|(spec, _)| spec), dashboard)
+    OptionsInForce::of(config, net.listeners().map(|(spec, _)| spec), dashboard)
 }
 
 /// Found blocks that an earlier run has left go to the other servers once more.
@@ -181,7 +181,7 @@ pub(super) fn driver(
     deps: &ThreadDeps<'_>,
     (net, inbox): (Net, DriverInbox),
     senders: Senders,
-    recovered: Recovered,
+    recovered: RecoveredState,
     telemetry: TelemetryWriter,
 ) -> Driver<SystemIo> {
     let settings = deps.settings.clone();

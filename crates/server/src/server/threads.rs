@@ -11,8 +11,8 @@ use hstratum_core::alarm::AlarmInput;
 use hstratum_core::event::Level;
 use parking_lot::Mutex;
 
-use crate::alerts::webhook::{self, AlarmQueue, Source};
-use crate::alerts::{self, AlarmFeed};
+use crate::alarm_delivery::webhook::{self, AlarmQueue, Source};
+use crate::alarm_delivery::{self, AlarmFeed};
 use crate::cluster::blocks::relay::{Relay, RelayCommand};
 use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
@@ -182,7 +182,7 @@ impl RunningThreads {
         let (statuses, feed) = (deps.statuses.clone(), deps.alarm_feed.clone());
         self.start_kept("hstratum-alarms", deps.node, move || {
             let queue = queue.as_deref();
-            alerts::run(drop_percent, &inputs, queue, &statuses, &feed, &*node);
+            alarm_delivery::run(drop_percent, &inputs, queue, &statuses, &feed, &*node);
         })
     }
 

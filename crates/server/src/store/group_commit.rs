@@ -373,7 +373,7 @@ impl GroupCommit {
                 }
             }
             DiskState::Failing => {
-                out.push(StoreOutcome::Recovered);
+                out.push(StoreOutcome::RecoveredState);
                 let text = "the ledger can be written again: shares are taken".to_owned();
                 out.push(StoreOutcome::Log(Level::Info, text));
             }

@@ -358,7 +358,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
                         .work(WorkerEvent::Ledger(LedgerState::Failing)),
                 );
             }
-            StoreOutcome::Recovered => {
+            StoreOutcome::RecoveredState => {
                 self.tell_alarms(AlarmInput::Ledger(LedgerInput::Fine));
                 self.status.set_failing(None);
                 drop(self.to_driver.work(WorkerEvent::Ledger(LedgerState::Open)));

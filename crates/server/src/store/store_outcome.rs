@@ -18,7 +18,7 @@ pub enum StoreOutcome {
     /// The disk refuses, for this reason: shares are refused.
     Failing(String),
     /// The disk accepts writes again.
-    Recovered,
+    RecoveredState,
     /// The spool may drop this block.
     Answered(Hash),
     /// A share dump is owed.

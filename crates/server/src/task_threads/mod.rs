@@ -13,7 +13,9 @@ use anyhow::{Context, anyhow, bail};
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::{Level, Password, Ticket};
-use hstratum_core::order::{NewUser, NotWritten, OrderId, OrderOutcome, OrderRefusal, Owner};
+use hstratum_core::operator_order::{
+    NewUser, NotWritten, OrderId, OrderOutcome, OrderRefusal, Owner,
+};
 use hstratum_core::units::Hash;
 use parking_lot::Mutex;
 

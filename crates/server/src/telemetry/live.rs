@@ -20,8 +20,8 @@ use crate::limits::{
     LIVE_ANSWER, LIVE_ASKED_MS, LIVE_MS, LIVE_REPLIES_MAX, LIVE_SLICE, LIVE_SLICE_MS,
     LIVE_WORKERS_MS, TICK_MS,
 };
+use crate::telemetry::block_races::BlockRaces;
 use crate::telemetry::histogram::Histogram;
-use crate::telemetry::races::Races;
 
 /// State of the server at one moment.
 pub(crate) struct Snapshot {
@@ -96,8 +96,8 @@ pub(crate) struct TelemetryWriter {
     template_at: Option<Instant>,
     replies: Histogram,
     fan_out: Histogram,
-    /// Races of found blocks; shared with the readers.
-    races: Arc<Races>,
+    /// BlockRaces of found blocks; shared with the readers.
+    races: Arc<BlockRaces>,
     /// Groups of shares on their way to the ledger: the last share, their number, and when they were sent.
     on_their_way: VecDeque<(Seq, u64, Instant)>,
 }
@@ -107,7 +107,7 @@ pub(crate) struct TelemetryWriter {
 pub(crate) struct TelemetryReader {
     receiver: watch::Receiver<Option<Arc<Snapshot>>>,
     asked: Arc<WorkersWanted>,
-    races: Arc<Races>,
+    races: Arc<BlockRaces>,
 }
 
 /// Error: the driver has published nothing for too long, or has stopped.
@@ -120,7 +120,7 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
         started: Instant::now(),
         at_ms: AtomicU64::new(0),
     });
-    let races = Arc::<Races>::default();
+    let races = Arc::<BlockRaces>::default();
     let telemetry = TelemetryWriter {
         sender,
         asked: asked.clone(),
@@ -145,8 +145,8 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
 }
 
 impl TelemetryReader {
-    /// Races of found blocks.
-    pub(crate) fn races(&self) -> &Arc<Races> {
+    /// BlockRaces of found blocks.
+    pub(crate) fn races(&self) -> &Arc<BlockRaces> {
         &self.races
     }
 
@@ -163,8 +163,8 @@ impl TelemetryWriter {
         Instant::now()
     }
 
-    /// Races of found blocks.
-    pub(crate) fn races(&self) -> &Races {
+    /// BlockRaces of found blocks.
+    pub(crate) fn races(&self) -> &BlockRaces {
         &self.races
     }
 

@@ -9,7 +9,7 @@ use std::{fs, thread};
 
 use hstratum::server::Server;
 use hstratum_core::accounts::password::hash256;
-use hstratum_core::order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
 use hstratum_core::units::hex;
 use serde_json::json;
 use tempfile::TempDir;

@@ -1,6 +1,6 @@
 //! A ledger that cannot be written, as miners see it, and what the ledger stores of addresses.
 
-use hstratum_core::order::{NewUser, Order, OrderOutcome, Owner};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, Owner};
 use hstratum_core::wire::client::Update;
 use rusqlite::Connection;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, TcpStream};
 
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::Level;
-use hstratum_core::order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
 use serde_json::json;
 
 use crate::harness::miner::{End, Want};

@@ -12,7 +12,7 @@ use hstratum::task_threads::UsersCommand;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::Address;
 use hstratum_core::event::Ticket;
-use hstratum_core::order::{NewUser, NotWritten};
+use hstratum_core::operator_order::{NewUser, NotWritten};
 
 use crate::miner::{Pending, SentRequest, SimMiner};
 use crate::server::stored;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use hstratum::driver::{Driver, NewConfig, PanicPayload};
-use hstratum::files::recovered::{Recovered, Unanswered};
+use hstratum::files::recovered_state::{RecoveredState, Unanswered};
 use hstratum::messages::{self, WorkerEvent};
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::StoredPassword;
@@ -22,7 +22,7 @@ use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::chain::template::Template;
 use hstratum_core::event::{Arrival, ArrivalKind, Password};
 use hstratum_core::job::Boot;
-use hstratum_core::order::NotWritten;
+use hstratum_core::operator_order::NotWritten;
 use hstratum_core::pool::Pool;
 use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::units::{ConnId, Difficulty, Hash};
@@ -105,7 +105,7 @@ impl World {
             );
             (*hash, Unanswered::Spooled(Box::new(found), raw.clone()))
         });
-        let recovered = Recovered {
+        let recovered = RecoveredState {
             users: self
                 .disk
                 .users

@@ -188,7 +188,7 @@ impl World {
                 self.inject("ledger failing");
                 self.work_says(WorkerEvent::Ledger(LedgerState::Failing));
             }
-            StoreOutcome::Recovered => {
+            StoreOutcome::RecoveredState => {
                 self.ledger_trouble_ms = Some(self.now_ms);
                 self.work_says(WorkerEvent::Ledger(LedgerState::Open));
             }

@@ -3,7 +3,7 @@
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::event::{Event, LedgerState};
-use hstratum_core::order::UserChange;
+use hstratum_core::operator_order::UserChange;
 use hstratum_core::units::{Hash, Seq};
 
 use super::{PoolHarness, START_S, TICK_MS};

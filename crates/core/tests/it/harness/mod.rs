@@ -19,7 +19,7 @@ use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::block::{FoundBlock, Solution, Verdict};
 use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Password};
-use hstratum_core::order::{NotWritten, Order, OrderId};
+use hstratum_core::operator_order::{NotWritten, Order, OrderId};
 use hstratum_core::pool::Pool;
 use hstratum_core::proxy;
 use hstratum_core::units::{ConnId, Difficulty, Hash, Now, Seq};

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::{Action, CloseHow, Level};
-use hstratum_core::order::OrderOutcome;
+use hstratum_core::operator_order::OrderOutcome;
 use hstratum_core::units::{ConnId, Difficulty, Hash, parse_hex_u32};
 use serde_json::Value;
 

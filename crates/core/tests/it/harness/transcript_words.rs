@@ -2,7 +2,7 @@
 
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
-use hstratum_core::order::{NewUser, Order, Owner};
+use hstratum_core::operator_order::{NewUser, Order, Owner};
 use hstratum_core::session::difficulty::Dynamic;
 
 use super::PoolHarness;

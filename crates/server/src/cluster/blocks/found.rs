@@ -9,7 +9,7 @@ use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::Hash;
 use rusqlite::Connection;
 
-use crate::cluster::names::storable;
+use crate::cluster::storable_names::storable;
 use crate::limits::FOUND_COPIED_MAX;
 use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::blocks::{self, Rounds};

@@ -15,9 +15,9 @@ use rusqlite::Connection;
 use rusqlite::types::Type;
 
 use crate::clock::unix_s;
-use crate::cluster::names::storable;
 use crate::cluster::restore_detection::WriteMark;
 use crate::cluster::shipping::reconcile::BatchHead;
+use crate::cluster::storable_names::storable;
 use crate::limits::{LEDGER_IDS_MAX, SHIP_ROWS};
 use crate::sql::{NOW_MS, STATISTICS_WORK_MAX, SqlError, sums_of_statistics};
 use crate::store::batch_codec::{BatchBody, StatisticsRow};

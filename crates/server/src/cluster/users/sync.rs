@@ -16,7 +16,7 @@ use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::Level;
 use hstratum_core::limits::OPERATOR_BANS_MAX;
-use hstratum_core::order::{
+use hstratum_core::operator_order::{
     NewUser, NotWritten, Order, OrderOutcome, OrderRefusal, Owner, UserChange,
 };
 

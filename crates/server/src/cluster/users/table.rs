@@ -9,7 +9,7 @@ use hstratum_core::accounts::ban::{Ban, BanChange, BannedBy};
 use hstratum_core::accounts::clean_name;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::limits::{BAN_REASON_BYTES_MAX, OPERATOR_BANS_MAX};
-use hstratum_core::order::{Owner, UserChange};
+use hstratum_core::operator_order::{Owner, UserChange};
 
 use crate::files::users::NO_PASSWORD;
 use crate::limits::SHARED_BANS_KEPT_S;

@@ -7,7 +7,7 @@ use hstratum_core::chain::transaction::{Outpoint, Transaction};
 use hstratum_core::units::{Hash, Height, hex, unhex};
 use serde_json::{Value, json};
 
-use crate::config::in_force::InForce;
+use crate::config::options_in_force::OptionsInForce;
 
 use super::{Endpoint, HsdRefusal, HsdTimeouts, Url, as_hash, cut};
 use crate::secret::Secret;
@@ -25,7 +25,7 @@ pub struct NodeInfo {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hstratum {
     /// The options in force.
-    pub options: Option<InForce>,
+    pub options: Option<OptionsInForce>,
     /// Number of places for miners' connections, and how many are taken.
     pub places: Option<(u64, u64)>,
     /// Settings in which the servers that share a ledger differ, a line each.

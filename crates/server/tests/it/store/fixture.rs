@@ -222,7 +222,7 @@ pub fn line(outcome: StoreOutcome) -> String {
         StoreOutcome::Durable(seq) => format!("durable {}", seq.0),
         StoreOutcome::NotDurable(seq) => format!("not durable {}", seq.0),
         StoreOutcome::Failing(_) => "failing".into(),
-        StoreOutcome::Recovered => "recovered".into(),
+        StoreOutcome::RecoveredState => "recovered".into(),
         StoreOutcome::Answered(hash) => format!("answered {hash}"),
         StoreOutcome::DumpOwed => "dump owed".into(),
         StoreOutcome::AddressKept(_, kept) => format!("address {}", kept.is_ok()),

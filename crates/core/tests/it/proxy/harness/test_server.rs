@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Password};
-use hstratum_core::order::{Order, OrderId};
+use hstratum_core::operator_order::{Order, OrderId};
 use hstratum_core::pool::Pool;
 use hstratum_core::pool::status::WorkerStatus;
 use hstratum_core::units::{ConnId, Difficulty, Now, Seq};

@@ -2,7 +2,7 @@
 
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::event::Level;
-use hstratum_core::order::UserChange;
+use hstratum_core::operator_order::UserChange;
 
 use super::UsersSync;
 

@@ -6,7 +6,7 @@
 use crate::accounts::ban::Ban;
 use crate::accounts::{ADMIN, clean_name};
 use crate::event::{Actions, Level};
-use crate::order::UserChange;
+use crate::operator_order::UserChange;
 use crate::pool::state::Pool;
 
 impl Pool {

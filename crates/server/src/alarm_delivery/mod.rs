@@ -14,7 +14,7 @@ use hstratum_core::event::Level;
 use hstratum_core::units::Now;
 use parking_lot::Mutex;
 
-use crate::alerts::webhook::AlarmQueue;
+use crate::alarm_delivery::webhook::AlarmQueue;
 use crate::clock::unix_s;
 use crate::cluster::cluster_status::ClusterLink;
 use crate::limits::HTTP_EVENTS_MAX;

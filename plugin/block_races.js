@@ -11,7 +11,7 @@ const SPREAD_MS = 1000;
 /** Blocks watched at a time. Further ones are announced without. */
 const OPEN_MAX = 16;
 
-class Races {
+class BlockRaces {
   constructor(node, hsd, server) {
     this.node = node;
     this.server = server;
@@ -94,4 +94,4 @@ function countPeers(pool) {
   return count;
 }
 
-exports.Races = Races;
+exports.BlockRaces = BlockRaces;

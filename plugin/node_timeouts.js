@@ -8,7 +8,7 @@
 
 const LOOK_MS = 1000;
 
-class Waits {
+class NodeTimeouts {
   constructor(server) {
     this.server = server;
     this.waits = new Set();
@@ -89,4 +89,4 @@ class Waits {
   }
 }
 
-exports.Waits = Waits;
+exports.NodeTimeouts = NodeTimeouts;

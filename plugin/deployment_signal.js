@@ -17,7 +17,7 @@ const TELL_MS = 1000;
 /** Time limit of the node's answer about a deployment. */
 const STATE_MS = 10000;
 
-class Signal {
+class DeploymentSignal {
   constructor(node, server, waits, logger) {
     this.node = node;
     this.server = server;
@@ -85,4 +85,4 @@ class Signal {
   }
 }
 
-exports.Signal = Signal;
+exports.DeploymentSignal = DeploymentSignal;

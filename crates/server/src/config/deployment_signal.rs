@@ -9,7 +9,7 @@ const NAMES_MAX: usize = 32;
 
 /// Deployments to signal for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub enum DeploymentSignal {
     /// Each that is being voted on, as hsd does.
     All,
     /// None.
@@ -27,7 +27,7 @@ pub struct Deployment {
     pub bit: u32,
 }
 
-impl Signal {
+impl DeploymentSignal {
     pub(super) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "all" => Self::All,
@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn cleared(text: &str) -> Result<u32, String> {
-        let signal = Signal::parse(text).expect("well-formed");
+        let signal = DeploymentSignal::parse(text).expect("well-formed");
         let bits = signal.cleared_bits("regtest", &known());
         bits.map_err(|error| error.to_string())
     }
@@ -107,8 +107,8 @@ mod tests {
                     hardening, airstop, testdummy";
         assert_eq!(cleared("airstop,airstopp"), Err(text.to_owned()));
         assert!(cleared("all,airstop").is_err());
-        assert_eq!(Signal::parse("a b"), None);
-        assert_eq!(Signal::parse("airstop,"), None);
-        assert_eq!(Signal::parse("true"), None);
+        assert_eq!(DeploymentSignal::parse("a b"), None);
+        assert_eq!(DeploymentSignal::parse("airstop,"), None);
+        assert_eq!(DeploymentSignal::parse("true"), None);
     }
 }

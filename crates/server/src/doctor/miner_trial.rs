@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use hstratum_core::wire::client::{Attempt, Client, ClientFailure, RequestRefusal, Update, Work};
 
-use super::dialect::{Dialect, DialectCheck};
+use super::miner_dialect::{Dialect, DialectCheck};
 use crate::client_tls::Wire;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

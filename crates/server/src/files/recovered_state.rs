@@ -21,7 +21,7 @@ pub enum Unanswered {
 }
 
 /// Everything recovered from earlier runs.
-pub struct Recovered {
+pub struct RecoveredState {
     /// Accounts and their passwords.
     pub users: HashMap<String, StoredPassword>,
     /// The operator's bans.

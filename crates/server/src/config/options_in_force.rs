@@ -12,7 +12,7 @@ use crate::net::listener::ListenSpec;
 /// The options in force. Another version may report more of them, or fewer.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct InForce {
+pub struct OptionsInForce {
     /// Listeners as `tcp://`, `tls://` or `auto://`, and ADDRESS:PORT.
     pub listeners: Vec<String>,
     /// Address of the dashboard, the API and the metrics; `None` if they are off.
@@ -27,7 +27,7 @@ pub struct InForce {
     pub proxy_protocol: Vec<String>,
 }
 
-impl InForce {
+impl OptionsInForce {
     pub(crate) fn of(
         config: &Config,
         listeners: impl Iterator<Item = ListenSpec>,

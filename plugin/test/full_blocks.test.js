@@ -13,10 +13,10 @@ const Block = require('hsd/lib/primitives/block');
 const consensus = require('hsd/lib/protocol/consensus');
 const {HSD_DIR, startNode} = require('./harness');
 const {Miner} = require('./miner');
-const {Names} = require('./names');
+const {Names} = require('./name_auctions');
 const {Wallets} = require('./payer');
-const {Airdrop, Claims} = require('./proofs');
-const {environment} = require('./rules');
+const {Airdrop, Claims} = require('./coin_proofs');
+const {environment} = require('./network_rules');
 const {Spender} = require('./spender');
 
 /** hsd takes so many claims, and so many airdrops, into a template. */

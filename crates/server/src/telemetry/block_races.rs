@@ -1,4 +1,4 @@
-//! Races of found blocks: the times from a solution to the block's announcement, to the first peer that
+//! BlockRaces of found blocks: the times from a solution to the block's announcement, to the first peer that
 //! asked for it, and to the first sight of another block of its height. They tell a slow node from bad luck
 //! where a block is lost. Kept in memory for the last blocks of this server only.
 
@@ -14,7 +14,7 @@ use crate::telemetry::histogram::Histogram;
 
 /// The race of one block. Times are milliseconds after its solution was checked; negative ones before.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Race {
+pub(crate) struct BlockRace {
     /// The block was announced to peers.
     pub announced_ms: Option<f64>,
     /// Number of peers that it was announced to.
@@ -29,7 +29,7 @@ pub(crate) struct Race {
 
 /// Measurements of all races since the start.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct RaceTotals {
+pub(crate) struct BlockRaceTotals {
     /// Times from the solution to the announcement.
     pub announced: Histogram,
     /// Times from the solution to the first peer that asked.
@@ -44,22 +44,22 @@ struct Own {
     hash: Hash,
     height: Height,
     solved: Instant,
-    race: Race,
+    race: BlockRace,
 }
 
 /// The races of the last blocks. Its methods never wait for longer than a look at them.
 #[derive(Default)]
-pub(crate) struct Races(Mutex<State>);
+pub(crate) struct BlockRaces(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     own: VecDeque<Own>,
     /// The last blocks that the node had, whoever found them, and when.
     seen: VecDeque<(Height, Hash, Instant)>,
-    totals: RaceTotals,
+    totals: BlockRaceTotals,
 }
 
-impl Races {
+impl BlockRaces {
     /// Records that a block of ours was found now.
     pub(crate) fn found(&self, hash: Hash, height: Height) {
         let solved = Instant::now();
@@ -77,9 +77,9 @@ impl Races {
             hash,
             height,
             solved,
-            race: Race {
+            race: BlockRace {
                 rival,
-                ..Race::default()
+                ..BlockRace::default()
             },
         });
     }
@@ -146,12 +146,12 @@ impl Races {
     }
 
     /// The race of a block, by the hash in hex.
-    pub(crate) fn of(&self, hash: &str) -> Option<Race> {
+    pub(crate) fn of(&self, hash: &str) -> Option<BlockRace> {
         let hash = Hash::from_hex(hash)?;
         find(&mut self.0.lock().own, &hash).map(|own| own.race)
     }
 
-    pub(crate) fn totals(&self) -> RaceTotals {
+    pub(crate) fn totals(&self) -> BlockRaceTotals {
         self.0.lock().totals
     }
 }
@@ -213,13 +213,13 @@ mod tests {
     const OURS: Hash = Hash([1; 32]);
     const RIVAL: Hash = Hash([2; 32]);
 
-    fn race(races: &Races) -> Race {
+    fn race(races: &BlockRaces) -> BlockRace {
         races.of(&OURS.to_string()).expect("it is ours")
     }
 
     #[test]
     fn a_race_has_its_times_in_order_and_is_told_in_a_line() {
-        let races = Races::default();
+        let races = BlockRaces::default();
         races.seen(Hash([9; 32]), Height(6));
         races.found(OURS, Height(7));
         races.announced(&OURS, 3);
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_rival_that_the_node_had_before_is_seen_before() {
-        let races = Races::default();
+        let races = BlockRaces::default();
         races.seen(RIVAL, Height(7));
         races.found(OURS, Height(7));
         assert!(
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn blocks_of_others_have_no_race_and_old_ones_are_forgotten() {
-        let races = Races::default();
+        let races = BlockRaces::default();
         races.announced(&RIVAL, 1);
         assert_eq!(races.spread(&RIVAL, 1), None);
         races.found(OURS, Height(1));
