@@ -75,7 +75,7 @@ const TREE_INTERVAL = 36;
 const ACCOUNTS = ['alice', 'bob', 'carol'];
 
 /** Warnings that belong to what is done here. */
-const BEARABLE = new RegExp('no job for miners: (no peers|node is not synced)'
+const BEARABLE = new RegExp('no job for (miners: (no peers|node is not synced)|15 s)'
   + '|the node knows less of the chain|block (orphaned|on a side chain), no reward');
 
 /** A warning of a node that was killed with a block, and lost its chain. */
