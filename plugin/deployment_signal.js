@@ -34,11 +34,7 @@ class DeploymentSignal {
    */
 
   apply(attempt) {
-    const {clearedBits} = this.server;
-
-    if (clearedBits !== 0)
-      attempt.version = (attempt.version & ~clearedBits) >>> 0;
-
+    attempt.version = this.clear(attempt.version);
     this.attempt = attempt;
 
     if (!this.timer) {
@@ -50,6 +46,12 @@ class DeploymentSignal {
       }, TELL_MS);
       this.timer.unref();
     }
+  }
+
+  /** A version without those bits. */
+
+  clear(version) {
+    return (version & ~this.server.clearedBits) >>> 0;
   }
 
   /** Report the states of the network's deployments at the tip. */

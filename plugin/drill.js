@@ -60,9 +60,12 @@ class Drill {
     if (!isValid)
       return 'interrupted';
 
-    this.logger.info('block path checked: %d transactions, %d bytes; checked '
-      + 'in %s ms, written in %s ms, built in %s ms, compared in %s ms, '
-      + 'verified in %s ms', block.txs.length, raw.length, ms(drill.checkMs),
+    const {length} = block.txs;
+
+    this.logger.info('block path checked: %d %s, %d bytes; checked '
+      + 'in %s ms, encoded in %s ms, built in %s ms, compared in %s ms, '
+      + 'verified in %s ms', length,
+    length === 1 ? 'transaction' : 'transactions', raw.length, ms(drill.checkMs),
     ms(drill.encodeMs), ms(built - begun), ms(compared - built),
     ms(performance.now() - compared));
 

@@ -49,8 +49,9 @@ const CALLS = {
         options: JSON.parse(server.options),
         ledger: server.ledgerTrouble || 'ok',
         node: waits.overdue || server.nodeBehind || 'ok',
-        template: server.templateRefused || 'ok',
-        blockpath: server.blockPathBroken || 'ok',
+        template: server.templateRefused
+          || (server.verifies ? 'ok' : 'not verified'),
+        blockpath: server.blockPath,
         deployments: templates.signal.told,
         extranodes: extraNodes.told,
         shared: JSON.parse(server.sharedLedger || 'null')

@@ -277,7 +277,11 @@ class Templates {
       attempt.height, wrong);
     }
 
-    if (first && !wrong && isEmpty(attempt)) {
+    // At the first block of a vote it has the version of the one before.
+    const isSame = first && !wrong && isEmpty(attempt)
+      && first.version === this.signal.clear(attempt.version);
+
+    if (isSame) {
       this.current.madeAt = performance.now();
       this.changed = false;
     } else {

@@ -43,6 +43,23 @@ test('found blocks signal for the deployments of option signal', async (t) => {
   }
 });
 
+test('the first job of a new vote has the node\'s version in the end',
+  async (t) => {
+    const node = await startNode(t);
+
+    await node.mine(WINDOW - 2);
+
+    const miner = await Miner.start(t, node);
+
+    await node.mine(1);
+
+    const tip = await node.tip();
+
+    await miner.waitJob((job) => {
+      return job.prevBlock.toString('hex') === tip && job.version === TESTDUMMY;
+    });
+  });
+
 /** What getstratuminfo and the API say, and hsd says of the states. */
 
 async function seeVotes(node, isSignalled) {

@@ -24,7 +24,7 @@ test('the path of a found block is checked at the start', async (t) => {
   const observer = await Observer.connect(t, node);
   const {text} = await node.waitLog(DONE);
 
-  assert.match(text, /block path checked: 1 transactions, \d+ bytes; checked in [\d.]+ ms, written in [\d.]+ ms, built in [\d.]+ ms, compared in [\d.]+ ms, verified in [\d.]+ ms$/);
+  assert.match(text, /block path checked: 1 transaction, \d+ bytes; checked in [\d.]+ ms, encoded in [\d.]+ ms, built in [\d.]+ ms, compared in [\d.]+ ms, verified in [\d.]+ ms$/);
 
   // It is in no chain, ledger or spool.
   const info = await node.rpc('getstratuminfo');

@@ -56,7 +56,7 @@ class Clock {
 /**
  * The environment of a node on a network with other parameters.
  * @param {Object} rules - {network, genesisTime, bits, anchor and roots:
- *   proofs.js, and parameters as in hsd lib/protocol/networks.js}
+ *   coin_proofs.js, and parameters as in hsd lib/protocol/networks.js}
  */
 
 function environment(rules, hsd) {

@@ -16,6 +16,7 @@ const path = require('path');
 const Block = require('hsd/lib/primitives/block');
 const {typesByVal} = require('hsd/lib/covenants/rules');
 const common = require('hsd/lib/mining/common');
+const Network = require('hsd/lib/protocol/network');
 const {waitAnswered} = require('../../lab/checks');
 const {readLiveLedger} = require('../../lab/ledger');
 const {makeRandom} = require('../../lab/rig');
@@ -173,6 +174,7 @@ class Year {
       refused: 0, resets: 0
     };
     this.bits = BITS;
+    this.votes = votes(options.network);
     this.settled = [];        // what payouts said of each block
     this.linked = null;       // who has connected to whom, [node, target]
     this.isNew = false;       // the pool's node began without a chain
@@ -436,14 +438,14 @@ class Year {
     const theirs = {
       height: own.height,
       bits: own.bits,
-      version: own.version & ~deployments(own),
+      version: own.version & ~this.votes,
       treeRoot: own.treeroot,
       reservedRoot: own.reservedroot
     };
     const ours = {
       height: this.tip.height + 1,
       bits: job.params[7],
-      version: job.version & ~deployments(own),
+      version: job.version & ~this.votes,
       treeRoot: job.treeRoot.toString('hex'),
       reservedRoot: job.reservedRoot.toString('hex')
     };
@@ -957,9 +959,11 @@ function sum(items, of) {
 
 /** The bits of the version that softforks are voted on with. */
 
-function deployments(own) {
-  return Object.values(own.vbavailable)
-    .reduce((bits, bit) => bits | 1 << bit, 0);
+/** Bits of a version that are votes on a network. */
+
+function votes(network) {
+  return Network.get(network).deploys
+    .reduce((bits, {bit}) => bits | 1 << bit, 0);
 }
 
 function isOn(job, hash) {

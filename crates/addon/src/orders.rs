@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use hstratum::server::RoundKnown;
+use hstratum::server::{BlockPath, RoundKnown};
 use hstratum_core::accounting::ledger::ShareTotals;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::accounts::refused_logins::RefusalReason;
@@ -185,10 +185,14 @@ impl ServerHandle {
         self.server.template_refused()
     }
 
-    /// Reason why the last drill failed; null if it did not.
+    /// `ok`, or the reason why the last drill failed, or that there was none.
     #[napi(getter, catch_unwind)]
-    pub fn block_path_broken(&self) -> Option<String> {
-        self.server.block_path_broken()
+    pub fn block_path(&self) -> String {
+        match self.server.block_path() {
+            BlockPath::Works => "ok".to_owned(),
+            BlockPath::Untried => "not tried yet".to_owned(),
+            BlockPath::Broken(reason) => reason,
+        }
     }
 
     /// The status of the shared ledger, as JSON; null without one.

@@ -20,7 +20,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 use hstratum::ledger_tools::LedgerLocation;
 
-/// Tools for Handshake stratum mining.
+/// Tools beside hstratum, a mining server for Handshake that runs inside hsd: hsd --plugins hstratum
 #[derive(Parser)]
 #[command(name = "hstratum", version, arg_required_else_help = true)]
 struct Cli {

@@ -164,7 +164,7 @@ function warnings(pool) {
 
   for (const {address, is_connected: is, reason} of pool.extra_nodes) {
     if (!is && reason) {
-      notes.push(['bad', `The extra node ${address} is not connected: ${reason}. `
+      notes.push(['', `The extra node ${address} is not connected: ${reason}. `
         + 'Found blocks reach it later, from other nodes.']);
     }
   }

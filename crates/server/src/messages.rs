@@ -50,7 +50,7 @@ pub enum NodeEvent {
 }
 
 /// Outcome of a drill.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Drilled {
     /// A found block would be accepted.
     Works,

@@ -212,7 +212,7 @@ const MISTAKES: [Mistake; 41] = [
         "ledger check --ledger DIR",
         "",
         1,
-        "failed to open DIR: it is a directory; the ledger is the file ledger.db in it",
+        "failed to open DIR: it is a directory: name the file, PREFIX/stratum/ledger.db",
     ),
     (
         "ledger check --ledger mysql://a/b",

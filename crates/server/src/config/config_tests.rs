@@ -235,7 +235,7 @@ fn unknown_option_is_refused_with_the_nearest_name() {
     );
     check_error(
         &[raw(OptionOrigin::File, "stratum-port", "3010")],
-        "stratum-port in stratum.conf: unknown option, did you mean port in stratum.conf?",
+        "stratum-port in stratum.conf: unknown option, did you mean port?",
     );
     check_error(
         &[raw(OptionOrigin::Environment, "maxinbounds", "8")],

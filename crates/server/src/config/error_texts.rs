@@ -3,7 +3,7 @@
 use strsim::levenshtein;
 
 use super::{ConfigError, FOUND_CHARS_MAX, OPTIONS, OptionSpec};
-use crate::config::raw_option::RawOption;
+use crate::config::raw_option::{OptionOrigin, RawOption};
 
 pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
@@ -42,7 +42,11 @@ pub(super) fn unknown(option: &RawOption) -> ConfigError {
         .min()
         .filter(|(distance, _)| *distance <= 2);
     let suggestion = nearest.map_or(String::new(), |(_, name)| {
-        format!(", did you mean {}?", option.origin.spell(name))
+        let name = match option.origin {
+            OptionOrigin::File => name.to_owned(),
+            origin => origin.spell(name),
+        };
+        format!(", did you mean {name}?")
     });
     ConfigError(format!(
         "{}: unknown option{suggestion}",

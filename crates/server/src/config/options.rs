@@ -166,8 +166,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "extra-nodes",
         fallback: Fallback::None,
         help: "hsd nodes, separated by commas, that the node stays connected to, so that each found \
-               block reaches them at once: see [races](operating.md#races)",
-        expected: "up to 8 of HOST:PORT, the node's port for peers",
+               block is announced to them at once: see [races](operating.md#races)",
+        expected: "up to 8 of HOST:PORT, the node's port for peers; an IPv6 address in brackets",
         set: |draft, text| store(&mut draft.extra_nodes, PeerAddress::parse_list(text)),
     },
     OptionSpec {

@@ -14,6 +14,16 @@ use super::{CheckedPart, Findings};
 /// Characters of a line that an error shows.
 const LINE_CHARS_MAX: usize = 60;
 
+/// Options of hstratum that are secret, or may have a secret in them.
+const SECRETS: [&str; 6] = [
+    "password",
+    "http-token",
+    "proxy-secret",
+    "webhook",
+    "webhook-secret",
+    "database",
+];
+
 /// Prefix of hstratum's options among hsd's.
 const PREFIX: &str = "stratum";
 
@@ -37,7 +47,7 @@ impl NodeSettings {
         environment: &[(String, String)],
         findings: &mut Findings,
     ) -> Self {
-        let hsd = read_file(&dir.join("hsd.conf"), "api-key", findings);
+        let hsd = read_file(&dir.join("hsd.conf"), &["api-key"], findings);
         let environment: Lines = environment
             .iter()
             .filter_map(|(name, value)| Some((variable(name)?, value.clone())))
@@ -58,7 +68,7 @@ impl NodeSettings {
             );
         }
         let own = own.unwrap_or_else(|| dir.join("stratum.conf"));
-        let stratum = read_file(&own, "password", findings);
+        let stratum = read_file(&own, &SECRETS, findings);
         let (Some(hsd), Some(stratum)) = (hsd, stratum) else {
             return Self {
                 config: None,
@@ -165,7 +175,7 @@ fn look(config: &Config, findings: &mut Findings) {
 }
 
 /// The lines of a file; `None` if it is malformed. A missing file has none.
-fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines> {
+fn read_file(path: &Path, secrets: &[&str], findings: &mut Findings) -> Option<Lines> {
     let name = path.display();
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -190,15 +200,17 @@ fn read_file(path: &Path, secret: &str, findings: &mut Findings) -> Option<Lines
             return None;
         }
     };
-    let key = secret.replace('-', "");
-    let holds_secret = lines
-        .iter()
-        .any(|(found, value)| found.replace('-', "") == key && !value.is_empty());
+    let is_there = |secret: &&str| {
+        let key = secret.replace('-', "");
+        let mut found = lines.iter().filter(|(_, value)| !value.is_empty());
+        found.any(|(found, _)| found.replace('-', "") == key)
+    };
+    let held: Vec<&str> = secrets.iter().copied().filter(is_there).collect();
     let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
-    if holds_secret && mode & 0o077 != 0 {
+    if !held.is_empty() && mode & 0o077 != 0 {
         findings.warn(
             CheckedPart::Configuration,
-            format!("{name} has {secret}, and others may read it"),
+            format!("{name} has {}, and others may read it", held.join(", ")),
             format!("chmod 600 {name}"),
         );
     }

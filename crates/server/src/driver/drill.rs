@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use hstratum_core::alarm::AlarmInput;
+use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::Level;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::Now;
@@ -15,6 +16,7 @@ use crate::limits::{DRILL_AGAIN_MS, DRILL_MS};
 use crate::messages::Drilled;
 use crate::node::Drill;
 use crate::telemetry::live::TelemetryWriter;
+use crate::telemetry::node_lag::BlockPath;
 
 impl<S: DriverIo> Driver<S> {
     /// Begins a drill if one is due and there is a job.
@@ -44,6 +46,15 @@ impl<S: DriverIo> Driver<S> {
         }
     }
 
+    /// Puts the next drill off, since a block that the node has taken has tried the path itself. The first
+    /// one is not: what is wrong is told at the start.
+    pub(super) fn put_off_drill(&mut self, now: Now, verdict: &Verdict) {
+        let is_taken = matches!(verdict, Verdict::Accepted | Verdict::Side);
+        if is_taken && self.node_lag.block_path() != BlockPath::Untried {
+            self.next_drill_ms = now.ms + DRILL_MS;
+        }
+    }
+
     /// Reports the outcome of a drill.
     pub(super) fn end_drill(&mut self, now: Now, outcome: Drilled) {
         let broken = match outcome {
@@ -58,7 +69,10 @@ impl<S: DriverIo> Driver<S> {
             let text = format!("block path broken: a found block would be lost: {reason}");
             self.node.log(Level::Error, &text);
         }
-        self.node_lag.set_block_path(broken.clone());
+        self.node_lag.set_block_path(match &broken {
+            Some(reason) => BlockPath::Broken(reason.clone()),
+            None => BlockPath::Works,
+        });
         self.tell_alarms(AlarmInput::BlockPath(broken));
     }
 

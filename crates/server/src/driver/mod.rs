@@ -35,7 +35,7 @@ pub use crate::driver::actions::Senders;
 use crate::driver::io::DriverIo;
 use crate::files::recovered_state::{RecoveredState, Unanswered};
 use crate::limits::{
-    DRILL_MS, HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
+    HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
 use crate::messages::{DriverInbox, NodeEvent, OrderAnswer, WorkerEvent};
 use crate::net::ReadResult;
@@ -355,7 +355,7 @@ impl<S: DriverIo> Driver<S> {
             }
             NodeEvent::Drilled(outcome) => self.end_drill(now, outcome),
             NodeEvent::BlockResult(hash, verdict) => {
-                self.next_drill_ms = now.ms + DRILL_MS;
+                self.put_off_drill(now, &verdict);
                 if !matches!(verdict, Verdict::Unknown(_)) {
                     self.unanswered.remove(&hash);
                 }

@@ -223,7 +223,7 @@ fn of_times(page: &mut MetricsText, site: &Site, now: &Snapshot) {
     let is_invalid = site.statuses.node_lag.invalid().is_some();
     page.gauge("hstratum_template_invalid", help, u8::from(is_invalid));
     let help = "1 while a found block would be lost, by the last drill, else 0.";
-    let is_broken = site.statuses.node_lag.block_path().is_some();
+    let is_broken = site.statuses.node_lag.block_path_broken().is_some();
     page.gauge("hstratum_block_path_broken", help, u8::from(is_broken));
     let help = "1 while the node knows less of the chain than the ledger was shown, else 0.";
     let is_behind = site.statuses.node_lag.behind().is_some();

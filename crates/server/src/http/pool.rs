@@ -245,7 +245,7 @@ impl ApiPool {
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
             node_overdue: site.statuses.node_lag.overdue(),
             template_invalid: site.statuses.node_lag.invalid(),
-            block_path_broken: site.statuses.node_lag.block_path(),
+            block_path_broken: site.statuses.node_lag.block_path_broken(),
             node_behind: site.statuses.node_lag.behind(),
             deployments: site.statuses.node_reports.deployments(),
             extra_nodes: site.statuses.node_reports.extra_nodes(),
@@ -359,7 +359,7 @@ fn degraded(node: &NodeLag, duties: &Duties) -> Option<String> {
     let behind = node.behind().map(|what| format!("the node: {what}"));
     let invalid = node.invalid();
     let invalid = invalid.map(|reason| format!("the node's template is invalid: {reason}"));
-    let broken = node.block_path();
+    let broken = node.block_path_broken();
     let broken = broken.map(|reason| format!("a found block would be lost: {reason}"));
     let undone = duties.late();
     let undone =

@@ -35,7 +35,7 @@ use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
 use crate::telemetry::block_races::BlockRaces;
 use crate::telemetry::live;
-pub use crate::telemetry::node_lag::Lag;
+pub use crate::telemetry::node_lag::{BlockPath, Lag};
 pub use crate::telemetry::node_reports::{DeploymentStatus, ExtraNodeStatus};
 
 /// A running server.
@@ -250,8 +250,8 @@ impl Server {
         self.to_driver.node(NodeEvent::Drilled(outcome));
     }
 
-    /// Reason why the last drill failed; none if it did not.
-    pub fn block_path_broken(&self) -> Option<String> {
+    /// Outcome of the last drill.
+    pub fn block_path(&self) -> BlockPath {
         self.statuses.node_lag.block_path()
     }
 

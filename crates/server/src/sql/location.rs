@@ -70,7 +70,7 @@ impl LedgerLocation {
 fn check_file(path: &Path) -> anyhow::Result<()> {
     let shown = LedgerLocation::without_password(&path.to_string_lossy());
     if path.is_dir() {
-        bail!("failed to open {shown}: it is a directory; the ledger is the file ledger.db in it");
+        bail!("failed to open {shown}: it is a directory: name the file, PREFIX/stratum/ledger.db");
     }
     if !path.try_exists().unwrap_or(true) {
         if path.to_string_lossy().contains("://") {

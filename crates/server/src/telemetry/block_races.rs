@@ -173,6 +173,7 @@ impl Own {
         };
         let spread = race
             .asked_within_1s
+            .filter(|peers| *peers > 0)
             .map(|peers| format!(", by {peers} within 1 s"));
         let rival = match race.rival {
             Some((rival, at)) if at < 0.0 => {

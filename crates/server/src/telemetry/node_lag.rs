@@ -23,7 +23,19 @@ pub(crate) struct NodeLag {
     overdue: Mutex<Option<String>>,
     behind: Mutex<Option<Height>>,
     invalid: Mutex<Option<String>>,
-    block_path: Mutex<Option<String>>,
+    block_path: Mutex<BlockPath>,
+}
+
+/// Outcome of the last drill.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BlockPath {
+    /// None has ended yet.
+    #[default]
+    Untried,
+    /// A found block would be built and accepted.
+    Works,
+    /// A found block would be lost, for this reason.
+    Broken(String),
 }
 
 impl NodeLag {
@@ -53,13 +65,20 @@ impl NodeLag {
         self.invalid.lock().clone()
     }
 
-    pub(crate) fn set_block_path(&self, broken: Option<String>) {
-        *self.block_path.lock() = broken;
+    pub(crate) fn set_block_path(&self, outcome: BlockPath) {
+        *self.block_path.lock() = outcome;
+    }
+
+    pub(crate) fn block_path(&self) -> BlockPath {
+        self.block_path.lock().clone()
     }
 
     /// Reason why the last drill failed.
-    pub(crate) fn block_path(&self) -> Option<String> {
-        self.block_path.lock().clone()
+    pub(crate) fn block_path_broken(&self) -> Option<String> {
+        match self.block_path() {
+            BlockPath::Broken(reason) => Some(reason),
+            BlockPath::Untried | BlockPath::Works => None,
+        }
     }
 
     pub(crate) fn set_behind(&self, height: Option<Height>) {

@@ -331,11 +331,14 @@ impl World {
             }
             SimNodeMail::NoTemplate(reason) => messages::NodeEvent::NoTemplate(reason),
             SimNodeMail::BlockResult(hash, verdict) => {
-                self.put_off_drill();
+                self.put_off_drill(&verdict);
                 messages::NodeEvent::BlockResult(hash, verdict)
             }
             SimNodeMail::Located(look) => messages::NodeEvent::Located(look),
-            SimNodeMail::Drilled(outcome) => messages::NodeEvent::Drilled(outcome),
+            SimNodeMail::Drilled(outcome) => {
+                self.end_drill(&outcome);
+                messages::NodeEvent::Drilled(outcome)
+            }
         }
     }
 

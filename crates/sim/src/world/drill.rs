@@ -3,7 +3,7 @@
 
 use hstratum::messages::Drilled;
 use hstratum::node::Drill;
-use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::block::{FoundBlock, Verdict};
 
 use crate::world::node::short;
 use crate::world::{SimNodeMail, World, note};
@@ -20,6 +20,8 @@ const LATE_MS: u64 = 60_000;
 pub(crate) struct DrillCheck {
     /// Time of the next one.
     due_ms: u64,
+    /// One has ended since the start of the process.
+    has_ended: bool,
     /// Times of those that came.
     at_ms: Vec<u64>,
 }
@@ -28,11 +30,20 @@ impl World {
     /// Expects a drill from a process that has just started.
     pub(crate) fn expect_drill(&mut self) {
         self.drills.due_ms = self.now_ms;
+        self.drills.has_ended = false;
     }
 
-    /// Expects none for an hour, since the node has answered to a block.
-    pub(crate) fn put_off_drill(&mut self) {
-        self.drills.due_ms = self.now_ms + DRILL_MS;
+    /// Expects none for an hour where the node has taken a block, but the first one all the same.
+    pub(crate) fn put_off_drill(&mut self, verdict: &Verdict) {
+        let is_taken = matches!(verdict, Verdict::Accepted | Verdict::Side);
+        if is_taken && self.drills.has_ended {
+            self.drills.due_ms = self.now_ms + DRILL_MS;
+        }
+    }
+
+    /// Notes that the process has the outcome of a drill.
+    pub(crate) fn end_drill(&mut self, outcome: &Drilled) {
+        self.drills.has_ended |= *outcome != Drilled::Interrupted;
     }
 
     /// Checks a drill, and answers it: every other one works, and the others are interrupted and fail in

@@ -221,7 +221,11 @@ impl HsdNode {
         let place = |name: &str| info["places"][name].as_u64();
         let lines = info["shared"]["differences"].as_array();
         let lines = lines.into_iter().flatten();
-        let wrong = |name: &str| Some(info[name].as_str()?.to_owned()).filter(|text| text != "ok");
+        let wrong = |name: &str| {
+            let text = info[name].as_str()?;
+            let is_well = ["ok", "not verified", "not tried yet"].contains(&text);
+            (!is_well).then(|| text.to_owned())
+        };
         let nodes = info["extranodes"].as_array();
         let nodes = nodes.into_iter().flatten().filter_map(|node| {
             let reason = match node["connected"].as_bool()? {
