@@ -22,6 +22,9 @@ const PAUSE_MS = 1;
 /** Pause between two looks at a node that is busy. */
 const BUSY_MS = 5;
 
+/** Longest wait for an idle node: what it is busy with may never end. */
+const BUSY_MAX_MS = 15000;
+
 /** Prefixes of a leaf and an inner node (bcrypto lib/mrkl.js). */
 const LEAF = Buffer.from([0]);
 const INTERNAL = Buffer.from([1]);
@@ -70,10 +73,14 @@ class TimeSlices {
    */
 
   async pause() {
+    const begun = performance.now();
+
     await sleep(PAUSE_MS);
 
-    while (!this.isStopped && this.isBusy())
+    while (!this.isStopped && this.isBusy()
+        && performance.now() - begun < BUSY_MAX_MS) {
       await sleep(BUSY_MS);
+    }
 
     if (this.isStopped)
       throw new Stopped();
@@ -145,7 +152,7 @@ async function verifyBlock(hsd, chain, original, tip, slices, cache) {
 
     return null;
   } catch (e) {
-    if (e.type !== 'VerifyError')
+    if (!e || e.type !== 'VerifyError')
       throw e;
 
     // A block that is being connected has changed what was read: there is a

@@ -5,6 +5,8 @@
  * hsd makes, and the native half is told of the network's deployments.
  */
 
+const {errorText} = require('./error_text');
+
 /** hsd lib/blockchain/common.js, thresholdStates, named as in its RPC. */
 const STATES = ['defined', 'started', 'locked_in', 'active', 'failed'];
 
@@ -41,7 +43,7 @@ class DeploymentSignal {
       this.timer = setTimeout(() => {
         this.timer = null;
         this.tell().catch((e) => {
-          this.logger.error('failed to look at deployments: %s', e.message);
+          this.logger.error('failed to look at deployments: %s', errorText(e));
         });
       }, TELL_MS);
       this.timer.unref();

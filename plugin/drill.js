@@ -7,6 +7,8 @@
  * chain.
  */
 
+const {errorText} = require('./error_text');
+
 class Drill {
   constructor(server, foundBlocks, verifier, logger) {
     this.server = server;
@@ -27,13 +29,13 @@ class Drill {
     try {
       outcome = await this.check(solution);
     } catch (e) {
-      reason = e.message;
+      reason = errorText(e);
     }
 
     try {
       this.server.drilled(outcome, reason);
     } catch (e) {
-      this.logger.error('failed to report a drill: %s', e.message);
+      this.logger.error('failed to report a drill: %s', errorText(e));
     }
   }
 
@@ -51,11 +53,14 @@ class Drill {
       throw new Error('the spool would have another block than the node');
 
     const compared = performance.now();
-    const {isValid, reason} = await this.verifier.verifyBlock(() => block,
-      block.prevBlock);
+    const {isValid, reason, failure} = await this.verifier.verifyBlock(
+      () => block, block.prevBlock);
 
     if (reason)
       throw new Error(`the node would refuse it: ${reason}`);
+
+    if (failure)
+      throw new Error(`the node failed to verify it: ${failure}`);
 
     if (!isValid)
       return 'interrupted';

@@ -5,6 +5,8 @@
  * native half, which shows it as a metric.
  */
 
+const {errorText} = require('./error_text');
+
 const {monitorEventLoopDelay} = require('perf_hooks');
 
 const RESOLUTION_MS = 20;
@@ -32,7 +34,7 @@ class Lag {
         late(max));
       this.delays.reset();
     } catch (e) {
-      this.logger.error('failed to measure the event loop: %s', e.message);
+      this.logger.error('failed to measure the event loop: %s', errorText(e));
     }
   }
 

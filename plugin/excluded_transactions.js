@@ -2,9 +2,9 @@
 
 /*
  * Transactions, claims and airdrops that are left out of templates, since the
- * network would refuse a block that has them: until the next start, and a
- * transaction also until a block of the main chain has it. What spends an
- * excluded transaction is left out with it.
+ * network would refuse a block that has them: until the next start, until they
+ * are found valid, and a transaction also until a block of the main chain has
+ * it. What spends an excluded transaction is left out with it.
  */
 
 /** The oldest is dropped for a new one. */
@@ -15,11 +15,27 @@ class ExcludedTransactions {
     this.keys = new Set();
   }
 
-  add({key}) {
+  get size() {
+    return this.keys.size;
+  }
+
+  add(key) {
     if (this.keys.size === EXCLUDED_MAX)
       this.keys.delete(this.keys.values().next().value);
 
     this.keys.add(key);
+  }
+
+  delete(key) {
+    this.keys.delete(key);
+  }
+
+  /** Those that are in a template, the ones added first. */
+
+  of(attempt) {
+    const there = new Set(partsOf(attempt).map(({key}) => key));
+
+    return [...this.keys].filter(key => there.has(key));
   }
 
   /** A block of the main chain has these. */
@@ -35,22 +51,23 @@ class ExcludedTransactions {
   /**
    * Remove from a template what is excluded.
    * @param {BlockTemplate} attempt
+   * @param {String|null} [but] - this one is kept.
    * @returns {BlockTemplate} the same one if nothing of it is.
    */
 
-  filter(attempt) {
+  filter(attempt, but = null) {
     if (this.keys.size === 0)
       return attempt;
 
     const parts = partsOf(attempt);
-    const rest = this.without(parts);
+    const rest = this.without(parts, but);
 
     return rest.length < parts.length ? assemble(attempt, rest) : attempt;
   }
 
   /** Parts of a template that are not excluded, in their order. */
 
-  without(parts) {
+  without(parts, but) {
     const removed = new Set();
 
     return parts.filter(({key, kind, entry}) => {
@@ -58,7 +75,7 @@ class ExcludedTransactions {
         return removed.has(prevout.hash.toString('hex'));
       });
 
-      if (!spends && !this.keys.has(key))
+      if (!spends && (key === but || !this.keys.has(key)))
         return true;
 
       removed.add(key);

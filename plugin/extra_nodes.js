@@ -8,10 +8,15 @@
  * hsd drops a peer that sends one unasked.
  */
 
+const {errorText} = require('./error_text');
 const {isSynced} = require('./templates');
 
 const TICK_MS = 1000;
 const RETRY_MS = 5000;
+
+/** Log lines of a node at first, and one more in each of these times. */
+const LINES = 6;
+const LINE_MS = 60000;
 
 class ExtraNodes {
   constructor(node, hsd, server, calls, logger) {
@@ -32,7 +37,10 @@ class ExtraNodes {
       isConnecting: false,
       retryAt: 0,
       peer: null,
-      error: '',             // the peer's last
+      error: '',             // the peer's first
+      logged: null,          // what the last line of the log says
+      lines: LINES,
+      linesAt: performance.now(),
       connected: null,       // null before the first attempt has ended
       reason: ''
     }));
@@ -64,7 +72,7 @@ class ExtraNodes {
       for (const node of this.nodes)
         this.look(node);
     } catch (e) {
-      this.logger.error('failed to look after extra nodes: %s', e.message);
+      this.logger.error('failed to look after extra nodes: %s', errorText(e));
     }
   }
 
@@ -94,7 +102,7 @@ class ExtraNodes {
 
     this.connect(node).catch((e) => {
       node.retryAt = performance.now() + RETRY_MS;
-      this.set(node, false, e.message);
+      this.set(node, false, errorText(e));
     }).finally(() => {
       node.isConnecting = false;
     });
@@ -117,8 +125,9 @@ class ExtraNodes {
 
     node.error = '';
     node.peer = pool.peers.get(address.hostname) || this.add(address);
+    // The first one is the cause of others.
     node.peer.on('error', (e) => {
-      node.error = e.message;
+      node.error = node.error || errorText(e);
     });
   }
 
@@ -132,15 +141,27 @@ class ExtraNodes {
 
       return addresses;
     } catch (e) {
-      throw new Error(`failed to look ${host} up: ${e.message}`);
+      throw new Error(`failed to look ${host} up: ${errorText(e)}`);
     }
   }
 
-  /** As hsd does it (lib/net/pool.js, addOutbound), beyond its maximum. */
+  /**
+   * As hsd does it (lib/net/pool.js, addOutbound), beyond its maximum. A wrong
+   * port, or a node of another network, has not misbehaved: hsd would refuse
+   * its whole host for a day.
+   */
 
   add(address) {
     const {pool} = this;
     const peer = pool.createOutbound(address);
+    const ban = peer.ban.bind(peer);
+
+    peer.ban = () => {
+      if (peer.handshake)
+        ban();
+      else
+        peer.destroy();
+    };
 
     pool.peers.add(peer);
     pool.emit('peer', peer);
@@ -151,20 +172,34 @@ class ExtraNodes {
   /** Log and report a change. */
 
   set(node, connected, reason) {
-    const hasChanged = node.connected !== connected;
+    if (node.connected !== connected || node.reason !== reason) {
+      node.connected = connected;
+      node.reason = reason;
+      this.tell();
+    }
 
-    if (!hasChanged && node.reason === reason)
-      return;
+    if (node.logged !== connected && this.mayLog(node))
+      this.log(node);
+  }
 
-    node.connected = connected;
-    node.reason = reason;
+  mayLog(node) {
+    const now = performance.now();
 
-    if (hasChanged && connected)
+    node.lines = Math.min(LINES, node.lines + (now - node.linesAt) / LINE_MS);
+    node.linesAt = now;
+
+    return node.lines >= 1;
+  }
+
+  log(node) {
+    node.lines -= 1;
+    node.logged = node.connected;
+
+    if (node.connected)
       this.logger.info('extra node %s is connected', node.name);
-    else if (hasChanged)
-      this.logger.warning('extra node %s is not connected: %s', node.name, reason);
-
-    this.tell();
+    else
+      this.logger.warning('extra node %s is not connected: %s', node.name,
+        node.reason);
   }
 
   tell() {

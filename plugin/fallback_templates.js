@@ -5,18 +5,25 @@
  * verified before it goes out: first one without transactions, then as many
  * transactions as are valid. One that makes a template invalid is found by
  * halving and excluded. The first template of hsd's that is valid without the
- * excluded transactions ends this.
+ * excluded transactions ends this, unless invalid ones come again and again.
  */
 
 const {ExcludedTransactions, assemble, partsOf} = require(
   './excluded_transactions');
 const {FirstTemplates} = require('./first_template');
 
-/** Transactions excluded in one go, each after a dozen verifications. */
-const SEARCHES_MAX = 8;
+/** Time in one go for finding what is invalid, after which jobs go on. */
+const SEARCH_MS = 10000;
 
 /** Reasons about all transactions together, which no single one causes. */
 const IS_SUM = /^bad-blk-(?!names)/;
+
+/** Excluded transactions that are looked at again on one tip. */
+const READMIT_MAX = 8;
+
+/** So often invalid within this time, and each is verified before it is out. */
+const OFTEN = 3;
+const OFTEN_MS = 60 * 60 * 1000;
 
 class FallbackTemplates {
   /**
@@ -36,7 +43,12 @@ class FallbackTemplates {
     this.firsts = new FirstTemplates(node);
     this.excluded = new ExcludedTransactions();
     this.isActive = false;
+    this.told = null;          // the reason that was reported
+    this.begun = [];           // times since when templates were invalid
     this.base = null;          // the last valid one without transactions
+    this.isBlind = false;      // there was no verdict on the last of those
+    this.fullOn = null;        // tip on which one with transactions is out
+    this.readmittedOn = null;  // tip on which excluded ones were looked at
   }
 
   /**
@@ -46,18 +58,39 @@ class FallbackTemplates {
    */
 
   begin(attempt, reason) {
-    this.logger.error('the template at height %d would be refused by the '
-      + 'network (%s): miners get jobs without transactions until one is valid',
-    attempt.height, reason);
     this.base = null;
+    this.fullOn = null;
     this.isActive = true;
-    this.server.templateInvalid(reason);
+    this.tell(reason, attempt);
   }
 
   end() {
-    this.logger.info('templates are valid again');
-    this.isActive = false;
-    this.server.templateInvalid(null);
+    if (this.told !== null)
+      this.logger.info('templates are valid again');
+
+    this.tell(null);
+
+    const since = performance.now() - OFTEN_MS;
+
+    this.begun = this.begun.filter(time => time > since);
+    this.isActive = this.begun.length >= OFTEN;
+  }
+
+  /** Report why a template is not out, or that they are valid again. */
+
+  tell(reason, attempt = null) {
+    if (this.told === reason)
+      return;
+
+    if (this.told === null) {
+      this.logger.error('the template at height %d would be refused by the '
+        + 'network (%s): miners get jobs without transactions until one is '
+        + 'valid', attempt.height, reason);
+      this.begun.push(performance.now());
+    }
+
+    this.told = reason;
+    this.server.templateInvalid(reason);
   }
 
   /**
@@ -67,12 +100,10 @@ class FallbackTemplates {
    */
 
   async offerValid(attempt) {
-    if (await this.offerEmpty(attempt)) {
-      for (let i = 0; i < SEARCHES_MAX; i++) {
-        if (!await this.excludeOne(attempt))
-          break;
-      }
-    }
+    if (await this.offerEmpty(attempt))
+      await this.offerFull(attempt);
+
+    this.verifier.forget();
 
     return this.isOnTip(attempt);
   }
@@ -90,18 +121,27 @@ class FallbackTemplates {
     const made = this.firsts.make(this.node.chain.tip, attempt);
     let refusal = null;
 
+    // Nobody waits a second time for a verdict that does not come.
+    if (this.isBlind && made)
+      this.offer(assemble(made, []));
+
     for (const base of made ? [made, attempt] : [attempt]) {
       const empty = assemble(base, []);
-      const {isValid, reason} = await this.verifier.verify(empty);
+      const {isValid, reason, failure} = await this.verifier.verify(empty);
 
       refusal = reason;
 
       if (reason)
         continue;
 
+      if (failure)
+        this.tell(`it cannot be verified: ${failure}`, empty);
+
       // Without a verdict it is still better than the refused one.
-      if (this.isOnTip(empty))
-        this.templates.offerVerified(empty);
+      if (isValid || !(this.isBlind && made))
+        this.offer(empty);
+
+      this.isBlind = !isValid && this.isOnTip(empty);
 
       if (isValid)
         this.base = empty;
@@ -114,45 +154,88 @@ class FallbackTemplates {
   }
 
   /**
-   * Offer hsd's template without what is excluded, or, if it is not valid, the
-   * transactions before the first that makes it so, and exclude that one.
-   * @returns {Promise<Boolean>} true if one was excluded.
+   * Offer valid transactions of a template: at once if there are none yet on
+   * the tip, and then when all that make it invalid are found, since each job
+   * makes miners begin anew.
+   */
+
+  async offerFull(attempt) {
+    const begun = performance.now();
+    let best = null;
+    let goesOn = true;
+
+    while (goesOn && performance.now() - begun < SEARCH_MS) {
+      const step = await this.excludeOne(attempt);
+
+      best = step.valid || best;
+      goesOn = step.goesOn;
+
+      if (best && !this.isFull(attempt)) {
+        this.offer(best);
+        this.fullOn = attempt.prevBlock;
+        best = null;
+      }
+    }
+
+    if (best)
+      this.offer(best);
+  }
+
+  isFull({prevBlock}) {
+    return this.fullOn !== null && this.fullOn.equals(prevBlock);
+  }
+
+  /**
+   * Find a valid template: hsd's without what is excluded, or, if it is not,
+   * the transactions before the first that makes it so, and exclude that one.
+   * @returns {Promise<Object>} {valid: the template, if it has any of them,
+   * goesOn: one was excluded}
    */
 
   async excludeOne(attempt) {
     const own = this.excluded.filter(attempt);
     const parts = partsOf(own);
+    const some = template => (parts.length > 0 ? template : null);
+    const {isValid, reason, failure} = await this.verifier.verify(own);
 
-    if ((await this.verifier.verify(own)).isValid) {
-      if (parts.length > 0)
-        this.templates.offerVerified(own);
+    if (isValid) {
       this.end();
-      return false;
+      return {valid: some(own), goesOn: false};
     }
+
+    if (!this.isOnTip(attempt))
+      return {valid: null, goesOn: false};
+
+    this.tell(reason || failure, attempt);
 
     // Its transactions may be valid, and only the rest of it wrong.
     const whole = assemble(this.base, parts);
-    const {isValid, reason} = await this.verifier.verify(whole);
+    const result = await this.verifier.verify(whole);
 
-    if (isValid && parts.length > 0)
-      this.templates.offerVerified(whole);
+    if (result.isValid)
+      return {valid: some(whole), goesOn: false};
 
-    const found = reason && await this.search(parts, reason);
+    const found = refusal(result) && await this.search(parts, refusal(result));
 
     if (!found)
-      return false;
+      return {valid: null, goesOn: false};
 
-    if (found.valid)
-      this.templates.offerVerified(found.valid);
-
-    if (IS_SUM.test(found.reason))
-      return false;
+    if (IS_SUM.test(found.reason) && !await this.isTooMuch(found.part))
+      return {valid: found.valid, goesOn: false};
 
     this.logger.error('left out of templates: %s (%s)', found.part.key,
       found.reason);
-    this.excluded.add(found.part);
+    this.excluded.add(found.part.key);
 
-    return true;
+    return {valid: found.valid, goesOn: true};
+  }
+
+  /** True if a part is more than a block can have, alone. */
+
+  async isTooMuch(part) {
+    const {reason} = await this.verifier.verify(assemble(this.base, [part]));
+
+    return reason !== null && IS_SUM.test(reason);
   }
 
   /**
@@ -174,8 +257,8 @@ class FallbackTemplates {
 
       if (result.isValid)
         [low, valid] = [middle, attempt];
-      else if (result.reason)
-        [high, reason] = [middle, result.reason];
+      else if (refusal(result))
+        [high, reason] = [middle, refusal(result)];
       else
         return null;
     }
@@ -183,9 +266,57 @@ class FallbackTemplates {
     return high > 0 ? {part: parts[high - 1], reason, valid} : null;
   }
 
+  /**
+   * Look, once on each tip, whether excluded transactions are valid by now.
+   * @param {BlockTemplate} attempt - hsd's, the rest of which is valid.
+   */
+
+  async readmit(attempt) {
+    const {excluded} = this;
+    const {prevBlock} = attempt;
+
+    if (this.readmittedOn && this.readmittedOn.equals(prevBlock))
+      return;
+
+    this.readmittedOn = prevBlock;
+
+    for (const key of excluded.of(attempt).slice(0, READMIT_MAX)) {
+      const whole = excluded.filter(attempt, key);
+      const {isValid} = await this.verifier.verify(whole);
+
+      if (!this.isOnTip(attempt))
+        return;
+
+      excluded.delete(key);
+
+      if (isValid) {
+        this.logger.info('in templates again: %s', key);
+        this.templates.onMempool();
+      } else {
+        // Others have their turn first.
+        excluded.add(key);
+      }
+    }
+  }
+
+  offer(attempt) {
+    if (this.isOnTip(attempt))
+      this.templates.offerVerified(attempt);
+  }
+
   isOnTip(attempt) {
     return attempt.prevBlock.equals(this.node.chain.tip.hash);
   }
+}
+
+/**
+ * The reason why a template with more transactions than a valid one is not: hsd
+ * refuses its block, or fails on it.
+ * @returns {String|null}
+ */
+
+function refusal({reason, failure, isLate}) {
+  return reason || (isLate ? null : failure);
 }
 
 exports.FallbackTemplates = FallbackTemplates;

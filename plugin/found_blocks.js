@@ -6,6 +6,7 @@
  * verify a full one. Reports the node's verdict for each.
  */
 
+const {errorText} = require('./error_text');
 const {BlockRaces} = require('./block_races');
 const {hasPeer, isSynced} = require('./templates');
 
@@ -30,6 +31,9 @@ const LOCATE_TRIES = 5;
 
 const NONE = Buffer.alloc(0);
 
+/** Pauses before a block on which the node gave no verdict is offered again. */
+const RETRIES_MS = [1000, 5000, 30000, 60000, 120000, 240000];
+
 class FoundBlocks {
   constructor(node, hsd, server, templates, waits, logger) {
     this.node = node;
@@ -42,6 +46,13 @@ class FoundBlocks {
     this.inflight = new hsd.BufferMap();   // announced, not yet connected
     this.pending = new Set();
     this.locating = false;
+    this.isStopped = false;
+  }
+
+  /** Offer nothing again: the node is closing. */
+
+  stop() {
+    this.isStopped = true;
   }
 
   /**
@@ -51,8 +62,12 @@ class FoundBlocks {
    */
 
   submit(solution) {
-    const task = this.offer(solution).catch((e) => {
-      this.logger.error('failed to report on a block: %s', e.message);
+    this.take(solution, 0);
+  }
+
+  take(solution, retries) {
+    const task = this.offer(solution, retries).catch((e) => {
+      this.logger.error('failed to report on a block: %s', errorText(e));
     }).finally(() => {
       this.pending.delete(task);
     });
@@ -68,14 +83,14 @@ class FoundBlocks {
     return Promise.all(this.pending);
   }
 
-  async offer(solution) {
+  async offer(solution, retries) {
     let verdict = 'failed';
     let reason = '';
 
     try {
       [verdict, reason] = await this.judge(solution);
     } catch (e) {
-      reason = e.message;
+      reason = errorText(e);
     }
 
     if (solution.relayed) {
@@ -84,7 +99,29 @@ class FoundBlocks {
       return;
     }
 
-    this.server.blockResult(solution.hash, verdict, reason);
+    if (verdict === 'failed')
+      this.retry(solution, retries);
+
+    // A failure is reported once.
+    if (verdict !== 'failed' || retries === 0)
+      this.server.blockResult(solution.hash, verdict, reason);
+  }
+
+  /**
+   * Offer a block again after a while, as if it were new: what failed may
+   * work by then. After the last time it waits in the spool for the next start.
+   */
+
+  retry(solution, retries) {
+    if (retries === RETRIES_MS.length || this.isStopped)
+      return;
+
+    const timer = setTimeout(() => {
+      if (!this.isStopped)
+        this.take(solution, retries + 1);
+    }, RETRIES_MS[retries]);
+
+    timer.unref();
   }
 
   async judge(solution) {
@@ -94,6 +131,9 @@ class FoundBlocks {
     // Peers ban for a day a node that sends them an invalid block.
     if (!hash.equals(solution.hash))
       return ['failed', `built ${hash.toString('hex')} instead`];
+
+    // Its template may be forgotten before it is offered again.
+    solution.block = block;
 
     const wanted = solution.raw != null
       || solution.broadcast && !this.templates.isInvalid(solution.template);
@@ -136,6 +176,9 @@ class FoundBlocks {
 
   build(solution) {
     const {Block} = this.hsd;
+
+    if (solution.block)
+      return solution.block;
 
     if (solution.raw)
       return Block.decode(solution.raw);
@@ -213,7 +256,7 @@ class FoundBlocks {
     try {
       entry = await chain.add(block);
     } catch (e) {
-      if (e.type !== 'VerifyError')
+      if (!e || e.type !== 'VerifyError')
         throw e;
 
       if (e.reason !== 'duplicate')

@@ -45,7 +45,8 @@ exports.inspect = function inspect(node) {
     TXResponse: load('../net/bip152').TXResponse,
     BufferMap: load('buffer-map').BufferMap,
     blake2b: load('bcrypto/lib/blake2b'),
-    chainFlags: load('../blockchain/common').flags
+    chainFlags: load('../blockchain/common').flags,
+    consensus: load('../protocol/consensus')
   };
 };
 

@@ -7,6 +7,7 @@
  * take the node down.
  */
 
+const {errorText} = require('./error_text');
 const binding = require('./binding');
 const hsdModules = require('./hsd_modules');
 const options = require('./options');
@@ -195,7 +196,7 @@ class Plugin {
       try {
         handler(...args);
       } catch (e) {
-        this.logger.error('failed to handle %s: %s', event, e.message);
+        this.logger.error('failed to handle %s: %s', event, errorText(e));
       }
     };
 
@@ -217,7 +218,7 @@ class Plugin {
       else
         this.blocks.submit(solution);
     } catch (e) {
-      this.onLog('error', `failed to take a block: ${e.message}`);
+      this.onLog('error', `failed to take a block: ${errorText(e)}`);
     }
   }
 
@@ -233,7 +234,7 @@ class Plugin {
         return;
 
       this.blocks.locate(hashes, heights).catch((e) => {
-        this.onLog('error', `failed to look for our blocks: ${e.message}`);
+        this.onLog('error', `failed to look for our blocks: ${errorText(e)}`);
       });
     }, LOCATE_MS);
   }
@@ -259,7 +260,7 @@ class Plugin {
       if (this.server)
         this.server.reload();
     } catch (e) {
-      this.logger.error('failed to reload: %s', e.message);
+      this.logger.error('failed to reload: %s', errorText(e));
     }
   }
 
@@ -297,7 +298,7 @@ class Plugin {
       if (node.opened)
         await node.close();
     } catch (e) {
-      this.logger.error('failed to close the node: %s', e.message);
+      this.logger.error('failed to close the node: %s', errorText(e));
       process.exit(1);
     }
   }
@@ -325,11 +326,12 @@ class Plugin {
       // block.
       await atMost(LEAVE_MS, this.calls.order(id => this.server.leave(id)));
       this.templates.stop();
+      this.blocks.stop();
       this.extraNodes.stop();
       await atMost(SETTLE_MS, this.blocks.settle());
       await atMost(CLOSE_MS, this.calls.order(id => this.server.close(id)));
     } catch (e) {
-      this.logger.error('failed to stop: %s', e.message);
+      this.logger.error('failed to stop: %s', errorText(e));
     }
 
     for (const [emitter, event, listener] of this.listeners)

@@ -50,7 +50,9 @@ class NodeTimeouts {
 
     const late = new Promise((_, reject) => {
       timer = setTimeout(() => {
-        reject(new Error(`${what} takes longer than ${ms / 1000} s`));
+        reject(Object.assign(
+          new Error(`${what} takes longer than ${ms / 1000} s`),
+          {code: 'ETIMEDOUT'}));
       }, ms);
       timer.unref();
     });

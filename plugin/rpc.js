@@ -51,6 +51,7 @@ const CALLS = {
         node: waits.overdue || server.nodeBehind || 'ok',
         template: server.templateRefused
           || (server.verifies ? 'ok' : 'not verified'),
+        leftout: templates.fallback.excluded.size,
         blockpath: server.blockPath,
         deployments: templates.signal.told,
         extranodes: extraNodes.told,

@@ -6,8 +6,11 @@
  * blocks are on their way.
  */
 
+const {errorText} = require('./error_text');
+
 const {TimeSlices, TransactionCache, verifyBlock} = require(
   './block_verification');
+const {assemble, partsOf} = require('./excluded_transactions');
 
 /** A full block takes a few seconds; more is a node that does not answer. */
 const VERIFY_MS = 60000;
@@ -15,8 +18,8 @@ const VERIFY_MS = 60000;
 /** One without transactions takes milliseconds, and miners may wait for it. */
 const EMPTY_MS = 5000;
 
-/** No verdict: there is a new tip, or hsd did not answer, or failed. */
-const UNKNOWN = {isValid: false, reason: null};
+/** No verdict, since there is a new tip. */
+const UNKNOWN = {isValid: false, reason: null, failure: null, isLate: false};
 
 class TemplateVerifier {
   /**
@@ -34,7 +37,7 @@ class TemplateVerifier {
     this.logger = logger;
     this.hasBlocks = hasBlocks;
     this.cache = new TransactionCache();
-    this.next = null;          // the newest that waits: {attempt, onInvalid}
+    this.next = null;          // the newest that waits: {attempt, onVerdict}
     this.isRunning = false;
     this.slices = null;        // of the verification that runs
     this.last = Promise.resolve();
@@ -44,11 +47,12 @@ class TemplateVerifier {
   /**
    * Verify a template in idle time, unless a newer one is scheduled before.
    * @param {BlockTemplate} attempt
-   * @param {Function} onInvalid - takes the template and hsd's reason.
+   * @param {Function} onVerdict - takes the template, whether it is valid, and
+   * hsd's reason if it is not; neither without a verdict.
    */
 
-  schedule(attempt, onInvalid) {
-    this.next = {attempt, onInvalid};
+  schedule(attempt, onVerdict) {
+    this.next = {attempt, onVerdict};
 
     if (!this.isRunning)
       this.run();
@@ -63,7 +67,7 @@ class TemplateVerifier {
       while (this.next)
         await this.verifyNext();
     } catch (e) {
-      this.logOnce(e.message);
+      this.logOnce(errorText(e));
     } finally {
       this.isRunning = false;
     }
@@ -76,17 +80,39 @@ class TemplateVerifier {
     if (!this.next)
       return;
 
-    const {attempt, onInvalid} = this.next;
+    const {attempt, onVerdict} = this.next;
 
     this.next = null;
 
-    const {reason} = await this.verify(attempt);
+    const result = await this.verify(attempt);
 
     if (attempt.items.length > 0)
-      this.cache.dropUnused();
+      this.forget();
 
-    if (reason)
-      onInvalid(attempt, reason);
+    onVerdict(attempt, result.isValid, await this.refusal(attempt, result));
+  }
+
+  /**
+   * The reason to replace a template. hsd's rules may also fail on a block, for
+   * lack of what they look for: then it would fail on the found one. It is not
+   * the block's fault if they fail on one without its transactions too.
+   */
+
+  async refusal(attempt, result) {
+    const {reason, failure, isLate} = result;
+
+    if (reason || !failure || isLate || partsOf(attempt).length === 0)
+      return reason;
+
+    const empty = await this.verify(assemble(attempt, []));
+
+    return empty.isValid ? failure : null;
+  }
+
+  /** Drop what verifications before the last ones have decoded. */
+
+  forget() {
+    this.cache.dropUnused();
   }
 
   newSlices() {
@@ -104,8 +130,7 @@ class TemplateVerifier {
   }
 
   /**
-   * Verify a template: its block, and its height, which is in the block only
-   * as the coinbase's.
+   * Verify a template: its block, and what it says of its coinbase.
    * @returns {Promise<Object>} see verifyBlock
    */
 
@@ -113,11 +138,30 @@ class TemplateVerifier {
     const ms = attempt.items.length > 0 ? VERIFY_MS : EMPTY_MS;
     const result = await this.verifyBlock(() => attempt.toBlock(),
       attempt.prevBlock, ms);
+    const reason = result.isValid && this.coinbaseFault(attempt);
 
-    if (result.isValid && attempt.height !== attempt.coinbase.locktime)
-      return {isValid: false, reason: 'bad-cb-height'};
+    return reason ? {...UNKNOWN, reason} : result;
+  }
 
-    return result;
+  /**
+   * What is wrong with a template's coinbase though the network would take it:
+   * its height, which is in the block only as the coinbase's, and whom it pays
+   * how much.
+   * @returns {String|null}
+   */
+
+  coinbaseFault({height, fees, coinbase}) {
+    const {miner, network} = this.node;
+    const [{address, value}] = coinbase.outputs;
+    const reward = this.hsd.consensus.getReward(height, network.halvingInterval);
+
+    if (height !== coinbase.locktime)
+      return 'bad-cb-height';
+
+    if (!miner.addresses.some(own => own.equals(address)))
+      return 'its coinbase pays another address';
+
+    return value === reward + fees ? null : 'its coinbase has another value';
   }
 
   /**
@@ -125,8 +169,9 @@ class TemplateVerifier {
    * @param {Function} make - makes the block.
    * @param {Buffer} prevBlock
    * @param {Number} [ms] - time limit.
-   * @returns {Promise<Object>} {isValid, reason}: reason is hsd's; null if it
-   * is valid or there is no verdict. Never rejects.
+   * @returns {Promise<Object>} {isValid, reason, failure, isLate}: reason is
+   * hsd's to refuse it; failure, that there is no verdict and why, isLate if
+   * hsd has not answered. Neither after a new tip. Never rejects.
    */
 
   verifyBlock(make, prevBlock, ms = VERIFY_MS) {
@@ -158,14 +203,17 @@ class TemplateVerifier {
       if (chain.tip !== tip || slices.isStopped)
         return UNKNOWN;
 
-      return {isValid: reason === null, reason};
+      return {...UNKNOWN, isValid: reason === null, reason};
     } catch (e) {
-      if (!slices.isStopped)
-        this.logOnce(e.message);
+      if (slices.isStopped)
+        return UNKNOWN;
 
+      const failure = errorText(e);
+
+      this.logOnce(failure);
       slices.stop();
 
-      return UNKNOWN;
+      return {...UNKNOWN, failure, isLate: e != null && e.code === 'ETIMEDOUT'};
     } finally {
       this.slices = null;
     }

@@ -7,6 +7,7 @@
  * names its own.
  */
 
+const {errorText} = require('./error_text');
 const {FallbackTemplates} = require('./fallback_templates');
 const {FirstTemplates, difference} = require('./first_template');
 const {DeploymentSignal} = require('./deployment_signal');
@@ -45,6 +46,7 @@ class Templates {
     this.suspected = null;   // {attempt: hsd's, firsts: that it contradicted}
     this.first = null;       // the first template, while it is the current one
     this.last = null;        // the last that hsd made
+    this.whole = null;       // the same, with what is excluded from it
     this.byId = new Map();
     this.lastId = 0;
     this.current = null;     // {prevBlock, timeMax, madeAt} of the current one
@@ -89,7 +91,7 @@ class Templates {
     try {
       fn();
     } catch (e) {
-      this.logger.error('failed to prepare work: %s', e.message);
+      this.logger.error('failed to prepare work: %s', errorText(e));
     }
   }
 
@@ -198,7 +200,7 @@ class Templates {
     this.busy = true;
 
     this.make().catch((e) => {
-      this.guard(() => this.withhold(`template failed: ${e.message}`));
+      this.guard(() => this.withhold(`template failed: ${errorText(e)}`));
     }).finally(() => {
       this.busy = false;
     });
@@ -243,6 +245,7 @@ class Templates {
     const {fallback} = this;
 
     if (!fallback.isActive) {
+      this.whole = attempt;
       this.take(fallback.excluded.filter(attempt));
       return true;
     }
@@ -290,12 +293,34 @@ class Templates {
 
     if (this.firsts) {
       this.firsts.prepare().catch((e) => {
-        this.logger.error('failed to look back from the tip: %s', e.message);
+        this.logger.error('failed to look back from the tip: %s', errorText(e));
       });
     }
   }
 
-  /** Replace a template, since hsd would refuse its block. */
+  /**
+   * @param {BlockTemplate} attempt
+   * @param {Boolean} isValid
+   * @param {String|null} reason - why its block would be lost.
+   */
+
+  onVerdict(attempt, isValid, reason) {
+    if (reason)
+      this.onInvalid(attempt, reason);
+    else if (isValid && this.whole && this.fallback.excluded.size > 0)
+      this.readmit(this.whole);
+  }
+
+  readmit(whole) {
+    if (!this.isTip(whole.prevBlock))
+      return;
+
+    this.fallback.readmit(whole).catch((e) => {
+      this.logger.error('failed to look at what is left out: %s', errorText(e));
+    });
+  }
+
+  /** Replace a template, since its block would be lost. */
 
   onInvalid(attempt, reason) {
     this.invalid.add(attempt);
@@ -310,7 +335,7 @@ class Templates {
 
     this.fallback.begin(attempt, reason);
     this.fallback.offerEmpty(attempt).then(() => this.refresh()).catch((e) => {
-      this.logger.error('failed to replace a template: %s', e.message);
+      this.logger.error('failed to replace a template: %s', errorText(e));
     });
   }
 
@@ -411,8 +436,8 @@ class Templates {
     this.changed = false;
 
     if (this.verifier && !this.fallback.isActive) {
-      this.verifier.schedule(attempt, (invalid, reason) => {
-        this.guard(() => this.onInvalid(invalid, reason));
+      this.verifier.schedule(attempt, (...verdict) => {
+        this.guard(() => this.onVerdict(...verdict));
       });
     }
 

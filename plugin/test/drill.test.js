@@ -85,6 +85,29 @@ for (const [kind, reason] of Object.entries(BROKEN)) {
   });
 }
 
+test('a block on which the node fails is offered again', async (t) => {
+  const alarms = await Receiver.start(t);
+  const node = await startNode(t, {
+    env: {HSTRATUM_WRONG_BLOCK: 'once'},
+    args: [`--stratum-webhook=${alarms.url}`,
+      `--plugins=${PLUGIN},${require.resolve('./wrong_block_plugin')}`]
+  });
+  const miner = await Miner.start(t, node);
+  const {error, hash} = await miner.submit();
+
+  assert.strictEqual(error, null);
+  await node.waitLog(new RegExp(`did not judge block 1 ${hash}: planted; it `
+    + 'stays in the spool and is offered again$'));
+  await node.waitLog(new RegExp(`block accepted: 1 ${hash}`));
+  assert.strictEqual(await node.tip(), hash);
+  await node.waitFor('the alarms', () => {
+    const events = alarms.bodies.map(({event}) => event);
+    return events.includes('block_unjudged')
+      && events.includes('block_accepted');
+  });
+  await node.waitFor('an empty spool', () => spooled(node).length === 0);
+});
+
 async function api(node, name) {
   const url = `http://127.0.0.1:${node.ports.dashboard}/${name}`;
   return (await fetch(url)).json();

@@ -78,6 +78,20 @@ test('extra nodes get found blocks, and those that are away delay nobody',
     assert.strictEqual(pool.count(/extra node/), 6);
   });
 
+test('an extra node of another network is told of, and not banned',
+  async (t) => {
+    // Another magic number, and a header's length of zeros.
+    const other = await hang(t, Buffer.concat([Buffer.from('5b6ef2d3', 'hex'),
+      Buffer.alloc(2000)]));
+    const name = `127.0.0.1:${other}`;
+    const node = await startNode(t, {listen: true, args: [
+      `--stratum-extra-nodes=${name}`
+    ]});
+
+    await node.waitLog(said(name, 'not connected: .*magic.*'));
+    assert.deepStrictEqual(await node.rpc('listbanned'), []);
+  });
+
 for (const text of ['127.0.0.1', 'a.example:0', '::1:14038', 'a b:1']) {
   test(`extra-nodes=${text} stops the start`, async (t) => {
     const node = makeNode(t, {args: [`--stratum-extra-nodes=${text}`]});
@@ -153,11 +167,15 @@ async function see(pool, names, connected) {
   }
 }
 
-/** A port that accepts connections and says nothing. */
+/** A port that accepts connections and says no more than that. */
 
-async function hang(t) {
+async function hang(t, greeting = '') {
   const sockets = [];
-  const server = net.createServer(socket => sockets.push(socket));
+  const server = net.createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => {});
+    socket.write(greeting);
+  });
   const port = await freePort();
 
   t.after(() => {

@@ -34,19 +34,29 @@ function makeTemplate(...ids) {
 
 /**
  * @param {Function} judge - of the items' numbers and the template: null, or
- * why it is refused; undefined where nobody can say.
+ * why it is refused; an error that it throws; undefined where it is silent.
  */
 
 function start(judge) {
-  const seen = {offered: [], withheld: [], told: [], checks: 0};
+  const seen = {offered: [], withheld: [], told: [], checks: 0, refreshed: 0};
 
-  const verifier = {verify: async (attempt) => {
-    const reason = judge(idsOf(attempt), attempt);
-    seen.checks++;
-    return {isValid: reason === null, reason: reason || null};
-  }};
+  const verifier = {
+    forget: () => {},
+    verify: async (attempt) => {
+      const reason = judge(idsOf(attempt), attempt);
+
+      seen.checks++;
+
+      if (reason instanceof Error)
+        return {isValid: false, reason: null, failure: reason.message, isLate: false};
+
+      return {isValid: reason === null, reason: reason || null,
+        failure: reason === undefined ? 'late' : null, isLate: reason === undefined};
+    }
+  };
 
   const templates = {
+    onMempool: () => seen.refreshed++,
     offerVerified: attempt => seen.offered.push(idsOf(attempt)),
     withhold: reason => seen.withheld.push(reason)
   };
@@ -107,17 +117,114 @@ test('several are found, one after the other', async () => {
   assert.deepStrictEqual(seen.told, ['bad', null]);
 });
 
-test('how many are looked for is bounded', async () => {
-  const {fallback, seen} = start(ids => ids.length > 0 ? 'bad' : null);
+test('how long they are looked for is bounded', async (t) => {
+  let time = 1000;
+  const {fallback, seen} = start((ids) => {
+    time += 100;
+    return ids.length > 0 ? 'bad' : null;
+  });
   const attempt = makeTemplate(...Array.from({length: 200}, (_, i) => i + 1));
 
+  t.mock.method(performance, 'now', () => time);
   fallback.begin(attempt, 'bad');
   await fallback.offerValid(attempt);
   assert.strictEqual(fallback.isActive, true);
-  assert.strictEqual(fallback.excluded.keys.size, 8);
   assert.deepStrictEqual(seen.offered, [[]]);
-  assert(seen.checks < 120);
+  assert(time < 13000, time);
+
+  // The next go finds the rest.
+  for (let i = 0; i < 20; i++)
+    await fallback.offerValid(attempt);
+
+  assert.strictEqual(fallback.excluded.size, 200);
+  assert.deepStrictEqual(seen.told, ['bad', null]);
 });
+
+test('one on which the rules fail is found like one that they refuse', async () => {
+  const {fallback, seen} = start((ids) => {
+    return ids.includes(3) ? new Error('inconsistent') : null;
+  });
+  const attempt = makeTemplate(1, 2, 3, 4);
+
+  fallback.begin(attempt, 'inconsistent');
+  await fallback.offerValid(attempt);
+  assert.deepStrictEqual(seen.offered.at(-1), [1, 2, 4]);
+  assert.deepStrictEqual(seen.told, ['inconsistent', null]);
+});
+
+test('jobs do not follow one another while several are found', async () => {
+  const {fallback, seen} = start((ids) => {
+    return ids.some(id => id > 5) ? 'bad' : null;
+  });
+  const attempt = makeTemplate(1, 2, 3, 4, 5, 6, 7, 8, 9);
+
+  fallback.begin(attempt, 'bad');
+  await fallback.offerValid(attempt);
+  assert.deepStrictEqual(seen.offered, [[], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]);
+});
+
+test('what is left out comes back when it is valid, a few on each tip', async () => {
+  const bad = new Set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  const {fallback, node, seen} = start((ids) => {
+    return ids.some(id => bad.has(id)) ? 'bad' : null;
+  });
+  const ids = Array.from({length: 12}, (_, i) => i + 1);
+  const attempt = makeTemplate(...ids);
+
+  fallback.begin(attempt, 'bad');
+  await fallback.offerValid(attempt);
+  assert.deepStrictEqual(idsOf(fallback.excluded.filter(attempt)), [11, 12]);
+
+  // Eight are looked at, and none is valid; then two, and these first.
+  await fallback.readmit(attempt);
+  bad.delete(9);
+  await fallback.readmit(attempt);
+  assert.strictEqual(fallback.excluded.size, 10);
+  assert.strictEqual(seen.refreshed, 0);
+
+  node.chain.tip = {hash: Buffer.alloc(32, 2)};
+
+  const next = Object.assign(makeTemplate(...ids),
+    {prevBlock: Buffer.alloc(32, 2)});
+
+  await fallback.readmit(next);
+  assert.deepStrictEqual(idsOf(fallback.excluded.filter(next)), [9, 11, 12]);
+  assert.strictEqual(seen.refreshed, 1);
+});
+
+test('one that is too much alone is left out', async () => {
+  const {fallback, seen} = start((ids) => {
+    return ids.includes(2) ? 'bad-blk-weight' : null;
+  });
+  const attempt = makeTemplate(1, 2, 3);
+
+  fallback.begin(attempt, 'bad-blk-weight');
+  await fallback.offerValid(attempt);
+  assert.deepStrictEqual(seen.offered, [[], [1], [1, 3]]);
+});
+
+test('where invalid ones come again and again each is verified first',
+  async (t) => {
+    let time = 1000;
+    let reason = 'bad';
+    const {fallback, seen} = start(ids => ids.length > 0 ? reason : null);
+
+    t.mock.method(performance, 'now', () => time);
+
+    for (let i = 0; i < 3; i++) {
+      assert.strictEqual(fallback.isActive, false);
+      reason = 'bad';
+      fallback.begin(makeTemplate(1), reason);
+      reason = null;
+      await fallback.offerValid(makeTemplate(1));
+    }
+
+    assert.strictEqual(seen.told.at(-1), null);
+    assert.strictEqual(fallback.isActive, true);
+    time += 60 * 60 * 1000;
+    await fallback.offerValid(makeTemplate(1));
+    assert.strictEqual(fallback.isActive, false);
+  });
 
 test('what is too much together is cut, and nothing left out', async () => {
   const {fallback, seen} = start((ids) => {
@@ -128,7 +235,7 @@ test('what is too much together is cut, and nothing left out', async () => {
   fallback.begin(attempt, 'bad-blk-weight');
   await fallback.offerValid(attempt);
   assert.deepStrictEqual(seen.offered, [[], [1, 2, 3]]);
-  assert.strictEqual(fallback.excluded.keys.size, 0);
+  assert.strictEqual(fallback.excluded.size, 0);
   assert.strictEqual(fallback.isActive, true);
 });
 
@@ -181,7 +288,27 @@ test('where nobody can say miners get the empty one', async () => {
   fallback.begin(attempt, 'bad');
   assert.strictEqual(await fallback.offerValid(attempt), true);
   assert.deepStrictEqual(seen.offered, [[]]);
+  assert.deepStrictEqual(seen.told, ['bad', 'it cannot be verified: late']);
   assert.strictEqual(fallback.isActive, true);
+});
+
+test('nobody waits a second time for one who is silent', async () => {
+  const {fallback, node, seen} = start(() => undefined);
+
+  fallback.begin(makeTemplate(1), 'bad');
+  await fallback.offerValid(makeTemplate(1));
+
+  const next = Object.assign(makeTemplate(1), {prevBlock: Buffer.alloc(32, 2)});
+  const checks = seen.checks;
+
+  node.chain.tip = {hash: Buffer.alloc(32, 2)};
+  fallback.firsts.make = () => Object.assign(new Template(),
+    {prevBlock: Buffer.alloc(32, 2)});
+  fallback.templates.offerVerified = () => {
+    seen.offered.push(seen.checks - checks);
+  };
+  await fallback.offerValid(next);
+  assert.deepStrictEqual(seen.offered, [[], 0]);
 });
 
 test('a new tip ends the search', async () => {

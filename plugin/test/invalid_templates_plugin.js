@@ -82,6 +82,10 @@ const KINDS = {
     add(attempt, pay(await coin(0), {name: 'planted'}));
     add(attempt, pay(await coin(1), {name: 'planted'}));
   },
+  'a bid that the rules fail on': async (attempt, coin) => {
+    add(attempt, pay(await coin(0), {bid: 'unopened'}));
+  },
+  'another reward': attempt => refresh(attempt, {interval: 10}),
   'a hash that is another\'s': async (attempt, coin) => {
     const tx = pay(await coin(0));
     tx.hash = other;
@@ -162,7 +166,8 @@ function add(attempt, tx, fee = FEE) {
 }
 
 function pay(coin, {
-  fee = FEE, locktime = 0, name = null, outputs = 1, isForged = false
+  fee = FEE, locktime = 0, name = null, bid = null, outputs = 1,
+  isForged = false
 } = {}) {
   const mtx = new MTX();
 
@@ -181,6 +186,18 @@ function pay(coin, {
     output.covenant.pushHash(rules.hashName(raw));
     output.covenant.pushU32(0);
     output.covenant.push(raw);
+    mtx.outputs.push(output);
+  }
+
+  if (bid) {
+    const output = new Output({address: ring.getAddress(), value: 0});
+
+    // hsd looks for the name's state, and throws where there is none.
+    output.covenant.type = rules.types.BID;
+    output.covenant.pushHash(rules.hashName(Buffer.from(bid, 'ascii')));
+    output.covenant.pushU32(1);
+    output.covenant.push(Buffer.from(bid, 'ascii'));
+    output.covenant.pushHash(other());
     mtx.outputs.push(output);
   }
 

@@ -10,6 +10,7 @@ const {TemplateVerifier} = require('../template_verifier');
 const LATE_MS = 50;
 
 const HSD = {
+  consensus: {getReward: () => 2000},
   blake2b: {digest: () => Buffer.alloc(32), multi: () => Buffer.alloc(32)},
   chainFlags: {VERIFY_BODY: 2}
 };
@@ -26,8 +27,11 @@ function makeTemplate(tip, items = []) {
   return {
     prevBlock: Buffer.alloc(32, tip),
     height: 2,
-    coinbase: {locktime: 2},
+    coinbase: {locktime: 2, outputs: [{address: 'own', value: 2010}]},
+    fees: 10,
     items,
+    claims: [],
+    airdrops: [],
     toBlock: () => new Block()
   };
 }
@@ -36,7 +40,9 @@ function makeTemplate(tip, items = []) {
 
 function start(t, verifyContext, late = LATE_MS) {
   const node = {chain: {tip: {hash: Buffer.alloc(32, 1)},
-    locker: {busy: false}, verifyContext}};
+    locker: {busy: false}, verifyContext},
+  miner: {addresses: [{equals: address => address === 'own'}]},
+  network: {halvingInterval: 170000}};
   const waits = new NodeTimeouts({nodeOverdue: () => {}});
   const lines = [];
   const verifier = new TemplateVerifier(node, HSD, {
@@ -65,35 +71,57 @@ test('one that hangs or throws refuses nothing, and is said once', async (t) => 
   let answer = () => new Promise(() => {});
   const {verifier, lines} = start(t, () => answer());
   const check = () => verifier.verify(makeTemplate(1));
-  const unknown = {isValid: false, reason: null};
+  const silent = {isValid: false, reason: null, isLate: true,
+    failure: 'the verification of a template takes longer than 0.05 s'};
+  const failed = {isValid: false, reason: null, isLate: false,
+    failure: 'inconsistent'};
 
-  assert.deepStrictEqual(await check(), unknown);
-  assert.deepStrictEqual(await check(), unknown);
+  assert.deepStrictEqual(await check(), silent);
+  assert.deepStrictEqual(await check(), silent);
 
   answer = () => {
     throw new Error('inconsistent');
   };
-  assert.deepStrictEqual(await check(), unknown);
-  assert.deepStrictEqual(await check(), unknown);
+  assert.deepStrictEqual(await check(), failed);
+  assert.deepStrictEqual(await check(), failed);
   assert.strictEqual(lines.length, 2);
   assert.match(lines[0], /takes longer than/);
   assert.match(lines[1], /inconsistent/);
 
   answer = async () => {};
-  assert.deepStrictEqual(await check(), {isValid: true, reason: null});
+  assert.strictEqual((await check()).isValid, true);
+
+  // Whatever is thrown.
+  answer = () => {
+    throw undefined;
+  };
+  assert.strictEqual((await check()).failure, 'undefined');
+});
+
+test('a coinbase that pays another, or not all, is refused', async (t) => {
+  const {verifier} = start(t, async () => {});
+  const pay = (address, value) => verifier.verify(Object.assign(
+    makeTemplate(1), {coinbase: {locktime: 2, outputs: [{address, value}]}}));
+
+  assert.strictEqual((await pay('own', 2010)).isValid, true);
+  assert.strictEqual((await pay('other', 2010)).reason,
+    'its coinbase pays another address');
+  assert.strictEqual((await pay('own', 2009)).reason,
+    'its coinbase has another value');
 });
 
 test('the newest is verified, those before it are not', async (t) => {
   let count = 0;
+  let told = 0;
   const {verifier} = start(t, async () => {
     count++;
   });
 
   for (let i = 0; i < 5; i++)
-    verifier.schedule(makeTemplate(1), () => assert.fail());
+    verifier.schedule(makeTemplate(1), () => told++);
 
   await idle(verifier);
-  assert.strictEqual(count, 1);
+  assert.deepStrictEqual([count, told], [1, 1]);
 });
 
 test('one that is refused is told with the reason', async (t) => {
@@ -105,7 +133,7 @@ test('one that is refused is told with the reason', async (t) => {
 
   verifier.schedule(template, (...args) => told.push(args));
   await idle(verifier);
-  assert.deepStrictEqual(told, [[template, 'bad']]);
+  assert.deepStrictEqual(told, [[template, false, 'bad']]);
 });
 
 test('a caller that throws ends nothing', async (t) => {
@@ -122,7 +150,7 @@ test('a caller that throws ends nothing', async (t) => {
   assert.match(lines[0], /no server/);
   reason = null;
   assert((await verifier.verify(makeTemplate(1))).isValid);
-  verifier.schedule(makeTemplate(1), () => assert.fail());
+  verifier.schedule(makeTemplate(1), () => {});
   await idle(verifier);
   assert.strictEqual(lines.length, 1);
 });
@@ -135,9 +163,9 @@ test('a new tip takes a verdict\'s worth away', async (t) => {
   });
 
   assert.deepStrictEqual(await verifier.verify(makeTemplate(1)),
-    {isValid: false, reason: null});
+    {isValid: false, reason: null, failure: null, isLate: false});
   assert.deepStrictEqual(await verifier.verify(makeTemplate(1)),
-    {isValid: false, reason: null});
+    {isValid: false, reason: null, failure: null, isLate: false});
 });
 
 test('nobody waits at a new tip for one that hangs', async (t) => {

@@ -297,8 +297,8 @@ test('it was right if hsd refuses its own', async (t) => {
   let refuse;
 
   templates.logger = {error: () => {}};
-  templates.verifier = {stop: () => {}, schedule: (attempt, onInvalid) => {
-    refuse = () => onInvalid(attempt, 'bad-diffbits');
+  templates.verifier = {stop: () => {}, schedule: (attempt, onVerdict) => {
+    refuse = () => onVerdict(attempt, false, 'bad-diffbits');
   }};
   templates.fallback.logger = templates.logger;
   templates.fallback.offerEmpty = async () => true;

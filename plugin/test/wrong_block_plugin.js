@@ -3,7 +3,8 @@
 /*
  * A plugin beside ours that breaks the path of a found block, as the
  * environment's HSTRATUM_WRONG_BLOCK says: the block has another `hash` than
- * its solution, other `bytes`, or a tree root against hsd's `rules`.
+ * its solution, other `bytes`, or a tree root against hsd's `rules`; or `once`
+ * the chain fails when a block is added.
  */
 
 const path = require('path');
@@ -13,11 +14,12 @@ const {BlockTemplate} = require(path.join(HSD_DIR, 'lib/mining/template'));
 const KINDS = {
   hash: block => block.version ^= 1,
   bytes: block => block.encode = () => Buffer.alloc(1),
-  rules: () => {}
+  rules: () => {},
+  once: () => {}
 };
 
 exports.id = 'wrong_block';
-exports.init = ({miner}) => {
+exports.init = ({chain, miner}) => {
   const {createBlock} = miner;
   const {commit} = BlockTemplate.prototype;
   const kind = process.env.HSTRATUM_WRONG_BLOCK;
@@ -32,6 +34,15 @@ exports.init = ({miner}) => {
     miner.createBlock = async (...args) => {
       return Object.assign(await createBlock.apply(miner, args),
         {treeRoot: Buffer.alloc(32, 1)});
+    };
+  }
+
+  if (kind === 'once') {
+    const {add} = chain;
+
+    chain.add = async () => {
+      chain.add = add;
+      throw new Error('planted');
     };
   }
 

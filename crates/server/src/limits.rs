@@ -90,6 +90,9 @@ pub(crate) const TICK_MS: u64 = 250;
 /// Milliseconds without a found block after which a drill tries the block path again.
 pub(crate) const DRILL_MS: u64 = 60 * 60 * 1000;
 
+/// Milliseconds after which a drill that failed is repeated.
+pub(crate) const DRILL_BROKEN_MS: u64 = 60 * 1000;
+
 /// Milliseconds after which a drill that a new tip interrupted is repeated.
 pub(crate) const DRILL_AGAIN_MS: u64 = 10_000;
 

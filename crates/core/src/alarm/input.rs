@@ -70,6 +70,8 @@ pub enum BlockOutcome {
     Orphaned,
     /// Refused by the node, for this reason.
     Refused(String),
+    /// Without a verdict of the node, for this reason.
+    Unjudged(String),
 }
 
 /// State of the ledger.

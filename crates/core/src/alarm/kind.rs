@@ -35,6 +35,7 @@ pub enum AlarmKind {
     BlockConfirmed,
     BlockOrphaned,
     BlockRefused,
+    BlockUnjudged,
     NoJob,
     NoPeers,
     JobAgain,
@@ -68,12 +69,13 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
         Self::BlockOrphaned,
         Self::BlockRefused,
+        Self::BlockUnjudged,
         Self::NoJob,
         Self::NoPeers,
         Self::JobAgain,
@@ -113,6 +115,7 @@ impl AlarmKind {
             Self::BlockConfirmed => "block_confirmed",
             Self::BlockOrphaned => "block_orphaned",
             Self::BlockRefused => "block_refused",
+            Self::BlockUnjudged => "block_unjudged",
             Self::NoJob => "no_job",
             Self::NoPeers => "no_peers",
             Self::JobAgain => "job_again",
@@ -175,6 +178,7 @@ impl AlarmKind {
             | Self::WorkersGone
             | Self::ConnectionsRefused => Severity::Warning,
             Self::BlockRefused
+            | Self::BlockUnjudged
             | Self::NoJob
             | Self::NoPeers
             | Self::TemplateInvalid

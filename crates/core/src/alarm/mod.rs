@@ -386,6 +386,11 @@ impl AlarmMonitor {
                 "was refused by the node",
                 Some(reason),
             ),
+            BlockOutcome::Unjudged(reason) => (
+                AlarmKind::BlockUnjudged,
+                "has no verdict of the node, which is offered it again",
+                Some(reason),
+            ),
         };
         if known.told != Some(kind) {
             known.told = Some(kind);

@@ -58,7 +58,7 @@ impl Pool {
             Verdict::Unknown(reason) => {
                 let text = format!(
                     "the node did not judge block {height} {hash}: {reason}; it stays in \
-                     the spool and is offered again at the next start"
+                     the spool and is offered again"
                 );
                 out.log(Level::Error, text);
                 // Its transactions may still come; then it is spooled with them.

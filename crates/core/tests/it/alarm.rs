@@ -149,6 +149,25 @@ fn refused_block_says_why_and_one_of_an_earlier_run_is_not_found_again() {
 }
 
 #[test]
+fn block_without_a_verdict_is_told_once_and_then_what_became_of_it() {
+    let mut monitor = TestMonitor::serving();
+    let hash = Hash([8; 32]);
+    monitor.sign(AlarmInput::Found(hash, Height(9), None));
+    for outcome in [
+        BlockOutcome::Unjudged("no lock".to_owned()),
+        BlockOutcome::Unjudged("no lock".to_owned()),
+        BlockOutcome::Accepted,
+    ] {
+        monitor.sign(AlarmInput::Block(hash, None, outcome));
+    }
+    assert!(monitor.alarms[0].text.contains("no lock"));
+    assert_eq!(
+        monitor.kinds(),
+        [AlarmKind::BlockUnjudged, AlarmKind::BlockAccepted]
+    );
+}
+
+#[test]
 fn missing_job_is_told_after_a_while_with_its_reason_and_its_end() {
     let mut monitor = TestMonitor::new(50);
     monitor.pass(20);

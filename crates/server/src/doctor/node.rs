@@ -157,7 +157,18 @@ fn check_blocks(told: &Hstratum, findings: &mut Findings) {
         findings.problem(
             CheckedPart::Node,
             format!("a found block would be lost: {reason}"),
-            "start the node again; if that does not help, please report it",
+            "see docs/operating.md, \"Drills of the path of a found block\": start the node again first",
+        );
+    }
+    if told.left_out > 0 {
+        let text = match told.left_out {
+            1 => "1 transaction is left out of templates".to_owned(),
+            count => format!("{count} transactions are left out of templates"),
+        };
+        findings.warn(
+            CheckedPart::Node,
+            format!("{text}, since one with it was invalid: the node's log names each"),
+            "see docs/operating.md, \"Templates that would be refused\"",
         );
     }
     if let Some(reason) = &told.template_refused {

@@ -12,7 +12,7 @@ use hstratum_core::units::Now;
 
 use super::Driver;
 use crate::driver::io::DriverIo;
-use crate::limits::{DRILL_AGAIN_MS, DRILL_MS};
+use crate::limits::{DRILL_AGAIN_MS, DRILL_BROKEN_MS, DRILL_MS};
 use crate::messages::Drilled;
 use crate::node::Drill;
 use crate::telemetry::live::TelemetryWriter;
@@ -47,11 +47,14 @@ impl<S: DriverIo> Driver<S> {
     }
 
     /// Puts the next drill off, since a block that the node has taken has tried the path itself. The first
-    /// one is not: what is wrong is told at the start.
+    /// one is not: what is wrong is told at the start. After one that failed the next comes at once.
     pub(super) fn put_off_drill(&mut self, now: Now, verdict: &Verdict) {
-        let is_taken = matches!(verdict, Verdict::Accepted | Verdict::Side);
-        if is_taken && self.node_lag.block_path() != BlockPath::Untried {
-            self.next_drill_ms = now.ms + DRILL_MS;
+        if matches!(verdict, Verdict::Accepted | Verdict::Side) {
+            match self.node_lag.block_path() {
+                BlockPath::Untried => {}
+                BlockPath::Works => self.next_drill_ms = now.ms + DRILL_MS,
+                BlockPath::Broken(_) => self.next_drill_ms = now.ms,
+            }
         }
     }
 
@@ -65,14 +68,18 @@ impl<S: DriverIo> Driver<S> {
                 return;
             }
         };
-        if let Some(reason) = &broken {
-            let text = format!("block path broken: a found block would be lost: {reason}");
-            self.node.log(Level::Error, &text);
-        }
-        self.node_lag.set_block_path(match &broken {
+        let path = match &broken {
             Some(reason) => BlockPath::Broken(reason.clone()),
             None => BlockPath::Works,
-        });
+        };
+        if let Some(reason) = &broken {
+            self.next_drill_ms = now.ms + DRILL_BROKEN_MS;
+            if self.node_lag.block_path() != path {
+                let text = format!("block path broken: a found block would be lost: {reason}");
+                self.node.log(Level::Error, &text);
+            }
+        }
+        self.node_lag.set_block_path(path);
         self.tell_alarms(AlarmInput::BlockPath(broken));
     }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use hstratum_core::accounting::ledger::Credit;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::alarm::{AlarmInput, Draining};
+use hstratum_core::alarm::{AlarmInput, BlockOutcome, Draining};
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening};
@@ -356,8 +356,12 @@ impl<S: DriverIo> Driver<S> {
             NodeEvent::Drilled(outcome) => self.end_drill(now, outcome),
             NodeEvent::BlockResult(hash, verdict) => {
                 self.put_off_drill(now, &verdict);
-                if !matches!(verdict, Verdict::Unknown(_)) {
-                    self.unanswered.remove(&hash);
+                match &verdict {
+                    Verdict::Unknown(reason) => {
+                        let outcome = BlockOutcome::Unjudged(reason.clone());
+                        self.tell_alarms(AlarmInput::Block(hash, None, outcome));
+                    }
+                    _ => _ = self.unanswered.remove(&hash),
                 }
                 self.handle(pool, now, Event::BlockResult(hash, verdict));
             }

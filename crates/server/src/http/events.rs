@@ -76,6 +76,7 @@ impl ApiEvent {
             | AlarmKind::BlockConfirmed
             | AlarmKind::BlockOrphaned
             | AlarmKind::BlockRefused
+            | AlarmKind::BlockUnjudged
             | AlarmKind::NoJob
             | AlarmKind::NoPeers
             | AlarmKind::JobAgain

@@ -11,6 +11,7 @@ use crate::world::{SimNodeMail, World, note};
 /// The same values as in the server.
 const DRILL_MS: u64 = 3_600_000;
 const DRILL_AGAIN_MS: u64 = 10_000;
+const DRILL_BROKEN_MS: u64 = 60_000;
 
 /// Time by which a drill may be late, since it needs a job and the transactions of its template.
 const LATE_MS: u64 = 60_000;
@@ -20,8 +21,8 @@ const LATE_MS: u64 = 60_000;
 pub(crate) struct DrillCheck {
     /// Time of the next one.
     due_ms: u64,
-    /// One has ended since the start of the process.
-    has_ended: bool,
+    /// The last one that has ended since the start of the process works; `None` before the first.
+    works: Option<bool>,
     /// Times of those that came.
     at_ms: Vec<u64>,
 }
@@ -30,20 +31,26 @@ impl World {
     /// Expects a drill from a process that has just started.
     pub(crate) fn expect_drill(&mut self) {
         self.drills.due_ms = self.now_ms;
-        self.drills.has_ended = false;
+        self.drills.works = None;
     }
 
-    /// Expects none for an hour where the node has taken a block, but the first one all the same.
+    /// Expects none for an hour where the node has taken a block, but the first one all the same, and one at
+    /// once after one that failed.
     pub(crate) fn put_off_drill(&mut self, verdict: &Verdict) {
-        let is_taken = matches!(verdict, Verdict::Accepted | Verdict::Side);
-        if is_taken && self.drills.has_ended {
-            self.drills.due_ms = self.now_ms + DRILL_MS;
+        if matches!(verdict, Verdict::Accepted | Verdict::Side) {
+            match self.drills.works {
+                None => {}
+                Some(true) => self.drills.due_ms = self.now_ms + DRILL_MS,
+                Some(false) => self.drills.due_ms = self.now_ms,
+            }
         }
     }
 
     /// Notes that the process has the outcome of a drill.
     pub(crate) fn end_drill(&mut self, outcome: &Drilled) {
-        self.drills.has_ended |= *outcome != Drilled::Interrupted;
+        if *outcome != Drilled::Interrupted {
+            self.drills.works = Some(*outcome == Drilled::Works);
+        }
     }
 
     /// Checks a drill, and answers it: every other one works, and the others are interrupted and fail in
@@ -58,7 +65,7 @@ impl World {
         assert!(!self.oracle.blocks.contains_key(&solution.hash));
         let (outcome, next_ms) = match self.drills.at_ms.len() % 4 {
             1 => (Drilled::Interrupted, DRILL_AGAIN_MS),
-            3 => (Drilled::Broken("simulated".to_owned()), DRILL_MS),
+            3 => (Drilled::Broken("simulated".to_owned()), DRILL_BROKEN_MS),
             _ => (Drilled::Works, DRILL_MS),
         };
         self.drills.due_ms = self.now_ms + next_ms;
@@ -103,9 +110,14 @@ mod tests {
         let at_ms = &mut world.drills.at_ms;
         at_ms.retain(|at_ms| *at_ms < HOURS * DRILL_MS);
         assert!(at_ms[0] < LATE_MS, "{at_ms:?}");
-        assert_eq!(at_ms.len() as u64, HOURS + 1, "{at_ms:?}");
+        // One was interrupted and one failed, and a third and fourth followed soon.
+        assert_eq!(at_ms.len() as u64, HOURS + 3, "{at_ms:?}");
         for (n, pair) in at_ms.windows(2).enumerate() {
-            let least_ms = if n % 4 == 1 { DRILL_AGAIN_MS } else { DRILL_MS };
+            let least_ms = match n % 4 {
+                1 => DRILL_AGAIN_MS,
+                3 => DRILL_BROKEN_MS,
+                _ => DRILL_MS,
+            };
             let gap_ms = pair[1] - pair[0];
             assert!(
                 (least_ms..least_ms + LATE_MS).contains(&gap_ms),

@@ -32,6 +32,8 @@ pub struct Hstratum {
     pub differences: Vec<String>,
     /// The node's reason to refuse the block of its own template.
     pub template_refused: Option<String>,
+    /// Number of transactions that are left out of templates.
+    pub left_out: u64,
     /// Reason why its last drill failed.
     pub block_path_broken: Option<String>,
     /// Nodes of option `extra-nodes`; the reason of those that are not connected.
@@ -235,6 +237,7 @@ impl HsdNode {
             Some((node["address"].as_str()?.to_owned(), reason))
         });
         Ok(Hstratum {
+            left_out: info["leftout"].as_u64().unwrap_or(0),
             template_refused: wrong("template"),
             block_path_broken: wrong("blockpath"),
             options: options.and_then(|options| serde_json::from_value(options).ok()),
