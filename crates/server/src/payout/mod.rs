@@ -2,7 +2,7 @@
 //!
 //! A block whose reward can be spent is settled: its reward is divided among accounts once, by `settle`.
 //! Credits less payments of an account are its balance; `payees` lists the balances that are due, with their
-//! addresses. `plan` computes both without writing. The arithmetic is in `hstratum_core::accounting::reward_split`.
+//! addresses. `plan` computes both without writing, and an `Estimator` what accounts will be credited. The arithmetic is in `hstratum_core::accounting::reward_split`.
 //! A `Sender` pays: it has hsd's wallet make a transaction and hsd's node send it.
 //!
 //! Invariants: a block has one settlement at a time; credits + fee + remainder = reward; half-written rows
@@ -13,6 +13,7 @@ mod account;
 mod awaited_servers;
 mod check;
 mod due;
+mod estimate;
 pub mod hsd;
 mod lock;
 mod node_knowledge;
@@ -22,6 +23,7 @@ mod plan;
 mod prune;
 mod send;
 mod settle;
+pub mod terms;
 mod transaction_fate;
 
 use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
@@ -29,6 +31,7 @@ use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
 pub(crate) use awaited_servers::shipped_by_all;
 pub use awaited_servers::{AwaitedServer, AwaitedServers};
 pub(crate) use due::{Cuts, divided_over_its_round, is_whole, pruned_to};
+pub use estimate::{Estimates, Estimator, NextBlock, PendingBlock, per_day};
 pub use lock::PayoutLock;
 pub use node_knowledge::{check_blocks, check_node};
 pub use payee::{Payee, Wait, payees};

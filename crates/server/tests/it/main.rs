@@ -28,6 +28,7 @@ mod ledger_spam;
 mod ledgers;
 mod listeners;
 mod operator_orders;
+mod payout_estimate;
 mod payout_send;
 mod payout_settle;
 mod pool_panic;
