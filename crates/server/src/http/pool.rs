@@ -15,6 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{ApiResult, NoParams, Problem};
+use super::estimates::PoolMoney;
 use super::host_guard::without_port;
 use super::server_list::ApiServer;
 use super::site::Site;
@@ -103,6 +104,8 @@ pub(crate) struct ApiPool {
     banned: usize,
     /// Submits to this server since it started.
     shares: ApiShares,
+    #[serde(flatten)]
+    money: PoolMoney,
 }
 
 /// How full the sockets are, and who was not let in since the start.
@@ -266,7 +269,12 @@ impl ApiPool {
             places: Places::of(now),
             banned: now.view.banned,
             shares: ApiShares::of(&now.view.counts),
+            money: PoolMoney::default(),
         }
+    }
+
+    pub(crate) fn with_money(self, money: PoolMoney) -> Self {
+        Self { money, ..self }
     }
 }
 
@@ -321,7 +329,7 @@ pub(crate) async fn pool(
     let (now, workers) = site.live.look_at_workers().await?;
     let online = site.online().await;
     let pool = ApiPool::of(&site, &now, &workers, online, host_of(&headers));
-    Ok(Json(pool))
+    Ok(Json(pool.with_money(site.money().await)))
 }
 
 /// Whether miners are served.

@@ -22,6 +22,7 @@ mod fuzz;
 mod harness;
 mod http;
 mod http_limits;
+mod http_money;
 mod ledger_failure;
 mod ledger_health;
 mod ledger_spam;
