@@ -7,7 +7,7 @@ pub(crate) use send::{NODE_KEY, secret};
 
 use anyhow::bail;
 use hstratum::ledger_tools::LedgerLocation;
-use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme};
+use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, TermsHistory};
 use hstratum::sql::Db;
 use hstratum_core::accounting::reward_split::{Decimal, FeePpm, parse_hns};
 
@@ -65,18 +65,19 @@ enum SchemeName {
 
 impl TermsArgs {
     /// The terms, if the arguments go together.
-    pub(crate) fn terms(&self) -> anyhow::Result<PayoutTerms> {
+    pub(crate) fn terms(&self) -> anyhow::Result<TermsHistory> {
         let scheme = match (self.scheme, self.window) {
             (SchemeName::Prop, None) => Scheme::Prop,
             (SchemeName::Pplns, Some(window)) => Scheme::Pplns { window },
             (SchemeName::Prop, Some(_)) => bail!("--window is for --scheme pplns only"),
             (SchemeName::Pplns, None) => bail!("--scheme pplns needs --window, e.g. --window 2"),
         };
-        Ok(PayoutTerms {
+        Ok(TermsHistory::always(PayoutTerms {
             scheme,
             fee: self.fee,
             threshold: self.threshold,
-        })
+            threshold_min: self.threshold,
+        }))
     }
 }
 

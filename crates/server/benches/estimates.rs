@@ -5,15 +5,13 @@
 //! merged yet. ACCOUNTS and DAYS change the numbers, ENGINE=sqlite or ENGINE=postgres chooses one.
 
 #[path = "../tests/it/ledgers.rs"]
-#[allow(dead_code, reason = "a bench uses a part of it")]
 mod ledgers;
 #[path = "../tests/it/postgres/mod.rs"]
 mod postgres;
 
 use std::time::Instant;
 
-use hstratum::payout::terms::TermsHistory;
-use hstratum::payout::{Estimator, NextBlock, PayoutTerms, Scheme};
+use hstratum::payout::{Estimator, NextBlock, PayoutTerms, Scheme, TermsHistory};
 use hstratum::sql::{Sql, SqlError};
 use hstratum::values;
 use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
@@ -59,6 +57,7 @@ fn measure(name: &str, ledger: &Ledger, accounts: u32, days: u32) {
             scheme,
             fee: FeePpm::parse_percent("1").expect("a percentage"),
             threshold: 0,
+            threshold_min: 0,
         })
     };
     let next = NextBlock {

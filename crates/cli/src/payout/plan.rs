@@ -52,6 +52,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let network = ledger_tools::network(&mut db)?;
     let awaited_servers = args.awaited_servers.of(&mut db)?;
     let plan = plan(&mut db, network, &terms, &awaited_servers)?;
+    let terms = terms.newest();
     if args.json {
         let mut value = as_json(&plan);
         value["network"] = network.name().into();
@@ -64,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         print_json(&value)
     } else {
         let mut text = format!("{} ({})\n", args.ledger.place, network.name());
-        let _ = writeln!(text, "{}\n", in_words(&terms));
+        let _ = writeln!(text, "{}\n", in_words(terms));
         text += &as_table(&plan);
         if let Some(refusal) = refusal(args, &mut db, network)? {
             let _ = writeln!(text, "payout send would pay nothing now: {refusal}");

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use hstratum::ledger_tools;
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url, Wallet};
 use hstratum::payout::{
-    AwaitedServers, PayoutLock, PayoutStep, PayoutTerms, Sender, Settled, SettlementChange,
+    AwaitedServers, PayoutLock, PayoutStep, Sender, Settled, SettlementChange, TermsHistory,
     check_blocks, incomplete, payees, plan, settle,
 };
 use hstratum::secret::Secret;
@@ -116,7 +116,7 @@ struct RunTotals {
 
 fn send(
     sender: &Sender<'_>,
-    terms: &PayoutTerms,
+    terms: &TermsHistory,
     (db, awaited_servers): (&mut Db, &AwaitedServers),
     lock: &mut PayoutLock,
     done: &mut RunTotals,
@@ -128,7 +128,7 @@ fn send(
     done.settled = settle(db, sender.network, terms, awaited_servers, sender.now)?;
     done.incomplete = incomplete(db, awaited_servers)?;
     if may_pay {
-        let due = payees(db, sender.network, terms.threshold)?;
+        let due = payees(db, sender.network, terms.newest().threshold)?;
         lock.check()?;
         sender.pay(db, due, &mut done.steps)?;
     }
@@ -169,7 +169,7 @@ fn now() -> anyhow::Result<u64> {
 
 fn foretell(
     args: &Args,
-    terms: &PayoutTerms,
+    terms: &TermsHistory,
     sender: &Sender<'_>,
     (db, awaited_servers): (&mut Db, &AwaitedServers),
 ) -> anyhow::Result<()> {

@@ -12,8 +12,7 @@ use super::answer::ApiError;
 use super::cached_query::CachedQuery;
 use super::ledger_reader::LedgerReader;
 use crate::limits::HTTP_ESTIMATES_KEPT;
-use crate::payout::terms::TermsHistory;
-use crate::payout::{Estimates, Estimator, NextBlock, Scheme, per_day};
+use crate::payout::{Estimates, Estimator, NextBlock, Scheme, TermsHistory, per_day};
 use crate::sql::{Sql, SqlError};
 use crate::telemetry::live::Snapshot;
 
@@ -46,6 +45,7 @@ pub(crate) struct PoolMoney {
 
 /// What an account can expect. Amounts in base units; none while they are not known.
 #[derive(Clone, Default, Serialize, ToSchema)]
+#[schema(as = Estimate)]
 pub(crate) struct AccountMoneyEstimate {
     /// Its part of the blocks that are on the main chain and not divided yet: what it is credited if they stay.
     pending: Option<u64>,

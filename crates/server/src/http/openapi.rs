@@ -76,9 +76,9 @@ mod tests {
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
-                     Block BlockStateAsked Blocks Credit Credits Deployment DrainBody ExtraNode \
-                     Happening Health History ListFormat Luck Order PasswordBody Payment Payouts Places Point Pool \
-                     Problem Race Range \
+                     Block BlockStateAsked Blocks Credit Credits Deployment DrainBody Estimate \
+                     ExtraNode Happening Health History ListFormat Luck Order PasswordBody Payment Payouts Places Point Pool \
+                     PoolMoney Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Shares Sums \
                      Terms UserBody Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);

@@ -14,10 +14,9 @@ use anyhow::Context;
 use hstratum_core::accounting::reward_split::FeePpm;
 use hstratum_core::units::{Difficulty, HASHES_PER_DIFFICULTY};
 
-use super::PayoutTerms;
 use super::account::LedgerAccounts;
 use super::due::{self, Cuts, Due, divide};
-use super::terms::TermsHistory;
+use super::terms::{PayoutTerms, Scheme, TermsHistory};
 use crate::limits::{ESTIMATE_AGAIN, ESTIMATE_DIVISION_KEPT};
 use crate::sql::Sql;
 
@@ -103,8 +102,7 @@ struct KnownDivision {
 struct Basis {
     block: Due,
     cut: Option<u32>,
-    scheme: &'static str,
-    window: String,
+    scheme: Scheme,
     fee: FeePpm,
 }
 
@@ -197,8 +195,7 @@ impl Basis {
         Self {
             cut: cuts.below(block.height),
             block,
-            scheme: terms.scheme.name(),
-            window: terms.scheme.window(),
+            scheme: terms.scheme,
             fee: terms.fee,
         }
     }

@@ -1,9 +1,9 @@
 //! What accounts can expect and what they were credited, over HTTP, with a ledger of either kind.
 
-use hstratum::payout::terms::TermsHistory;
-use hstratum::payout::{AwaitedServers, settle};
+use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, TermsHistory, put_terms, settle};
 use hstratum::sql::{Db, Sql, Sqlite};
 use hstratum::values;
+use hstratum_core::accounting::reward_split::FeePpm;
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::Verdict;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const ACCOUNT: &str = "/api/v1/accounts/%3Dcmd";
 fn settle_all(db: &mut Db) -> usize {
     let awaited = AwaitedServers::of(db, &[]).expect("known");
     let terms = db.read(|sql| TermsHistory::read(sql)).expect("read");
-    let terms = *terms.expect("the server has written them").newest();
+    let terms = terms.expect("they are there");
     let settled = settle(db, Network::Regtest, &terms, &awaited, 1_700_000_000);
     settled.expect("settled").len()
 }
@@ -31,6 +31,14 @@ fn credit(browser: &Browser) -> Value {
 }
 
 fn money_is_shown(running: &Running, browser: &Browser, db: &mut Db) {
+    let terms = PayoutTerms {
+        scheme: Scheme::Prop,
+        fee: FeePpm::default(),
+        threshold: 10_000_000,
+        threshold_min: 10_000_000,
+    };
+    db.write(|sql: &mut dyn Sql| put_terms(sql, &terms, 1, "test"))
+        .expect("written");
     let pool = browser.json("/api/v1/pool");
     assert_eq!(
         (&pool["owed"], &pool["last_payment_at"]),

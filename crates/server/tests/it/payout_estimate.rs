@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hstratum::payout::terms::TermsHistory;
 use hstratum::payout::{
     AwaitedServers, Estimates, Estimator, NextBlock, PayoutTerms, Scheme, SettlementChange,
-    per_day, settle,
+    TermsHistory, per_day, put_terms, settle,
 };
 use hstratum::sql::Sql;
 use hstratum::values;
@@ -24,6 +23,7 @@ fn terms(scheme: Scheme, fee: &str) -> PayoutTerms {
         scheme,
         fee: FeePpm::parse_percent(fee).expect("a percentage"),
         threshold: 0,
+        threshold_min: 0,
     }
 }
 
@@ -87,6 +87,7 @@ struct History<'a> {
 
 impl<'a> History<'a> {
     fn new(ledger: &'a Ledger, terms: PayoutTerms, seed: u64) -> Self {
+        ledger.write(|sql: &mut dyn Sql| put_terms(sql, &terms, 1, "test"));
         Self {
             ledger,
             ids: ACCOUNTS.map(|name| ledger.account(name)),
@@ -104,7 +105,7 @@ impl<'a> History<'a> {
         for _ in 0..60 {
             self.height += 1 + self.random.below(5) as u32;
             self.mine();
-            match self.random.below(8) {
+            match self.random.below(9) {
                 0..3 => {
                     let state = ["accepted", "accepted", "found", "orphaned"]
                         [self.random.below(4) as usize];
@@ -114,6 +115,7 @@ impl<'a> History<'a> {
                 3 => self.change_one(),
                 4 => self.confirm(),
                 5 => self.settle(),
+                6 => self.change_terms(),
                 _ => {}
             }
             self.look();
@@ -151,6 +153,20 @@ impl<'a> History<'a> {
             }
             Ok(())
         });
+    }
+
+    /// The operator changes scheme, window and fee: blocks from some height above on are divided otherwise.
+    fn change_terms(&mut self) {
+        let scheme = match self.random.below(3) {
+            0 => Scheme::Prop,
+            1 => pplns("0.4"),
+            _ => pplns("3"),
+        };
+        let fee = ["0", "0.5", "1.25"][self.random.below(3) as usize];
+        self.ledger
+            .write(|sql: &mut dyn Sql| put_terms(sql, &terms(scheme, fee), 1, "test"));
+        let read = self.ledger.read(|sql| TermsHistory::read(sql));
+        self.terms = read.expect("there are some");
     }
 
     fn in_state(&self, state: &'static str) -> impl Iterator<Item = (String, u32)> {
@@ -248,8 +264,8 @@ impl<'a> History<'a> {
         self.look();
         let mut db = self.ledger.open();
         let awaited = AwaitedServers::of(&mut db, &[]).expect("known");
-        let terms = *self.terms.newest();
-        let settled = settle(&mut db, Network::Regtest, &terms, &awaited, 5_000).expect("settled");
+        let settled =
+            settle(&mut db, Network::Regtest, &self.terms, &awaited, 5_000).expect("settled");
         let divided = settled.iter();
         for one in divided.filter(|one| one.change == SettlementChange::Settled) {
             let foretold = &self.foretold[&one.block];
@@ -289,7 +305,8 @@ impl<'a> History<'a> {
             assert_eq!(before.of(account).if_found_now, part, "{account}");
             all += part;
         }
-        assert_eq!(all, REWARD - self.terms.newest().fee.of(REWARD));
+        let fee = self.terms.at(self.height + 1).fee;
+        assert_eq!(all, REWARD - fee.of(REWARD));
     }
 }
 
