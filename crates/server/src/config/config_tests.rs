@@ -1,3 +1,6 @@
+use hstratum_core::accounting::reward_split::FeePpm;
+use hstratum_core::accounting::terms::Scheme;
+
 use super::*;
 use crate::config::peer_address::PeerAddress;
 
@@ -25,6 +28,17 @@ fn check_error(options: &[RawOption], expected: &str) {
     let error = Config::parse(options).expect_err("refused").to_string();
     assert_eq!(error, expected);
     assert_eq!(error.lines().count(), 1);
+}
+
+/// Terms with the default window.
+fn terms(scheme: &str, fee: &str, threshold: u64) -> PayoutTerms {
+    let window = if scheme == "pplns" { "2" } else { "" };
+    PayoutTerms {
+        scheme: Scheme::from_stored(scheme, window).expect("a scheme"),
+        fee: FeePpm::parse_percent(fee).expect("a percentage"),
+        threshold,
+        threshold_min: threshold.min(1_000_000),
+    }
 }
 
 const DATABASE: &str = "postgres://pool:secret@db-1,db-2/pool";
@@ -85,41 +99,47 @@ fn nothing_given_is_the_defaults() {
         hashrate_alarm: 50,
         database: None,
         server_id: host_name(),
+        terms: terms("pplns", "0", 10_000_000),
     };
     assert_eq!(check(&[]), expected);
 }
 
+const EVERYTHING: [(&str, &str); 30] = [
+    ("host", "127.0.0.1"),
+    ("port", "0"),
+    ("publichost", "pool.example.com"),
+    ("publicport", "65535"),
+    ("maxinbound", "1000000"),
+    ("difficulty", "1e-3"),
+    ("difficultymin", "0.25"),
+    ("dynamic", "0"),
+    ("password", "p w"),
+    ("auth", "address"),
+    ("refresh", "1"),
+    ("verify", "off"),
+    ("signal", "airstop"),
+    ("extranodes", "a.example:12038"),
+    ("maxperaddress", "100"),
+    ("listen", "tcp://0.0.0.0:1, tls://[::]:2?difficulty=1024"),
+    ("tlscert", "/etc/cert.pem"),
+    ("tlskey", "/etc/key.pem"),
+    ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
+    ("httphost", "::1"),
+    ("httpport", "8080"),
+    ("httphostnames", "hstratum, hstratum.pool.svc"),
+    ("httptoken", "0123456789abcdef"),
+    ("explorer", "https://example.com/block/%h"),
+    ("proxysecret", "0123456789abcdef"),
+    ("database", DATABASE),
+    ("serverid", "east-1"),
+    ("scheme", "prop"),
+    ("fee", "2.5"),
+    ("threshold", "0.5"),
+];
+
 #[test]
 fn everything_can_be_given() {
-    let config = check(&[
-        ("host", "127.0.0.1"),
-        ("port", "0"),
-        ("publichost", "pool.example.com"),
-        ("publicport", "65535"),
-        ("maxinbound", "1000000"),
-        ("difficulty", "1e-3"),
-        ("difficultymin", "0.25"),
-        ("dynamic", "0"),
-        ("password", "p w"),
-        ("auth", "address"),
-        ("refresh", "1"),
-        ("verify", "off"),
-        ("signal", "airstop"),
-        ("extranodes", "a.example:12038"),
-        ("maxperaddress", "100"),
-        ("listen", "tcp://0.0.0.0:1, tls://[::]:2?difficulty=1024"),
-        ("tlscert", "/etc/cert.pem"),
-        ("tlskey", "/etc/key.pem"),
-        ("proxyprotocol", "192.0.2.1,10.0.0.0/8"),
-        ("httphost", "::1"),
-        ("httpport", "8080"),
-        ("httphostnames", "hstratum, hstratum.pool.svc"),
-        ("httptoken", "0123456789abcdef"),
-        ("explorer", "https://example.com/block/%h"),
-        ("proxysecret", "0123456789abcdef"),
-        ("database", DATABASE),
-        ("serverid", "east-1"),
-    ]);
+    let config = check(&EVERYTHING);
     let expected = Config {
         host: "127.0.0.1".parse().expect("an address"),
         port: 0,
@@ -159,8 +179,20 @@ fn everything_can_be_given() {
         proxy_secret: ProxySecret::new("0123456789abcdef"),
         database: Some(DATABASE.parse().expect("an address")),
         server_id: "east-1".into(),
+        terms: terms("prop", "2.5", 500_000),
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn a_window_is_of_pplns_alone() {
+    let config = check(&[("window", "1.5")]);
+    assert_eq!(config.terms.scheme.window(), "1.5");
+    let refused = flags(&[("window", "3"), ("scheme", "prop")]);
+    assert_eq!(
+        refused.expect_err("refused").to_string(),
+        "window is for scheme: pplns, found window: 3 and scheme: prop"
+    );
 }
 
 #[test]
@@ -266,6 +298,10 @@ fn values_out_of_bounds_are_refused() {
         ("auth", &["", "Users", "none"]),
         ("refresh", &["0", "3601", "60s"]),
         ("verify", &["on", "Idle", "1"]),
+        ("scheme", &["PROP", "pps", "true"]),
+        ("window", &["0", "-1", "2x", "0.0000000001"]),
+        ("fee", &["-1", "100.1", "1%", "0.00001"]),
+        ("threshold", &["-1", "ten", "0.0000001", "1e3"]),
     ] {
         for value in values {
             let error = flags(&[(key, value)]).expect_err(value).to_string();

@@ -13,7 +13,7 @@ use hstratum_core::units::Difficulty;
 
 use super::account::{LedgerAccounts, Rank};
 use super::awaited_servers::AwaitedServers;
-use super::terms::{PayoutTerms, Scheme};
+use super::{PayoutTerms, Scheme};
 use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::compaction::{below_span, is_crossed};
 use crate::values;

@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use anyhow::Context;
 use hstratum_core::accounting::reward_split::FeePpm;
+use hstratum_core::accounting::terms::{PayoutTerms, Scheme};
 use hstratum_core::units::{Difficulty, HASHES_PER_DIFFICULTY};
 
 use super::account::LedgerAccounts;
 use super::due::{self, Cuts, Due, divide};
-use super::terms::{PayoutTerms, Scheme, TermsHistory};
+use super::terms::TermsHistory;
 use crate::limits::{ESTIMATE_AGAIN, ESTIMATE_DIVISION_KEPT};
 use crate::sql::Sql;
 

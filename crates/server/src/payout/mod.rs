@@ -27,6 +27,8 @@ mod settle;
 mod terms;
 mod transaction_fate;
 
+pub use hstratum_core::accounting::terms::{PayoutTerms, Scheme};
+
 pub(crate) use awaited_servers::shipped_by_all;
 pub use awaited_servers::{AwaitedServer, AwaitedServers};
 pub(crate) use due::{Cuts, divided_over_its_round, is_whole, pruned_to};
@@ -39,4 +41,4 @@ pub use plan::{AccountPlan, BalanceOutcome, BlockPlan, HeldBlock, HeldReason, Pa
 pub use prune::prune;
 pub use send::{PayoutStep, Sender};
 pub use settle::{Settled, SettlementChange, incomplete, settle};
-pub use terms::{PayoutTerms, Scheme, TermsHistory, put_terms};
+pub use terms::{TermsChange, TermsHistory, put_terms};

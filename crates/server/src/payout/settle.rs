@@ -10,7 +10,7 @@ use hstratum_core::chain::address::Network;
 use super::account::LedgerAccounts;
 use super::awaited_servers::AwaitedServers;
 use super::due::{self, Division, divide};
-use super::terms::{PayoutTerms, TermsHistory};
+use super::{PayoutTerms, TermsHistory};
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, Value};
 use crate::values;

@@ -4,67 +4,11 @@
 //! height that is being mined, so that they concern no block that is known or under way. Invariant: rows of
 //! `terms` are never changed or deleted. The threshold is no matter of heights: the newest holds.
 
-use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
+use hstratum_core::accounting::reward_split::FeePpm;
+use hstratum_core::accounting::terms::{PayoutTerms, Scheme};
 
 use crate::sql::{Row, Sql, SqlError};
 use crate::values;
-
-/// Method of dividing a reward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// Over the work of the block's round: the heights above the pool's previous block.
-    Prop,
-    /// Over the last work before the block, whichever round it was in.
-    Pplns {
-        /// Amount of that work, in network difficulties of the block.
-        window: Decimal,
-    },
-}
-
-impl Scheme {
-    /// Its name in the ledger.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Prop => "prop",
-            Self::Pplns { .. } => "pplns",
-        }
-    }
-
-    /// The window as stored in the ledger: a decimal number, or empty.
-    #[must_use]
-    pub fn window(self) -> String {
-        match self {
-            Self::Prop => String::new(),
-            Self::Pplns { window } => window.to_string(),
-        }
-    }
-
-    /// Reads what the ledger has; `None` if it is malformed.
-    fn from_stored(name: &str, window: &str) -> Option<Self> {
-        match name {
-            "prop" => Some(Self::Prop),
-            "pplns" => {
-                let window = Decimal::parse_positive(window).ok()?;
-                Some(Self::Pplns { window })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Terms between the pool and its miners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PayoutTerms {
-    /// Method of dividing a reward.
-    pub scheme: Scheme,
-    /// The pool's share of it.
-    pub fee: FeePpm,
-    /// The balance from which an account is paid, in base units.
-    pub threshold: u64,
-    /// The smallest threshold that an account may choose, in base units.
-    pub threshold_min: u64,
-}
 
 /// All terms that a ledger has had, oldest first; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,8 +88,34 @@ impl TermsRow {
     }
 }
 
-/// Writes terms as the newest row if they differ from it, and returns the height from which they hold. The
-/// first row holds at all heights; any other above the height that is being mined and all that are known.
+/// Terms that were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TermsChange {
+    /// The height from which they hold.
+    pub from_height: u32,
+    /// The terms before; `None` for the first.
+    pub before: Option<PayoutTerms>,
+}
+
+impl TermsChange {
+    /// A log line about the terms that were written.
+    #[must_use]
+    pub fn line(&self, terms: &PayoutTerms) -> String {
+        let Some(before) = &self.before else {
+            return format!("terms: {terms}");
+        };
+        let differences = terms.differences(before, "").join(", ");
+        match self.from_height {
+            0 => format!("terms: {differences}"),
+            from => {
+                format!("terms: {differences}; blocks below height {from} are divided as before")
+            }
+        }
+    }
+}
+
+/// Writes terms as the newest row if they differ from it. The first row holds at all heights; any other above
+/// the height that is being mined and all that are known.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -154,7 +124,7 @@ pub fn put_terms(
     terms: &PayoutTerms,
     unix_s: u64,
     set_by: &str,
-) -> Result<Option<u32>, SqlError> {
+) -> Result<Option<TermsChange>, SqlError> {
     let history = TermsHistory::read(sql)?;
     let from_height = match &history {
         Some(history) if history.newest() == terms => return Ok(None),
@@ -176,7 +146,10 @@ pub fn put_terms(
             set_by,
         ],
     )?;
-    Ok(Some(from_height))
+    Ok(Some(TermsChange {
+        from_height,
+        before: history.map(|history| *history.newest()),
+    }))
 }
 
 /// The first height above the one that is being mined, above all with a block or credit, and not below that of

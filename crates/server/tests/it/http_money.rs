@@ -30,12 +30,13 @@ fn credit(browser: &Browser) -> Value {
     credits["credits"][0].clone()
 }
 
+/// Runs through the states of a credit on a server with the option `scheme: prop`.
 fn money_is_shown(running: &Running, browser: &Browser, db: &mut Db) {
     let terms = PayoutTerms {
         scheme: Scheme::Prop,
         fee: FeePpm::default(),
         threshold: 10_000_000,
-        threshold_min: 10_000_000,
+        threshold_min: 1_000_000,
     };
     db.write(|sql: &mut dyn Sql| put_terms(sql, &terms, 1, "test"))
         .expect("written");
@@ -142,7 +143,7 @@ fn pay(db: &mut Db, state: &str, reward: &Value) {
 
 #[test]
 fn money_is_shown_of_a_file() {
-    let (running, browser) = serve(&[]);
+    let (running, browser) = serve(&[("scheme", "prop")]);
     let file = Sqlite::open_beside(&running.dir.join("ledger.db")).expect("opened");
     money_is_shown(&running, &browser, &mut Db::Sqlite(file));
 }
@@ -151,6 +152,6 @@ fn money_is_shown_of_a_file() {
 fn money_is_shown_of_a_shared_ledger() {
     let ledger = Ledger::in_postgres();
     let url = ledger.argument();
-    let (running, browser) = serve(&[("database", url.as_str())]);
+    let (running, browser) = serve(&[("database", url.as_str()), ("scheme", "prop")]);
     money_is_shown(&running, &browser, &mut ledger.open());
 }

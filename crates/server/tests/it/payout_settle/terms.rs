@@ -5,7 +5,8 @@ use hstratum::payout::put_terms;
 use super::*;
 
 fn put(ledger: &Ledger, terms: &PayoutTerms) -> Option<u32> {
-    ledger.write(|sql| put_terms(sql, terms, 900, "eu-1"))
+    let change = ledger.write(|sql| put_terms(sql, terms, 900, "eu-1"));
+    change.map(|change| change.from_height)
 }
 
 fn history(ledger: &Ledger) -> TermsHistory {
