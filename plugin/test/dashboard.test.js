@@ -90,8 +90,8 @@ test('an account sees what it can expect, what it is owed and was paid',
     const page = await open(browser, node, '/account/alice');
 
     // Nothing yet.
-    await see(pool, '#money', /by the shares of the round/);
-    await see(pool, '#money', /Fee1 %Paid from0\.50 HNS/);
+    await see(pool, '#money', /SchemePROP/);
+    await see(pool, '#money', /Fee1 %Threshold0\.50 HNS/);
     await see(pool, '#money', /Owed to accounts0\.00 HNS.*none yet/);
     await see(page, '#credits .empty', /No block has brought anything yet\./);
 
@@ -101,7 +101,7 @@ test('an account sees what it can expect, what it is owed and was paid',
 
     // Pending.
     await see(page, '#credits tbody tr', /pending1,980\.00 HNS/);
-    await see(page, '.stats', /Pending1,980\.00 HNS/);
+    await see(page, '.money', /Pending1,980\.00 HNS/);
     await see(pool, '#money', /Owed to accounts1,980\.00 HNS/);
 
     await payer.tool('ledger', 'address', '--ledger', payer.ledger, 'alice',
@@ -119,7 +119,7 @@ test('an account sees what it can expect, what it is owed and was paid',
 
     // Paid.
     await see(page, '#credits tbody tr', /paid1,980\.00 HNS/);
-    await see(page, '.stats', /Paid1,980\.00 HNS/);
+    await see(page, '.money', /Paid1,980\.00 HNS/);
     await see(pool, '#money', /Owed to accounts0\.00 HNS.*just now/);
 
     const [table] = await Promise.all([page.waitForEvent('download'),

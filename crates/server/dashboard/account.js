@@ -3,7 +3,7 @@
 import {Chart} from './chart.js';
 import {get, h, name, setText} from './dom.js';
 import {
-  ago, amount, count, date, duration, percent, rateParts, shortHash
+  ago, amount, amountParts, count, date, duration, percent, rateParts, shortHash
 } from './format.js';
 import {blocksTable, stat, workersTable} from './parts.js';
 import {Table} from './table.js';
@@ -18,6 +18,7 @@ export function accountPage(account) {
   const pending = stat('Pending');
   const balance = stat('Balance');
   const paid = stat('Paid');
+  const threshold = stat('Threshold');
   const round = stat('Of the open round');
   const found = stat('If found now');
   const perDay = stat('Expected per day');
@@ -35,8 +36,9 @@ export function accountPage(account) {
   const content = h('div', {},
     h('div', {class: 'stats'}, [now, hour, day, workers, rejects, round]
       .map(one => one.element)),
-    h('div', {class: 'stats'}, [pending, balance, paid, found, perDay]
-      .map(one => one.element)),
+    h('div', {class: 'stats money'},
+      [pending, balance, threshold, paid, found, perDay]
+        .map(one => one.element)),
     chart.element, tables.map(table => table.element));
 
   const element = h('div', {},
@@ -55,11 +57,12 @@ export function accountPage(account) {
       day.set(...rateParts(data.hashrate_24h));
       workers.set(`${count(data.workers_online)}`, `of ${count(data.workers)}`);
       rejects.set(percent(data.reject_rate));
-      balance.set(amount(data.balance), threshold(data));
-      paid.set(amount(data.paid));
-      pending.set(amount(data.pending));
-      found.set(amount(data.if_found_now));
-      perDay.set(amount(data.per_day));
+
+      for (const [one, units] of [[pending, data.pending],
+        [balance, data.balance], [threshold, data.threshold],
+        [paid, data.paid], [found, data.if_found_now],
+        [perDay, data.per_day]])
+        one.set(...amountParts(units));
 
       for (const [one, meaning] of [[pending, PENDING], [found, FOUND_NOW],
         [perDay, PER_DAY]])
@@ -103,11 +106,6 @@ const PER_DAY = 'At its hashrate of the last day, less the pool\'s fee. Luck '
 function age(seconds) {
   return seconds === null ? 'Not known now.'
     : `As of ${duration(seconds)} ago.`;
-}
-
-function threshold({balance, threshold: least}) {
-  return least === null || balance >= least ? ''
-    : `paid from ${amount(least)}`;
 }
 
 /** What each block brought. */

@@ -336,8 +336,8 @@ function moneyCard() {
   const threshold = h('dd');
   const owed = h('dd');
   const last = h('dd');
-  const terms = h('dl', {hidden: true}, h('dt', {}, 'Divided'), scheme,
-    h('dt', {}, 'Fee'), fee, h('dt', {}, 'Paid from'), threshold,
+  const terms = h('dl', {hidden: true}, h('dt', {}, 'Scheme'), scheme,
+    h('dt', {}, 'Fee'), fee, h('dt', {}, 'Threshold'), threshold,
     h('dt', {}, 'Owed to accounts'), owed, h('dt', {}, 'Last payment'), last);
 
   return {
@@ -353,7 +353,7 @@ function moneyCard() {
       terms.hidden = pool.terms === null;
 
       if (pool.terms) {
-        setText(scheme, schemeOf(pool.terms));
+        showScheme(scheme, pool.terms);
         setText(fee, `${pool.terms.fee} %`);
         setText(threshold, amount(pool.terms.threshold));
         setText(owed, amount(pool.owed));
@@ -366,9 +366,14 @@ function moneyCard() {
   };
 }
 
-function schemeOf({scheme, window}) {
-  return scheme === 'prop' ? 'by the shares of the round'
-    : `by the last shares, ${window} × network difficulty (PPLNS)`;
+function showScheme(element, {scheme, window}) {
+  const isProp = scheme === 'prop';
+
+  setText(element, isProp ? 'PROP' : `PPLNS, window ${window}`);
+  element.title = isProp
+    ? 'A block is divided by the shares since the pool\'s block before'
+    : 'A block is divided by the last shares before it, as many as make '
+      + `${window} times the network's difficulty`;
 }
 
 const OWED = 'A balance is what the owner of that address owes an account for '

@@ -90,7 +90,15 @@ pub(crate) async fn credits(
     let (known, _) = site.estimates().await?;
     let account = name.clone();
     let page = reader.read(move |sql| read(sql, &account, &known, limit, offset));
-    let page = page.await?.ok_or_else(missing)?;
+    let page = match page.await? {
+        Some(page) => page,
+        // The ledger does not know whoever has no accepted share.
+        None => {
+            let workers = site.workers().await?;
+            let is_mining = workers.iter().any(|row| *row.account == *name);
+            is_mining.then(ApiCredits::default).ok_or_else(missing)?
+        }
+    };
     Ok(match asked.format.unwrap_or_default() {
         ListFormat::Json => Json(page).into_response(),
         ListFormat::Csv => {
