@@ -100,11 +100,16 @@ fn nothing_given_is_the_defaults() {
         database: None,
         server_id: host_name(),
         terms: terms("pplns", "0", 10_000_000),
+        payout: PayoutConfig {
+            wallet: None,
+            account: "default".to_owned(),
+            fee_max: 10_000_000,
+        },
     };
     assert_eq!(check(&[]), expected);
 }
 
-const EVERYTHING: [(&str, &str); 30] = [
+const EVERYTHING: [(&str, &str); 33] = [
     ("host", "127.0.0.1"),
     ("port", "0"),
     ("publichost", "pool.example.com"),
@@ -135,6 +140,9 @@ const EVERYTHING: [(&str, &str); 30] = [
     ("scheme", "prop"),
     ("fee", "2.5"),
     ("threshold", "0.5"),
+    ("payoutwallet", "pool"),
+    ("payoutaccount", "cold.1"),
+    ("payoutmaxfee", "2"),
 ];
 
 #[test]
@@ -180,6 +188,11 @@ fn everything_can_be_given() {
         database: Some(DATABASE.parse().expect("an address")),
         server_id: "east-1".into(),
         terms: terms("prop", "2.5", 500_000),
+        payout: PayoutConfig {
+            wallet: Some("pool".to_owned()),
+            account: "cold.1".to_owned(),
+            fee_max: 2_000_000,
+        },
     };
     assert_eq!(config, expected);
 }
@@ -301,6 +314,9 @@ fn values_out_of_bounds_are_refused() {
         ("scheme", &["PROP", "pps", "true"]),
         ("window", &["0", "-1", "2x", "0.0000000001"]),
         ("fee", &["-1", "100.1", "1%", "0.00001"]),
+        ("payoutwallet", &["a/b", "..", &long]),
+        ("payoutaccount", &["a b"]),
+        ("payoutmaxfee", &["-1", "10 HNS"]),
         ("threshold", &["-1", "ten", "0.0000001", "1e3"]),
     ] {
         for value in values {

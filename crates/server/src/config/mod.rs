@@ -26,6 +26,7 @@ use thiserror::Error;
 
 pub use crate::config::option_value::parse_host;
 use crate::config::option_value::parse_server_id;
+pub(crate) use crate::config::option_value::parse_wallet_name;
 use crate::config::options::Draft;
 pub use crate::config::options::{
     Fallback, HOST_NAMES_MAX, INBOUND_MAX, OPTIONS, OptionSpec, PROXIES_MAX,
@@ -106,6 +107,19 @@ pub struct Config {
     pub server_id: String,
     /// Terms between the pool and its miners.
     pub terms: PayoutTerms,
+    /// Payments to miners.
+    pub payout: PayoutConfig,
+}
+
+/// Payments to miners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayoutConfig {
+    /// The wallet that pays.
+    pub wallet: Option<String>,
+    /// The account of it that pays.
+    pub account: String,
+    /// The most that a transaction may pay to the network, in base units.
+    pub fee_max: u64,
 }
 
 /// Time at which templates are verified by the node's own rules.
@@ -214,6 +228,11 @@ impl Draft {
             database: self.database.map(|url| database(&url)).transpose()?,
             server_id: self.server_id.unwrap_or_else(host_name),
             terms: terms.map_err(ConfigError)?,
+            payout: PayoutConfig {
+                wallet: self.payout_wallet,
+                account: self.payout_account.expect(GIVEN),
+                fee_max: self.payout_max_fee.expect(GIVEN),
+            },
         })
     }
 }

@@ -10,7 +10,7 @@ use hstratum_core::units::Difficulty;
 
 use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
-    parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
+    parse_list, parse_password, parse_path, parse_server_id, parse_token, parse_wallet_name, store,
 };
 use super::payout_terms::SchemeName;
 use super::peer_address::PeerAddress;
@@ -321,6 +321,27 @@ pub const OPTIONS: &[OptionSpec] = &[
         expected: "a number of HNS with at most 6 decimals",
         set: |draft, text| store(&mut draft.threshold, parse_hns(text).ok()),
     },
+    OptionSpec {
+        name: "payout-wallet",
+        fallback: Fallback::None,
+        help: "hsd's wallet that pays miners, for `hstratum payout` with `--prefix`",
+        expected: "the name of a wallet: up to 40 letters, digits, -, . and _",
+        set: |draft, text| store(&mut draft.payout_wallet, parse_wallet_name(text)),
+    },
+    OptionSpec {
+        name: "payout-account",
+        fallback: Fallback::Value("default"),
+        help: "account of that wallet that pays; the coins of others are not touched",
+        expected: "the name of an account: up to 40 letters, digits, -, . and _",
+        set: |draft, text| store(&mut draft.payout_account, parse_wallet_name(text)),
+    },
+    OptionSpec {
+        name: "payout-max-fee",
+        fallback: Fallback::Value("10"),
+        help: "the most that a transaction which pays miners may pay to the network, in HNS",
+        expected: "a number of HNS with at most 6 decimals",
+        set: |draft, text| store(&mut draft.payout_max_fee, parse_hns(text).ok()),
+    },
 ];
 
 impl OptionSpec {
@@ -367,4 +388,7 @@ pub(super) struct Draft {
     pub(super) window: Option<Decimal>,
     pub(super) fee: Option<FeePpm>,
     pub(super) threshold: Option<u64>,
+    pub(super) payout_wallet: Option<String>,
+    pub(super) payout_account: Option<String>,
+    pub(super) payout_max_fee: Option<u64>,
 }

@@ -51,6 +51,13 @@ impl TermsHistory {
         }
     }
 
+    /// The same with each of the terms changed, as flags of a command do.
+    #[must_use]
+    pub fn changed(mut self, change: impl Fn(&mut PayoutTerms)) -> Self {
+        self.0.iter_mut().for_each(|row| change(&mut row.terms));
+        self
+    }
+
     /// Terms in force at a height; of rows that begin at the same height the newest counts.
     #[must_use]
     pub fn at(&self, height: u32) -> &PayoutTerms {
