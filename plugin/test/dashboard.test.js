@@ -87,7 +87,8 @@ test('an account sees what it can expect, what it is owed and was paid',
     const miner = await Miner.start(t, node, 'alice.rig');
     const browser = await launch(t);
     const pool = await open(browser, node);
-    const page = await open(browser, node, '/account/alice');
+    // An account without a share has no history: 404.
+    const page = await open(browser, node, '/account/alice', {offline: true});
 
     // Nothing yet.
     await see(pool, '#money', /SchemePROP/);

@@ -61,7 +61,7 @@ export function accountPage(account) {
       for (const [one, units] of [[pending, data.pending],
         [balance, data.balance], [threshold, data.threshold],
         [paid, data.paid], [found, data.if_found_now],
-        [perDay, data.per_day]])
+        [perDay, rounded(data.per_day)]])
         one.set(...amountParts(units));
 
       for (const [one, meaning] of [[pending, PENDING], [found, FOUND_NOW],
@@ -102,6 +102,12 @@ const PENDING = 'Its part of the blocks on the main chain that are not divided '
 const FOUND_NOW = 'Its part of a block if the pool found it now.';
 const PER_DAY = 'At its hashrate of the last day, less the pool\'s fee. Luck '
   + 'makes it more or less.';
+
+/** What is only expected has four digits. */
+
+function rounded(units) {
+  return units === null ? null : Number(units.toPrecision(4));
+}
 
 function age(seconds) {
   return seconds === null ? 'Not known now.'
