@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
-use hstratum::payout::{BalanceOutcome, HeldReason, PayoutPlan, Wait, check_node, plan};
+use hstratum::payout::{
+    BalanceOutcome, HeldReason, PayoutPlan, Wait, check_agreement, check_node, plan,
+};
 use hstratum::sql::Db;
 use serde_json::{Value, json};
 
@@ -78,8 +80,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// Why `payout send` would pay nothing, as far as a node says; none where none answers.
+/// Why `payout send` would pay nothing, as far as servers and a node say; none where no node answers.
 fn refusal(args: &Args, db: &mut Db, network: Network) -> anyhow::Result<Option<String>> {
+    if let Err(error) = check_agreement(db) {
+        return Ok(Some(format!("{error:#}")));
+    }
     let url = args.node_url.clone();
     let url = url.unwrap_or_else(|| Url::usual(network, HsdPart::Node));
     let patience = HsdTimeouts {

@@ -10,7 +10,7 @@ use hstratum::config::{Config, PayoutConfig};
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url, Wallet};
 use hstratum::payout::{
     AwaitedServers, PayoutLock, PayoutStep, Sender, Settled, SettlementChange, TermsHistory,
-    check_blocks, incomplete, payees, plan, settle,
+    check_agreement, check_blocks, incomplete, payees, plan, settle,
 };
 use hstratum::secret::Secret;
 use hstratum::sql::Db;
@@ -156,6 +156,7 @@ fn send(
     done: &mut RunTotals,
 ) -> anyhow::Result<()> {
     sender.check(db)?;
+    check_agreement(db)?;
     check_blocks(db, sender.node, awaited_servers)?;
     let may_pay = sender.advance(db, &mut done.steps)?;
     lock.check()?;
@@ -216,6 +217,7 @@ fn foretell(
 ) -> anyhow::Result<()> {
     let db = &mut pool.db;
     sender.check(db)?;
+    check_agreement(db)?;
     check_blocks(db, sender.node, awaited_servers)?;
     let first = sender.foretell(db)?;
     let plan = plan(db, sender.network, &terms.history, awaited_servers)?;

@@ -11,6 +11,7 @@
 //! Its write transactions are far shorter than 10 ms, since those of the server wait for them.
 
 mod account;
+pub(crate) mod agreement;
 mod awaited_servers;
 mod check;
 mod due;
@@ -29,6 +30,8 @@ mod transaction_fate;
 
 pub use hstratum_core::accounting::terms::{PayoutTerms, Scheme};
 
+pub use agreement::check_agreement;
+pub(crate) use agreement::put_agreed_terms;
 pub(crate) use awaited_servers::shipped_by_all;
 pub use awaited_servers::{AwaitedServer, AwaitedServers};
 pub(crate) use due::{Cuts, divided_over_its_round, is_whole, pruned_to};

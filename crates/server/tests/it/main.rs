@@ -14,6 +14,7 @@ mod cluster_hung;
 mod cluster_relay;
 mod cluster_restore;
 mod cluster_shipping;
+mod cluster_terms;
 mod cluster_users;
 mod connections;
 mod found;
