@@ -230,17 +230,7 @@ impl ApiPool {
                 .payee
                 .as_ref()
                 .map(|payee| payee.encode(site.network)),
-            differences: site
-                .statuses
-                .cluster
-                .as_ref()
-                .map_or_else(Vec::new, |shared| {
-                    let reading = shared.look();
-                    match reading.link {
-                        ClusterLink::Up => reading.differences,
-                        _ => Vec::new(),
-                    }
-                }),
+            differences: differences(site),
             has_ledger: site.reader.is_some(),
             stratum_url: stratum_url(site, host),
             hashrate: now.view.hashrate + elsewhere,
@@ -300,6 +290,13 @@ impl ApiPool {
             refused: Vec::new(),
         }
     }
+}
+
+/// In what other servers of the pool differ, as far as that is known now.
+fn differences(site: &Site) -> Vec<String> {
+    let reading = site.statuses.cluster.as_ref().map(|shared| shared.look());
+    let reading = reading.filter(|reading| matches!(reading.link, ClusterLink::Up));
+    reading.map_or_else(Vec::new, |reading| reading.differences)
 }
 
 /// Stratum URL for miners, as seen by a client that reached us as `host`.

@@ -32,6 +32,14 @@ fn credit(browser: &Browser) -> Value {
 
 /// Runs through the states of a credit on a server with the option `scheme: prop`.
 fn money_is_shown(running: &Running, browser: &Browser, db: &mut Db) {
+    let (hash, reward) = pending_is_shown(running, browser, db);
+    settled_is_shown(running, browser, db, &reward);
+    paid_is_shown(browser, db, &reward);
+    table_is_given(browser, &hash, &reward);
+}
+
+/// Mines a block; returns its hash and reward.
+fn pending_is_shown(running: &Running, browser: &Browser, db: &mut Db) -> (String, Value) {
     let terms = PayoutTerms {
         scheme: Scheme::Prop,
         fee: FeePpm::default(),
@@ -69,6 +77,10 @@ fn money_is_shown(running: &Running, browser: &Browser, db: &mut Db) {
         (&json!(hash), &Value::Null)
     );
 
+    (hash, reward)
+}
+
+fn settled_is_shown(running: &Running, browser: &Browser, db: &mut Db, reward: &Value) {
     // Deep enough for its reward to be spent.
     running.move_on(Chain::hard().empty_at(4));
     running.mine_as("bob.rig").mine(Want::Share);
@@ -85,20 +97,24 @@ fn money_is_shown(running: &Running, browser: &Browser, db: &mut Db) {
     wait_until("nothing is pending", || {
         browser.json(ACCOUNT)["pending"] == 0
     });
-    assert_eq!(browser.json(ACCOUNT)["balance"], reward);
+    assert_eq!(browser.json(ACCOUNT)["balance"], *reward);
     assert_eq!(credit(browser)["state"], "owed");
     assert_eq!(credit(browser)["settled_at"], 1_700_000_000);
+}
 
-    pay(db, "sent", &reward);
+fn paid_is_shown(browser: &Browser, db: &mut Db, reward: &Value) {
+    pay(db, "sent", reward);
     wait_until("it is on its way", || credit(browser)["state"] == "paying");
-    pay(db, "confirmed", &reward);
+    pay(db, "confirmed", reward);
     wait_until("it is paid", || credit(browser)["state"] == "paid");
     assert_eq!(credit(browser)["paid_at"], 1_700_000_001);
     wait_until("the pool owes nothing", || {
         let pool = browser.json("/api/v1/pool");
         pool["owed"] == 0 && pool["last_payment_at"] == 1_700_000_001
     });
+}
 
+fn table_is_given(browser: &Browser, hash: &str, reward: &Value) {
     let table = browser.get(&format!("{ACCOUNT}/credits?format=csv"));
     assert_eq!(
         table.header("content-type"),
