@@ -107,17 +107,23 @@ fn read(
     estimator: &mut Estimator,
     next: Option<NextBlock>,
 ) -> Result<LedgerEstimates, SqlError> {
+    let last = "SELECT max(created_at) FROM payments WHERE state IN ('sent', 'confirmed')";
+    let last_payment_at = sql.query_one(last, &[])?.get(0)?;
     let terms = TermsHistory::read(sql)?;
     let estimates = match &terms {
         None => None,
-        Some(terms) => Some(estimator.estimate(sql, terms, next).map_err(sql_error)?),
+        Some(terms) => match estimator.estimate(sql, terms, next).map_err(sql_error) {
+            Ok(estimates) => Some(estimates),
+            // As a failure it would be tried again at once, and a ledger so large be read all the time.
+            Err(SqlError::Interrupted) => None,
+            Err(error) => return Err(error),
+        },
     };
-    let last = "SELECT max(created_at) FROM payments WHERE state IN ('sent', 'confirmed')";
     Ok(LedgerEstimates {
-        last_payment_at: sql.query_one(last, &[])?.get(0)?,
         terms,
         next,
         estimates,
+        last_payment_at,
     })
 }
 
@@ -174,5 +180,44 @@ impl LedgerEstimates {
             threshold: terms.map(|terms| terms.newest().threshold),
             estimates_age_s: Some(age.as_secs_f64()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::payout::put_terms;
+    use crate::sql::{Db, Sqlite, sqlite_schema};
+    use crate::values;
+
+    #[test]
+    fn a_ledger_that_takes_too_long_is_not_read_again_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.db");
+        drop(sqlite_schema::open_own(&path, "regtest", 1_000, &mut Vec::new()).expect("created"));
+        let mut db = Db::Sqlite(Sqlite::open_beside(&path).expect("opened"));
+        let terms = Config::parse(&[]).expect("the defaults").terms;
+        db.write(|sql: &mut dyn Sql| {
+            put_terms(sql, &terms, 1, "here")?;
+            for account in 0..20_000 {
+                let insert = "INSERT INTO accounts (name) VALUES (?1)";
+                sql.execute(insert, &values![account.to_string()])?;
+            }
+            Ok::<_, SqlError>(())
+        })
+        .expect("written");
+        let mut estimator = Estimator::default();
+        let mut look = |db: &mut Db| db.read(|sql| read(sql, &mut estimator, None));
+        let known = look(&mut db).expect("read");
+        assert!(known.estimates.is_some());
+        let Db::Sqlite(file) = &mut db else {
+            unreachable!("it was opened as a file")
+        };
+        file.limit(Instant::now()).expect("set");
+        let known = look(&mut db).expect("no failure");
+        assert!(known.estimates.is_none() && known.terms.is_some());
     }
 }
