@@ -2,7 +2,7 @@
 # Rust toolchain, Node.js with npm, a C compiler and make. `make` alone lists the targets: a line `##@` begins
 # a group, and what stands behind `##` says what a target is for.
 .DEFAULT_GOAL := help
-.PHONY: help run test build dist dist-test deb compat check bench table month ship vardiff hostile storm crash \
+.PHONY: help run test build dist dist-test deb compat check bench table month estimates ship vardiff hostile storm crash \
   soak year proxy proxied servers sim coverage fuzz conformance dashboards instructions clean
 
 NODE_MODULES := node_modules/.package-lock.json
@@ -88,6 +88,10 @@ dashboards: build ## what fifty open dashboards cost miners
 
 month: ## how large the ledger becomes in a month of 10,000 workers
 	cargo bench --locked -p hstratum --bench month
+
+estimates: ## how long estimates of 100,000 accounts take with a year's ledger
+	scripts/postgres.sh
+	cargo bench --locked -p hstratum --bench estimates
 
 # With a PostgreSQL of its own, or DATABASE=postgres://…, an empty one.
 ship: ## what shipping to a shared ledger costs

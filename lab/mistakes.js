@@ -112,7 +112,7 @@ function mistakes(dir, taken) {
     ['a file where a directory belongs',
       () => start({files: {'stratum/spool': 'something'}})],
     ['a ledger that is not there', plan('--scheme', 'prop')],
-    ['a payout without a scheme', plan()],
+    ['a payout without a ledger', tool('payout', 'plan')],
     ['PPLNS without a window', plan('--scheme', 'pplns')],
     ['a fee above all', plan('--scheme', 'prop', '--fee', '101')],
     ['a database without a password', tool('payout', 'plan', '--ledger',

@@ -7,6 +7,7 @@ const {test} = require('node:test');
 const {launch, open} = require('./browser');
 const {PLUGIN, startNode, tempDir, waitFor} = require('./harness');
 const {Miner} = require('./miner');
+const {Payer, Wallets} = require('./payer');
 const {Postgres} = require('./postgres');
 
 const MARKUP = '<img src=x onerror=window.hacked=1>';
@@ -73,6 +74,81 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   assert.match(page.url(), /\/account\/alice$/);
   page.check();
 });
+
+test('an account sees what it can expect, what it is owed and was paid',
+  async (t) => {
+    const node = await startNode(t, {
+      wallet: true, address: null, args: ['--wallet-api-key=test',
+        '--stratum-scheme=prop', '--stratum-fee=1', '--stratum-threshold=0.5']
+    });
+    const wallets = new Wallets(node);
+    const payer = await Payer.start(t, node,
+      ['--scheme', 'prop', '--fee', '1', '--threshold', '0.5']);
+    const miner = await Miner.start(t, node, 'alice.rig');
+    const browser = await launch(t);
+    const pool = await open(browser, node);
+    // An account without a share has no history: 404.
+    const page = await open(browser, node, '/account/alice', {offline: true});
+
+    // Nothing yet.
+    await see(pool, '#money', /SchemePROP/);
+    await see(pool, '#money', /Fee1 %Threshold0\.50 HNS/);
+    await see(pool, '#money', /Owed to accounts0\.00 HNS.*none yet/);
+    await see(page, '#credits .empty', /No block has brought anything yet\./);
+
+    const {hash} = await miner.submit('alice.rig');
+
+    await node.waitTip(hash);
+
+    // Pending.
+    await see(page, '#credits tbody tr', /pending1,980\.00 HNS/);
+    await see(page, '.money', /Pending1,980\.00 HNS/);
+    await see(pool, '#money', /Owed to accounts1,980\.00 HNS/);
+
+    await payer.tool('ledger', 'address', '--ledger', payer.ledger, 'alice',
+      await wallets.create('alice'));
+    await bury(node, payer, wallets);
+
+    const [sent] = (await payer.send()).out.steps;
+
+    // On its way.
+    assert.strictEqual(sent.step, 'sent');
+    await see(page, '#credits tbody tr', new RegExp(
+      `paying1,980\\.00 HNS.*${sent.txid.slice(-10)}`));
+    await bury(node, payer, wallets);
+    await payer.send();
+
+    // Paid.
+    await see(page, '#credits tbody tr', /paid1,980\.00 HNS/);
+    await see(page, '.money', /Paid1,980\.00 HNS/);
+    await see(pool, '#money', /Owed to accounts0\.00 HNS.*just now/);
+
+    const [table] = await Promise.all([page.waitForEvent('download'),
+      page.locator('#credits a').click()]);
+    const text = fs.readFileSync(await table.path(), 'utf8');
+
+    assert.match(text, /^account,height,.*\r\nalice,1,.*,paid,1980\.000000,/);
+    pool.check();
+    page.check();
+  });
+
+/** Mine until the wallet can spend what was mined before. */
+
+async function bury(node, payer, wallets) {
+  await node.mine(3);
+
+  const height = await node.height();
+
+  await node.waitFor('the wallet to know the tip', async () => {
+    const {result} = await wallets.call('POST', '/',
+      {method: 'getwalletinfo', params: [], id: 1});
+    return result.height === height;
+  });
+  await node.waitFor('the ledger to know it', async () => {
+    const {tip, held} = await payer.plan();
+    return tip.height === height && held.length === 0;
+  });
+}
 
 test('what would lose a found block is shown', async (t) => {
   const file = path.join(tempDir(t), 'invalid');

@@ -74,7 +74,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-fn parse_network(name: &str) -> Result<Network, String> {
+pub(crate) fn parse_network(name: &str) -> Result<Network, String> {
     Network::from_name(name).ok_or_else(|| "expected main, testnet, regtest or simnet".into())
 }
 
@@ -104,15 +104,8 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
     if let Some(prefix) = &args.prefix {
         check_prefix(prefix, args.network)?;
     }
-    let dir = dir.map(|prefix| match args.network {
-        Network::Main => prefix,
-        network => prefix.join(network.name()),
-    });
+    let dir = dir.map(|prefix| node_dir(prefix, args.network));
     let others = others(args, dir.as_deref());
-    // What is not UTF-8 cannot be an option's value either.
-    let environment = env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("HSD_"));
     Ok(Setup {
         network: args.network,
         dir,
@@ -121,14 +114,30 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
         mines: args.mine,
         node_url: args.node_url.clone(),
         node_key: secret(NODE_KEY)?,
-        environment: environment.collect(),
+        environment: environment(),
         user: args.user.clone(),
         password: args.password.clone(),
     })
 }
 
+/// The directory of a network's node.
+pub(crate) fn node_dir(prefix: PathBuf, network: Network) -> PathBuf {
+    match network {
+        Network::Main => prefix,
+        network => prefix.join(network.name()),
+    }
+}
+
+/// Variables that are hsd's. What is not UTF-8 cannot be an option's value either.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("HSD_"))
+        .collect()
+}
+
 /// A prefix that was given is there, and is not a network's directory below one.
-fn check_prefix(prefix: &Path, network: Network) -> anyhow::Result<()> {
+pub(crate) fn check_prefix(prefix: &Path, network: Network) -> anyhow::Result<()> {
     let shown = prefix.display();
     ensure!(prefix.is_dir(), "--prefix {shown}: no such directory");
     let name = prefix.file_name().and_then(OsStr::to_str);

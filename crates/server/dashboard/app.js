@@ -331,19 +331,49 @@ const LOGINS = {
 function moneyCard() {
   const address = h('code', {class: 'pays'}, '–');
   const meaning = h('p', {class: 'faint'});
+  const scheme = h('dd');
+  const fee = h('dd');
+  const threshold = h('dd');
+  const owed = h('dd');
+  const last = h('dd');
+  const terms = h('dl', {hidden: true}, h('dt', {}, 'Scheme'), scheme,
+    h('dt', {}, 'Fee'), fee, h('dt', {}, 'Threshold'), threshold,
+    h('dt', {}, 'Owed to accounts'), owed, h('dt', {}, 'Last payment'), last);
 
   return {
     element: h('section', {
       class: 'card', id: 'money', 'aria-labelledby': 'money-title'
     },
     h('h2', {id: 'money-title'}, 'Where the money goes'),
-    h('p', {}, 'Each block pays ', address), meaning),
+    h('p', {}, 'Each block pays ', address), terms, meaning),
     pool(pool) {
       setText(address, pool.pays || 'an address that the first job will tell');
       setText(meaning, pool.has_ledger ? BALANCES[pool.auth]
         : 'The node runs in memory: nobody is owed anything.');
+      terms.hidden = pool.terms === null;
+
+      if (pool.terms) {
+        showScheme(scheme, pool.terms);
+        setText(fee, `${pool.terms.fee} %`);
+        setText(threshold, amount(pool.terms.threshold));
+        setText(owed, amount(pool.owed));
+        owed.title = `Pending blocks included, as of ${
+          duration(pool.money_age_s)} ago`;
+        setText(last, pool.last_payment_at === null ? 'none yet'
+          : ago(pool.last_payment_at));
+      }
     }
   };
+}
+
+function showScheme(element, {scheme, window}) {
+  const isProp = scheme === 'prop';
+
+  setText(element, isProp ? 'PROP' : `PPLNS, window ${window}`);
+  element.title = isProp
+    ? 'A block is divided by the shares since the pool\'s block before'
+    : 'A block is divided by the last shares before it, as many as make '
+      + `${window} times the network's difficulty`;
 }
 
 const OWED = 'A balance is what the owner of that address owes an account for '

@@ -75,9 +75,15 @@ export function percent(part) {
   return `${value >= 100 ? whole.format(Math.round(value)) : digits(value)} %`;
 }
 
-export function amount(units) {
+/** [number, unit] of an amount. */
+
+export function amountParts(units) {
   return units === null || units === undefined
-    ? NONE : `${coins.format(units / BASE_UNITS)} HNS`;
+    ? [NONE, ''] : [coins.format(units / BASE_UNITS), 'HNS'];
+}
+
+export function amount(units) {
+  return amountParts(units).join(' ').trim();
 }
 
 export function duration(seconds) {

@@ -143,6 +143,12 @@ pub(crate) const ROUND_LOOK: Duration = Duration::from_millis(500);
 /// The open round is read again after this many times the time that the last reading took.
 pub(crate) const ROUND_REST: u32 = 20;
 
+/// Age at which the division of a block is read again for estimates: a share may come late.
+pub(crate) const ESTIMATE_DIVISION_KEPT: Duration = Duration::from_secs(600);
+
+/// Time in a reading after which no known division is read again. Those that are left are read by the next.
+pub(crate) const ESTIMATE_AGAIN: Duration = Duration::from_secs(2);
+
 /// Threads that hash passwords; at most half the cores. Each needs 4 MiB while it hashes.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
 

@@ -3,15 +3,14 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hstratum::ledger_tools;
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
 use hstratum::payout::{
-    BalanceOutcome, HeldReason, PayoutPlan, PayoutTerms, Wait, check_node, plan,
+    BalanceOutcome, HeldReason, PayoutPlan, Wait, check_agreement, check_node, plan,
 };
 use hstratum::sql::Db;
 use serde_json::{Value, json};
 
-use super::{AwaitedServersArgs, LedgerArgs, NODE_KEY, TermsArgs, secret};
+use super::{AwaitedServersArgs, NODE_KEY, PoolArgs, TermsArgs, secret};
 use crate::terminal::{Table, hns, print, print_json, shown};
 use hstratum_core::chain::address::Network;
 use hstratum_core::plural::counted;
@@ -21,14 +20,19 @@ const NODE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Arguments of `hstratum payout plan`.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
+#[command(
+    after_help = "The terms are those of the ledger at each block's height; flags are used instead.
+
+Examples:
+  hstratum payout plan --prefix ~/.hsd
   hstratum payout plan --ledger ~/.hsd/stratum/ledger.db --scheme prop --fee 1
 
 Environment:
-  HSTRATUM_NODE_API_KEY       the node's API key, where it has one")]
+  HSTRATUM_NODE_API_KEY       the node's API key, where it has one"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
-    ledger: LedgerArgs,
+    pool: PoolArgs,
 
     #[command(flatten)]
     awaited_servers: AwaitedServersArgs,
@@ -47,34 +51,40 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let terms = args.terms.terms()?;
-    let mut db = args.ledger.place.open()?;
-    let network = ledger_tools::network(&mut db)?;
-    let awaited_servers = args.awaited_servers.of(&mut db)?;
-    let plan = plan(&mut db, network, &terms, &awaited_servers)?;
+    args.terms.scheme()?;
+    let mut pool = args.pool.open()?;
+    let terms = args.terms.of(&mut pool)?;
+    let network = pool.network;
+    let awaited_servers = args.awaited_servers.of(&mut pool.db)?;
+    let plan = plan(&mut pool.db, network, &terms.history, &awaited_servers)?;
     if args.json {
+        let newest = terms.history.newest();
         let mut value = as_json(&plan);
         value["network"] = network.name().into();
         value["terms"] = json!({
-            "scheme": terms.scheme.name(),
-            "window": terms.scheme.window(),
-            "fee_ppm": terms.fee.get(),
-            "threshold": terms.threshold,
+            "scheme": newest.scheme.name(),
+            "window": newest.scheme.window(),
+            "fee_ppm": newest.fee.get(),
+            "threshold": newest.threshold,
+            "overrides": terms.overrides,
         });
         print_json(&value)
     } else {
-        let mut text = format!("{} ({})\n", args.ledger.place, network.name());
-        let _ = writeln!(text, "{}\n", in_words(&terms));
+        let mut text = format!("{} ({})\n", pool.place, network.name());
+        let _ = writeln!(text, "{}", terms.in_words());
         text += &as_table(&plan);
-        if let Some(refusal) = refusal(args, &mut db, network)? {
+        if let Some(refusal) = refusal(args, &mut pool.db, network)? {
             let _ = writeln!(text, "payout send would pay nothing now: {refusal}");
         }
         print(&text)
     }
 }
 
-/// Why `payout send` would pay nothing, as far as a node says; none where none answers.
+/// Why `payout send` would pay nothing, as far as servers and a node say; none where no node answers.
 fn refusal(args: &Args, db: &mut Db, network: Network) -> anyhow::Result<Option<String>> {
+    if let Err(error) = check_agreement(db) {
+        return Ok(Some(format!("{error:#}")));
+    }
     let url = args.node_url.clone();
     let url = url.unwrap_or_else(|| Url::usual(network, HsdPart::Node));
     let patience = HsdTimeouts {
@@ -88,19 +98,6 @@ fn refusal(args: &Args, db: &mut Db, network: Network) -> anyhow::Result<Option<
     Ok(check_node(db, &node)
         .err()
         .map(|error| format!("{error:#}")))
-}
-
-fn in_words(terms: &PayoutTerms) -> String {
-    let window = match terms.scheme.window() {
-        window if window.is_empty() => window,
-        window => format!(" over {window} x network difficulty"),
-    };
-    let scheme = terms.scheme.name().to_uppercase();
-    let threshold = hns(terms.threshold);
-    format!(
-        "{scheme}{window}, fee {}, paid from {threshold} HNS on",
-        terms.fee
-    )
 }
 
 /// The plan for people: amounts in HNS.

@@ -5,12 +5,12 @@ use std::env;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow};
-use hstratum::ledger_tools;
+use anyhow::{Context, anyhow, ensure};
+use hstratum::config::{Config, PayoutConfig};
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url, Wallet};
 use hstratum::payout::{
-    AwaitedServers, PayoutLock, PayoutStep, PayoutTerms, Sender, Settled, SettlementChange,
-    check_blocks, incomplete, payees, plan, settle,
+    AwaitedServers, PayoutLock, PayoutStep, Sender, Settled, SettlementChange, TermsHistory,
+    check_agreement, check_blocks, incomplete, payees, plan, settle,
 };
 use hstratum::secret::Secret;
 use hstratum::sql::Db;
@@ -20,7 +20,7 @@ use hstratum_core::plural::counted;
 use serde_json::{Value, json};
 
 use super::plan::{as_json as plan_json, as_table as plan_table};
-use super::{AwaitedServersArgs, LedgerArgs, TermsArgs};
+use super::{AwaitedServersArgs, Pool, PoolArgs, RunTerms, TermsArgs};
 use crate::terminal::{Table, hns, print, print_json, shown};
 
 pub(crate) const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
@@ -29,17 +29,21 @@ const PASSPHRASE: &str = "HSTRATUM_WALLET_PASSPHRASE";
 
 /// Arguments of `hstratum payout send`.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
-  hstratum payout send --ledger ~/.hsd/stratum/ledger.db --scheme prop --wallet pool --dry-run
+#[command(
+    after_help = "The terms are those of the ledger at each block's height; flags are used instead.
+
+Examples:
+  hstratum payout send --prefix ~/.hsd --dry-run
   hstratum payout send --ledger ~/.hsd/stratum/ledger.db --scheme pplns --window 2 --fee 1 --wallet pool
 
 Environment:
   HSTRATUM_NODE_API_KEY       the node's API key, where it has one
   HSTRATUM_WALLET_API_KEY     the wallet's API key, where it has one
-  HSTRATUM_WALLET_PASSPHRASE  unlocks the wallet, where it is locked")]
+  HSTRATUM_WALLET_PASSPHRASE  unlocks the wallet, where it is locked"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
-    ledger: LedgerArgs,
+    pool: PoolArgs,
 
     #[command(flatten)]
     awaited_servers: AwaitedServersArgs,
@@ -55,17 +59,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     wallet_url: Option<Url>,
 
-    /// The wallet that pays
-    #[arg(long, display_order = 2, value_name = "ID")]
-    wallet: String,
+    /// The wallet that pays [default: payout-wallet of --prefix]
+    #[arg(
+        long,
+        display_order = 2,
+        value_name = "ID",
+        required_unless_present = "prefix"
+    )]
+    wallet: Option<String>,
 
-    /// The account of the wallet that pays; the coins of others are not touched
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    account: String,
+    /// The account of the wallet that pays; the coins of others are not touched [default: payout-account of
+    /// --prefix, else default]
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
 
-    /// The most that a transaction may pay to the network
-    #[arg(long, value_name = "HNS", default_value = "10", value_parser = parse_hns)]
-    max_fee: u64,
+    /// The most that a transaction may pay to the network [default: payout-max-fee of --prefix, else 10]
+    #[arg(long, value_name = "HNS", value_parser = parse_hns)]
+    max_fee: Option<u64>,
 
     /// Show what would be done; changes nothing
     #[arg(long)]
@@ -77,32 +87,56 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let terms = args.terms.terms()?;
-    let mut db = args.ledger.place.open()?;
-    let network = ledger_tools::network(&mut db)?;
-    let awaited_servers = args.awaited_servers.of(&mut db)?;
-    let (node, wallet) = connect(args, network)?;
+    args.terms.scheme()?;
+    let mut pool = args.pool.open()?;
+    let payout = payer(args, pool.config.as_ref())?;
+    let terms = args.terms.of(&mut pool)?;
+    let awaited_servers = args.awaited_servers.of(&mut pool.db)?;
+    let (node, wallet) = connect(args, &payout, pool.network)?;
     let sender = Sender {
         node: &node,
         wallet: &wallet,
-        network,
-        fee_max: args.max_fee,
+        network: pool.network,
+        fee_max: payout.fee_max,
         now: now()?,
     };
     if args.dry_run {
-        return foretell(args, &terms, &sender, (&mut db, &awaited_servers));
+        return foretell(args, &terms, &sender, (&mut pool, &awaited_servers));
     }
-    let mut lock = PayoutLock::take(&args.ledger.place)?;
+    let mut lock = PayoutLock::take(&pool.place)?;
     let mut done = RunTotals::default();
     let outcome = send(
         &sender,
-        &terms,
-        (&mut db, &awaited_servers),
+        &terms.history,
+        (&mut pool.db, &awaited_servers),
         &mut lock,
         &mut done,
     );
-    let told = tell(args, network, &done, outcome.as_ref().err());
+    let told = tell(
+        args,
+        (&pool, &wallet, &terms),
+        &done,
+        outcome.as_ref().err(),
+    );
     outcome.and(told)
+}
+
+/// The wallet that pays: that of the configuration, with what flags say instead.
+fn payer(args: &Args, config: Option<&Config>) -> anyhow::Result<PayoutConfig> {
+    let configured = match config {
+        Some(config) => config.payout.clone(),
+        None => Config::parse(&[])?.payout,
+    };
+    let wallet = args.wallet.clone().or(configured.wallet);
+    ensure!(
+        wallet.is_some(),
+        "no wallet pays: give --wallet, or set payout-wallet in stratum.conf"
+    );
+    Ok(PayoutConfig {
+        wallet,
+        account: args.account.clone().unwrap_or(configured.account),
+        fee_max: args.max_fee.unwrap_or(configured.fee_max),
+    })
 }
 
 /// The results of a run, also of one that failed.
@@ -116,26 +150,31 @@ struct RunTotals {
 
 fn send(
     sender: &Sender<'_>,
-    terms: &PayoutTerms,
+    terms: &TermsHistory,
     (db, awaited_servers): (&mut Db, &AwaitedServers),
     lock: &mut PayoutLock,
     done: &mut RunTotals,
 ) -> anyhow::Result<()> {
     sender.check(db)?;
+    check_agreement(db)?;
     check_blocks(db, sender.node, awaited_servers)?;
     let may_pay = sender.advance(db, &mut done.steps)?;
     lock.check()?;
     done.settled = settle(db, sender.network, terms, awaited_servers, sender.now)?;
     done.incomplete = incomplete(db, awaited_servers)?;
     if may_pay {
-        let due = payees(db, sender.network, terms.threshold)?;
+        let due = payees(db, sender.network, terms.newest().threshold)?;
         lock.check()?;
         sender.pay(db, due, &mut done.steps)?;
     }
     Ok(())
 }
 
-fn connect(args: &Args, network: Network) -> anyhow::Result<(HsdNode, Wallet)> {
+fn connect(
+    args: &Args,
+    payout: &PayoutConfig,
+    network: Network,
+) -> anyhow::Result<(HsdNode, Wallet)> {
     let url =
         |given: &Option<Url>, part| given.clone().unwrap_or_else(|| Url::usual(network, part));
     let patience = HsdTimeouts::default();
@@ -144,7 +183,10 @@ fn connect(args: &Args, network: Network) -> anyhow::Result<(HsdNode, Wallet)> {
     let wallet = Wallet::new(
         url(&args.wallet_url, HsdPart::Wallet),
         secret(WALLET_KEY)?,
-        (&args.wallet, &args.account),
+        (
+            payout.wallet.as_deref().unwrap_or_default(),
+            &payout.account,
+        ),
         secret(PASSPHRASE)?,
         patience,
     )?;
@@ -169,14 +211,16 @@ fn now() -> anyhow::Result<u64> {
 
 fn foretell(
     args: &Args,
-    terms: &PayoutTerms,
+    terms: &RunTerms,
     sender: &Sender<'_>,
-    (db, awaited_servers): (&mut Db, &AwaitedServers),
+    (pool, awaited_servers): (&mut Pool, &AwaitedServers),
 ) -> anyhow::Result<()> {
+    let db = &mut pool.db;
     sender.check(db)?;
+    check_agreement(db)?;
     check_blocks(db, sender.node, awaited_servers)?;
     let first = sender.foretell(db)?;
-    let plan = plan(db, sender.network, terms, awaited_servers)?;
+    let plan = plan(db, sender.network, &terms.history, awaited_servers)?;
     let waits = matches!(first, Some(PayoutStep::Waiting { .. }));
     if args.json {
         let mut value = plan_json(&plan);
@@ -184,9 +228,10 @@ fn foretell(
         value["dry_run"] = true.into();
         value["first"] = first.as_ref().map_or(Value::Null, step_json);
         value["would_pay"] = (!waits).into();
+        value["overrides"] = terms.overrides.clone().into();
         return print_json(&value);
     }
-    let mut text = heading(args, sender.network);
+    let mut text = heading(pool, sender.wallet, terms);
     if let Some(step) = &first {
         let _ = writeln!(text, "First: {}\n", in_words(step));
     }
@@ -202,14 +247,18 @@ fn foretell(
     print(&text)
 }
 
-fn heading(args: &Args, network: Network) -> String {
-    let Args { ledger, wallet, .. } = args;
-    format!("{} ({}), wallet {wallet}\n\n", ledger.place, network.name())
+fn heading(pool: &Pool, wallet: &Wallet, terms: &RunTerms) -> String {
+    let network = pool.network.name();
+    let (place, wallet) = (&pool.place, wallet.id());
+    format!(
+        "{place} ({network}), wallet {wallet}\n{}\n",
+        terms.in_words()
+    )
 }
 
 fn tell(
     args: &Args,
-    network: Network,
+    (pool, wallet, terms): (&Pool, &Wallet, &RunTerms),
     done: &RunTotals,
     error: Option<&anyhow::Error>,
 ) -> anyhow::Result<()> {
@@ -217,8 +266,9 @@ fn tell(
         let steps: Vec<Value> = done.steps.iter().map(step_json).collect();
         let settled: Vec<Value> = done.settled.iter().map(settled_json).collect();
         return print_json(&json!({
-            "network": network.name(),
-            "wallet": args.wallet,
+            "network": pool.network.name(),
+            "wallet": wallet.id(),
+            "overrides": terms.overrides,
             "settled": settled,
             "incomplete": done.incomplete.iter().map(|(_, hash)| hash).collect::<Vec<_>>(),
             "steps": steps,
@@ -229,7 +279,7 @@ fn tell(
     if is_nothing && error.is_some() {
         return Ok(());
     }
-    let mut text = heading(args, network);
+    let mut text = heading(pool, wallet, terms);
     for step in &done.steps {
         let _ = writeln!(text, "{}", in_words(step));
     }

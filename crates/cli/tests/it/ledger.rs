@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use hstratum::config::Config;
+use hstratum::payout::put_terms;
 use hstratum::values;
 use serde_json::{Value, json};
 
@@ -25,7 +27,7 @@ fn a_plan_is_a_table_that_adds_up() {
         ];
         let table = succeed(&args);
         for line in [
-            "PROP, fee 1 %, paid from 1.000000 HNS on",
+            "prop, fee 1 %, paid from 10.000000 HNS on",
             "1980.000000 credited + 20.000000 fee + 0.000000 remainder = 2000.000000 reward",
             "0.000000 carried + 1980.000000 credited = 1980.000000: 660.000000 to 1 account now, 1320.000000 later",
             r#""a\u{202e}b\n""#,
@@ -60,6 +62,93 @@ fn a_plan_is_a_table_that_adds_up() {
             "prop",
         ]);
         assert!(code != 0 && err.contains("it names no user"), "{err}");
+    });
+}
+
+#[test]
+fn a_plan_has_the_terms_of_the_ledger_and_flags_change_them() {
+    on_each(|ledger| {
+        ledger.credit(1, ADDRESS, 1.0, 1);
+        ledger.block(1, "confirmed");
+        let (path, plan) = (ledger.argument(), ["payout", "plan", "--ledger"]);
+        let args = |more: &[&str]| [&plan[..], &[&path], more].concat().join(" ");
+        let run = |more: &[&str]| hstratum(&args(more).split(' ').collect::<Vec<_>>());
+        let (code, _, err) = run(&[]);
+        assert!(code == 1 && err.contains("no terms yet"), "{err}");
+        let terms = Config::parse(&[]).expect("the defaults").terms;
+        ledger.write(|sql| put_terms(sql, &terms, 900, "eu-1"));
+        let (_, table, _) = run(&[]);
+        let in_force = "pplns over 2 x network difficulty, fee 0 %, paid from 10.000000 HNS on\n";
+        assert!(
+            table.contains(in_force) && !table.contains("By flags"),
+            "{table}"
+        );
+        let (_, table, _) = run(&["--fee", "2", "--threshold", "10"]);
+        let line = "paid from 10.000000 HNS on\nBy flags: fee 2 % instead of the pool's 0 %\n";
+        assert!(table.contains(line), "{table}");
+        assert!(
+            table.contains("1960.000000 credited + 40.000000 fee"),
+            "{table}"
+        );
+        let (_, table, _) = run(&["--window", "3", "--json"]);
+        let json: Value = serde_json::from_str(&table).expect("JSON");
+        let differs = "scheme pplns over 3 x network difficulty instead of the pool's pplns over 2 x \
+                       network difficulty";
+        assert_eq!(json["terms"]["overrides"], json!([differs]));
+        ledger.execute("UPDATE terms SET scheme = 'prop', \"window\" = ''", &[]);
+        let (code, _, err) = run(&["--window", "3"]);
+        assert!(code == 1 && err.contains("and the pool's is prop"), "{err}");
+    });
+}
+
+#[test]
+fn a_prefix_names_the_ledger_and_the_wallet() {
+    on_each(|ledger| {
+        let prefix = tempfile::tempdir().expect("a directory");
+        let dir = prefix.path().join("regtest/stratum");
+        fs::create_dir_all(&dir).expect("created");
+        let conf = if ledger.is_file() {
+            fs::copy(ledger.path(), dir.join("ledger.db")).expect("copied");
+            String::new()
+        } else {
+            format!("database: {}\n", ledger.argument())
+        };
+        let conf = |more: &str| {
+            let path = prefix.path().join("regtest/stratum.conf");
+            fs::write(path, format!("{conf}{more}")).expect("written");
+        };
+        let prefix = prefix.path().to_str().expect("UTF-8");
+        let run = |command: &str| {
+            let args = [
+                "payout",
+                command,
+                "--prefix",
+                prefix,
+                "--network",
+                "regtest",
+            ];
+            hstratum(&args)
+        };
+        conf("fee: 3\n");
+        let (code, table, err) = run("plan");
+        assert_eq!(code, 0, "{err}");
+        assert!(
+            table.contains("fee 3 %"),
+            "the ledger has none yet: {table}"
+        );
+        let (code, _, err) = run("send");
+        let none = "no wallet pays: give --wallet, or set payout-wallet in stratum.conf";
+        assert!(code == 1 && err.contains(none), "{err}");
+        // The wallet is asked only when the node is.
+        conf("payout-wallet: pool\npayout-account: a\n");
+        let (code, _, err) = run("send");
+        assert!(code == 1 && !err.contains(none), "{err}");
+        conf("fee: 101\n");
+        let (code, _, err) = run("plan");
+        assert!(
+            code == 1 && err.contains("fee in stratum.conf: expected"),
+            "{err}"
+        );
     });
 }
 

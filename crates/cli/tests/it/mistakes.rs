@@ -15,7 +15,7 @@ type Mistake = (&'static str, &'static str, i32, &'static str);
 
 const PROXY: &str = "proxy --listen tcp://127.0.0.1:3008";
 
-const MISTAKES: [Mistake; 41] = [
+const MISTAKES: [Mistake; 42] = [
     // Commands and options.
     ("mien", "", 2, "unrecognized subcommand 'mien'"),
     (
@@ -29,6 +29,12 @@ const MISTAKES: [Mistake; 41] = [
         "",
         2,
         "the following required arguments were not provided:\n  --wallet <ID>",
+    ),
+    (
+        "payout plan",
+        "",
+        2,
+        "the following required arguments were not provided:\n  --ledger <FILE|URL>",
     ),
     (
         "doctor --mine",

@@ -4,3 +4,4 @@
 pub mod ledger;
 pub mod reward_split;
 pub mod share_dump;
+pub mod terms;

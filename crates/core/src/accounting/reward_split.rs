@@ -220,8 +220,8 @@ impl fmt::Display for FeePpm {
     }
 }
 
-/// A number as an operator writes it: digits × 10^-decimals, exactly.
-#[derive(Clone, Copy, Debug)]
+/// A number as an operator writes it: digits × 10^-decimals, exactly, with no more decimals than needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {
     digits: u64,
     decimals: u8,
@@ -329,7 +329,12 @@ fn parse_decimal(text: &str, decimals_max: u8) -> Result<Decimal, NotANumber> {
         .filter(|&decimals| decimals <= decimals_max)
         .ok_or(NotANumber::Decimals(decimals_max))?;
     let digits = format!("{whole}{part}").parse();
-    let digits = digits.map_err(|_| NotANumber::TooGreat)?;
+    let mut digits: u64 = digits.map_err(|_| NotANumber::TooGreat)?;
+    let mut decimals = decimals;
+    while decimals > 0 && digits.is_multiple_of(10) {
+        digits /= 10;
+        decimals -= 1;
+    }
     Ok(Decimal { digits, decimals })
 }
 

@@ -308,4 +308,7 @@ fn windows_are_above_zero() {
             shown
         );
     }
+    let read = |text| Decimal::parse_positive(text);
+    assert_eq!(read("2.50"), read("02.5"));
+    assert_ne!(read("2.5"), read("25"));
 }

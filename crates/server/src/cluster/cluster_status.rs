@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::origin::OwnOrigin;
-use super::settings_comparison::ServerTerms;
+use super::settings_comparison::ServerSettings;
 use crate::limits::{ALIVE_MS, SHARED_SILENT};
 use crate::store::shipper_exchange::ShipperExchange;
 use crate::store::unproven_workers::RefusedSubmits;
@@ -119,7 +119,8 @@ pub struct ServerReport {
     /// The program's version.
     pub version: String,
     /// Settings that it should have in common with the others.
-    pub terms: ServerTerms,
+    #[serde(alias = "terms")]
+    pub settings: ServerSettings,
     /// Hashes per second, from the shares of the last minutes.
     pub hashrate: f64,
     /// Connections of miners.

@@ -112,8 +112,8 @@ impl Heartbeat {
         let others = members
             .iter()
             .filter(|member| !is_ours(member) && member.is_alive())
-            .map(|member| (member.label.as_str(), &member.report.terms));
-        status_log.differ(differences(&own.report.terms, others));
+            .map(|member| (member.label.as_str(), &member.report.settings));
+        status_log.differ(differences(&own.report.settings, others));
     }
 
     /// Detects another live server of the same name. Our own earlier file, before a restart with another one,

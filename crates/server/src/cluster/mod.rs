@@ -28,7 +28,7 @@ use hstratum_core::chain::address::Network;
 use postgres::Client;
 
 use self::cluster_status::{ClusterStatus, ServerReport};
-use self::settings_comparison::ServerTerms;
+use self::settings_comparison::ServerSettings;
 use self::threads::Threads;
 use crate::clock::unix_s;
 use crate::cluster::blocks::coordinator::Coordinator;
@@ -38,6 +38,7 @@ use crate::config::settings::Settings;
 use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::messages::DriverHandle;
 use crate::node::Node;
+use crate::payout::agreement::PublishedTerms;
 use crate::store::ledger_status::LedgerStatus;
 use crate::store::shipper_exchange::ShipperExchange;
 use crate::store::unproven_workers::RefusedSubmits;
@@ -100,7 +101,7 @@ pub(crate) fn start(
         return Ok(());
     };
     let (live, status) = (deps.live, deps.status);
-    let terms = (terms(&settings.config), settings.network);
+    let compared = (compared(&settings.config), settings.network);
     let shipper = Shipper {
         address: address.clone(),
         network: settings.network,
@@ -108,7 +109,7 @@ pub(crate) fn start(
         ledger: dir.join(FILE_NAME),
         shipper_exchange: deps.shipper_exchange,
         cluster_status: deps.cluster_status,
-        report: Box::new(move || report(&live, &status, &terms)),
+        report: Box::new(move || report(&live, &status, &compared)),
         duty: deps.duties.add("shipping"),
     };
     let coordinator = Coordinator {
@@ -116,6 +117,8 @@ pub(crate) fn start(
         network: settings.network,
         ledger: shipper.ledger.clone(),
         shares: dir.join("shares"),
+        terms: settings.config.terms,
+        label: shipper.label.clone(),
         shipper_exchange: shipper.shipper_exchange.clone(),
         cluster_status: shipper.cluster_status.clone(),
         duty: deps.duties.add("blocks of the shared ledger"),
@@ -135,13 +138,14 @@ pub(crate) fn start(
 }
 
 /// The settings to be compared with other servers.
-fn terms(config: &Config) -> ServerTerms {
-    ServerTerms {
+fn compared(config: &Config) -> ServerSettings {
+    ServerSettings {
         pays: None,
         auth: config.auth.name().to_owned(),
         has_password: config.password.is_some(),
         has_proxy_secret: config.proxy_secret.is_some(),
         difficulty_min: config.difficulty_min.to_string(),
+        terms: Some(PublishedTerms::from(&config.terms)),
     }
 }
 
@@ -149,17 +153,17 @@ fn terms(config: &Config) -> ServerTerms {
 fn report(
     live: &TelemetryReader,
     status: &LedgerStatus,
-    (terms, network): &(ServerTerms, Network),
+    (settings, network): &(ServerSettings, Network),
 ) -> ServerReport {
     let mut report = ServerReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        terms: terms.clone(),
+        settings: settings.clone(),
         ..ServerReport::default()
     };
     if let Some(now) = live.latest() {
         report.hashrate = now.view.hashrate;
         let payee = now.view.payee.as_ref();
-        report.terms.pays = payee.map(|payee| payee.encode(*network));
+        report.settings.pays = payee.map(|payee| payee.encode(*network));
         report.connections = now.connections();
         let workers = now.workers.iter().flat_map(|workers| workers.iter());
         let names: HashSet<_> = workers.map(|one| (&*one.account, &*one.worker)).collect();

@@ -5,10 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::payout::agreement::PublishedTerms;
+
 /// Settings of one server, as published to the others. Another version may publish more fields, or fewer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct ServerTerms {
+pub struct ServerSettings {
     /// Address that its blocks pay; `None` before its first job.
     pub pays: Option<String>,
     /// `users`, `open` or `address`.
@@ -19,21 +21,23 @@ pub struct ServerTerms {
     pub has_proxy_secret: bool,
     /// Lowest difficulty of a miner.
     pub difficulty_min: String,
+    /// Terms for miners; a report of an earlier version has none.
+    pub terms: Option<PublishedTerms>,
 }
 
 /// One line for each setting in which this server differs from others, with the others' names.
 pub(crate) fn differences<'a>(
-    own: &ServerTerms,
-    others: impl Iterator<Item = (&'a str, &'a ServerTerms)> + Clone,
+    own: &ServerSettings,
+    others: impl Iterator<Item = (&'a str, &'a ServerSettings)> + Clone,
 ) -> Vec<String> {
     // A report without these settings is from an earlier version.
-    let others = others.filter(|(_, terms)| !terms.auth.is_empty());
+    let others = others.filter(|(_, settings)| !settings.auth.is_empty());
     let mut lines = Vec::new();
-    let mut compare = |what: &str, of: fn(&ServerTerms) -> Option<String>| {
+    let mut compare = |what: &str, of: fn(&ServerSettings) -> Option<String>| {
         let Some(ours) = of(own) else { return };
         let mut seen = Vec::new();
-        for (name, terms) in others.clone() {
-            if let Some(theirs) = of(terms).filter(|theirs| *theirs != ours) {
+        for (name, settings) in others.clone() {
+            if let Some(theirs) = of(settings).filter(|theirs| *theirs != ours) {
                 seen.push(format!("{theirs} on {name:?}"));
             }
         }
@@ -41,11 +45,23 @@ pub(crate) fn differences<'a>(
             lines.push(format!("{what}: {ours} here, {}", seen.join(", ")));
         }
     };
-    compare("blocks pay", |terms| terms.pays.clone());
-    compare("auth", |terms| Some(terms.auth.clone()));
-    compare("password", |terms| is_there(terms.has_password));
-    compare("proxy-secret", |terms| is_there(terms.has_proxy_secret));
-    compare("difficulty-min", |terms| Some(terms.difficulty_min.clone()));
+    compare("blocks pay", |settings| settings.pays.clone());
+    compare("auth", |settings| Some(settings.auth.clone()));
+    compare("password", |settings| is_there(settings.has_password));
+    compare("proxy-secret", |settings| {
+        is_there(settings.has_proxy_secret)
+    });
+    compare("difficulty-min", |settings| {
+        Some(settings.difficulty_min.clone())
+    });
+    compare("scheme", |settings| Some(settings.terms.clone()?.scheme));
+    compare("fee", |settings| Some(settings.terms.clone()?.fee));
+    compare("threshold", |settings| {
+        Some(settings.terms.clone()?.threshold)
+    });
+    compare("threshold-min", |settings| {
+        Some(settings.terms.clone()?.threshold_min)
+    });
     lines
 }
 
@@ -57,32 +73,44 @@ fn is_there(is_there: bool) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn terms() -> ServerTerms {
-        ServerTerms {
+    fn settings() -> ServerSettings {
+        ServerSettings {
             pays: Some("hs1qa".to_owned()),
             auth: "users".to_owned(),
             has_password: true,
             has_proxy_secret: false,
             difficulty_min: "1".to_owned(),
+            terms: Some(PublishedTerms {
+                scheme: "prop".to_owned(),
+                fee: "1 %".to_owned(),
+                threshold: "9 HNS".to_owned(),
+                threshold_min: "1 HNS".to_owned(),
+            }),
         }
     }
 
     #[test]
     fn what_differs_is_named_with_who_has_it() {
-        let own = terms();
-        let unknown = ServerTerms::default();
-        let starting = ServerTerms {
+        let own = settings();
+        let unknown = ServerSettings::default();
+        let starting = ServerSettings {
             pays: None,
-            ..terms()
+            ..settings()
         };
         let same = [("b", &own), ("old", &unknown), ("new", &starting)];
         assert!(differences(&own, same.into_iter()).is_empty());
-        let other = ServerTerms {
+        let other = ServerSettings {
             pays: Some("hs1qb".to_owned()),
             auth: "open".to_owned(),
             has_password: false,
             has_proxy_secret: true,
             difficulty_min: "4".to_owned(),
+            terms: Some(PublishedTerms {
+                scheme: "prop".to_owned(),
+                fee: "2 %".to_owned(),
+                threshold: "1 HNS".to_owned(),
+                threshold_min: "1 HNS".to_owned(),
+            }),
         };
         let others = [("a", &own), ("b", &other)];
         let lines = differences(&own, others.into_iter());
@@ -94,6 +122,8 @@ mod tests {
                 "password: set here, not set on \"b\"",
                 "proxy-secret: not set here, set on \"b\"",
                 "difficulty-min: 1 here, 4 on \"b\"",
+                "fee: 1 % here, 2 % on \"b\"",
+                "threshold: 9 HNS here, 1 HNS on \"b\"",
             ]
         );
     }

@@ -1,3 +1,6 @@
+use hstratum_core::accounting::reward_split::FeePpm;
+use hstratum_core::accounting::terms::Scheme;
+
 use super::*;
 use crate::config::peer_address::PeerAddress;
 
@@ -25,6 +28,17 @@ fn check_error(options: &[RawOption], expected: &str) {
     let error = Config::parse(options).expect_err("refused").to_string();
     assert_eq!(error, expected);
     assert_eq!(error.lines().count(), 1);
+}
+
+/// Terms with the default window.
+fn terms(scheme: &str, fee: &str, threshold: u64) -> PayoutTerms {
+    let window = if scheme == "pplns" { "2" } else { "" };
+    PayoutTerms {
+        scheme: Scheme::from_stored(scheme, window).expect("a scheme"),
+        fee: FeePpm::parse_percent(fee).expect("a percentage"),
+        threshold,
+        threshold_min: threshold.min(1_000_000),
+    }
 }
 
 const DATABASE: &str = "postgres://pool:secret@db-1,db-2/pool";
@@ -85,6 +99,12 @@ fn nothing_given_is_the_defaults() {
         hashrate_alarm: 50,
         database: None,
         server_id: host_name(),
+        terms: terms("pplns", "0", 10_000_000),
+        payout: PayoutConfig {
+            wallet: None,
+            account: "default".to_owned(),
+            fee_max: 10_000_000,
+        },
     };
     assert_eq!(check(&[]), expected);
 }
@@ -118,6 +138,12 @@ const EVERYTHING: &[(&str, &str)] = &[
     ("proxysecret", "0123456789abcdef"),
     ("database", DATABASE),
     ("serverid", "east-1"),
+    ("scheme", "prop"),
+    ("fee", "2.5"),
+    ("threshold", "0.5"),
+    ("payoutwallet", "pool"),
+    ("payoutaccount", "cold.1"),
+    ("payoutmaxfee", "2"),
 ];
 
 #[test]
@@ -161,8 +187,25 @@ fn everything_can_be_given() {
         proxy_secret: ProxySecret::new("0123456789abcdef"),
         database: Some(DATABASE.parse().expect("an address")),
         server_id: "east-1".into(),
+        terms: terms("prop", "2.5", 500_000),
+        payout: PayoutConfig {
+            wallet: Some("pool".to_owned()),
+            account: "cold.1".to_owned(),
+            fee_max: 2_000_000,
+        },
     };
     assert_eq!(check(EVERYTHING), expected);
+}
+
+#[test]
+fn a_window_is_of_pplns_alone() {
+    let config = check(&[("window", "1.5")]);
+    assert_eq!(config.terms.scheme.window(), "1.5");
+    let refused = flags(&[("window", "3"), ("scheme", "prop")]);
+    assert_eq!(
+        refused.expect_err("refused").to_string(),
+        "window is for scheme: pplns, found window: 3 and scheme: prop"
+    );
 }
 
 #[test]
@@ -268,6 +311,13 @@ fn values_out_of_bounds_are_refused() {
         ("auth", &["", "Users", "none"]),
         ("refresh", &["0", "3601", "60s"]),
         ("verify", &["on", "Idle", "1"]),
+        ("scheme", &["PROP", "pps", "true"]),
+        ("window", &["0", "-1", "2x", "0.0000000001"]),
+        ("fee", &["-1", "100.1", "1%", "0.00001"]),
+        ("payoutwallet", &["a/b", "..", &long]),
+        ("payoutaccount", &["a b"]),
+        ("payoutmaxfee", &["-1", "10 HNS"]),
+        ("threshold", &["-1", "ten", "0.0000001", "1e3"]),
     ] {
         for value in values {
             let error = flags(&[(key, value)]).expect_err(value).to_string();

@@ -9,6 +9,7 @@ mod error_texts;
 pub(crate) mod option_value;
 mod options;
 pub mod options_in_force;
+mod payout_terms;
 pub mod peer_address;
 pub(crate) mod raw_option;
 pub mod settings;
@@ -17,6 +18,7 @@ pub mod webhook;
 use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 
+use hstratum_core::accounting::terms::PayoutTerms;
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
@@ -25,10 +27,12 @@ use thiserror::Error;
 use crate::config::deployment_signal::DeploymentSignal;
 pub use crate::config::option_value::parse_host;
 use crate::config::option_value::parse_server_id;
+pub(crate) use crate::config::option_value::parse_wallet_name;
 use crate::config::options::Draft;
 pub use crate::config::options::{
     Fallback, HOST_NAMES_MAX, INBOUND_MAX, OPTIONS, OptionSpec, PROXIES_MAX,
 };
+use crate::config::payout_terms::payout_terms;
 use crate::config::peer_address::PeerAddress;
 pub use crate::config::raw_option::{OptionOrigin, RawOption};
 use crate::config::webhook::Webhook;
@@ -101,6 +105,21 @@ pub struct Config {
     pub database: Option<PostgresUrl>,
     /// This server's name there.
     pub server_id: String,
+    /// Terms between the pool and its miners.
+    pub terms: PayoutTerms,
+    /// Payments to miners.
+    pub payout: PayoutConfig,
+}
+
+/// Payments to miners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayoutConfig {
+    /// The wallet that pays.
+    pub wallet: Option<String>,
+    /// The account of it that pays.
+    pub account: String,
+    /// The most that a transaction may pay to the network, in base units.
+    pub fee_max: u64,
 }
 
 /// Time at which templates are verified by the node's own rules.
@@ -164,6 +183,12 @@ impl Config {
 impl Draft {
     fn finish(self) -> Result<Config, ConfigError> {
         const GIVEN: &str = "the table gives a default";
+        let terms = payout_terms(
+            self.scheme.expect(GIVEN),
+            self.window,
+            self.fee.expect(GIVEN),
+            self.threshold.expect(GIVEN),
+        );
         let listen = self.listen.unwrap_or_default();
         let tls = tls::files(&listen, self.tls_cert, self.tls_key).map_err(ConfigError)?;
         let (host, port) = (self.host.expect(GIVEN), self.port.expect(GIVEN));
@@ -202,6 +227,12 @@ impl Draft {
             hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
             database: self.database.map(|url| database(&url)).transpose()?,
             server_id: self.server_id.unwrap_or_else(host_name),
+            terms: terms.map_err(ConfigError)?,
+            payout: PayoutConfig {
+                wallet: self.payout_wallet,
+                account: self.payout_account.expect(GIVEN),
+                fee_max: self.payout_max_fee.expect(GIVEN),
+            },
         })
     }
 }

@@ -14,6 +14,7 @@ const PATH_BYTES_MAX: usize = 4096;
 const URL_BYTES_MAX: usize = 500;
 const DATABASE_BYTES_MAX: usize = 2048;
 const SERVER_ID_CHARS_MAX: usize = 64;
+const WALLET_NAME_BYTES_MAX: usize = 40;
 
 pub(crate) fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
     *place = Some(value?);
@@ -96,6 +97,13 @@ pub(crate) fn parse_explorer(text: &str) -> Option<String> {
 pub(crate) fn parse_database(text: &str) -> Option<Secret> {
     let fits = text.len() <= DATABASE_BYTES_MAX;
     (fits && text.starts_with("postgres")).then(|| Secret(text.to_owned()))
+}
+
+/// Parses the name of a wallet or of an account in it, as hsd allows it (lib/wallet/common.js, isName).
+pub(crate) fn parse_wallet_name(text: &str) -> Option<String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_name = text.len() <= WALLET_NAME_BYTES_MAX && text.bytes().all(fits);
+    (is_name && text.bytes().any(|byte| byte != b'.')).then(|| text.to_owned())
 }
 
 /// Parses a server's name, which logs and pages show.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use hstratum_core::accounting::reward_split::{Decimal, FeePpm, parse_hns};
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::units::Difficulty;
@@ -10,8 +11,9 @@ use hstratum_core::units::Difficulty;
 use super::deployment_signal::DeploymentSignal;
 use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
-    parse_list, parse_password, parse_path, parse_server_id, parse_token, store,
+    parse_list, parse_password, parse_path, parse_server_id, parse_token, parse_wallet_name, store,
 };
+use super::payout_terms::SchemeName;
 use super::peer_address::PeerAddress;
 use super::{Verify, webhook};
 use crate::limits::LISTENERS_MAX;
@@ -289,6 +291,57 @@ pub const OPTIONS: &[OptionSpec] = &[
         expected: "1 to 64 visible characters without spaces",
         set: |draft, text| store(&mut draft.server_id, parse_server_id(text)),
     },
+    OptionSpec {
+        name: "scheme",
+        fallback: Fallback::Value("pplns"),
+        help: "the reward of a block is divided over the work since the pool's last block (`prop`), or \
+               over the last work before it (`pplns`), see [paying](ledger.md#paying)",
+        expected: "prop or pplns",
+        set: |draft, text| store(&mut draft.scheme, SchemeName::parse(text)),
+    },
+    OptionSpec {
+        name: "window",
+        fallback: Fallback::Derived("`2` with `scheme: pplns`"),
+        help: "for pplns: amount of that work, in network difficulties; 2 is the work of two blocks on \
+               average, more evens out what a miner earns",
+        expected: "a number above 0 with at most 9 decimals",
+        set: |draft, text| store(&mut draft.window, Decimal::parse_positive(text).ok()),
+    },
+    OptionSpec {
+        name: "fee",
+        fallback: Fallback::Value("0"),
+        help: "the pool's part of a reward, in percent",
+        expected: "a number from 0 to 100 with at most 4 decimals",
+        set: |draft, text| store(&mut draft.fee, FeePpm::parse_percent(text).ok()),
+    },
+    OptionSpec {
+        name: "threshold",
+        fallback: Fallback::Value("10"),
+        help: "balance from which an account is paid, in HNS",
+        expected: "a number of HNS with at most 6 decimals",
+        set: |draft, text| store(&mut draft.threshold, parse_hns(text).ok()),
+    },
+    OptionSpec {
+        name: "payout-wallet",
+        fallback: Fallback::None,
+        help: "hsd's wallet that pays miners, for `hstratum payout` with `--prefix`",
+        expected: "the name of a wallet: up to 40 letters, digits, -, . and _",
+        set: |draft, text| store(&mut draft.payout_wallet, parse_wallet_name(text)),
+    },
+    OptionSpec {
+        name: "payout-account",
+        fallback: Fallback::Value("default"),
+        help: "account of that wallet that pays; the coins of others are not touched",
+        expected: "the name of an account: up to 40 letters, digits, -, . and _",
+        set: |draft, text| store(&mut draft.payout_account, parse_wallet_name(text)),
+    },
+    OptionSpec {
+        name: "payout-max-fee",
+        fallback: Fallback::Value("10"),
+        help: "the most that a transaction which pays miners may pay to the network, in HNS",
+        expected: "a number of HNS with at most 6 decimals",
+        set: |draft, text| store(&mut draft.payout_max_fee, parse_hns(text).ok()),
+    },
 ];
 
 impl OptionSpec {
@@ -331,4 +384,11 @@ pub(super) struct Draft {
     pub(super) hashrate_alarm: Option<u8>,
     pub(super) database: Option<Secret>,
     pub(super) server_id: Option<String>,
+    pub(super) scheme: Option<SchemeName>,
+    pub(super) window: Option<Decimal>,
+    pub(super) fee: Option<FeePpm>,
+    pub(super) threshold: Option<u64>,
+    pub(super) payout_wallet: Option<String>,
+    pub(super) payout_account: Option<String>,
+    pub(super) payout_max_fee: Option<u64>,
 }

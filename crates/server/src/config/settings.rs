@@ -30,7 +30,7 @@ pub struct Settings {
 
 impl Settings {
     /// Location of the ledger with the whole pool's data; `None` in memory.
-    pub(crate) fn ledger(&self) -> Option<LedgerLocation> {
+    pub fn ledger(&self) -> Option<LedgerLocation> {
         let shared = self.config.database.clone();
         let shared = shared.map(|address| LedgerLocation::Shared(Box::new(address)));
         let file = || Some(LedgerLocation::File(self.dir.as_ref()?.join(FILE_NAME)));

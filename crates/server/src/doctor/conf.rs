@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use anyhow::{Context, anyhow};
+
 use crate::config::options_in_force::OptionsInForce;
 use crate::config::{Config, OptionOrigin, RawOption};
 
-use super::{CheckedPart, Findings};
+use super::{CheckedPart, FindingSeverity, Findings};
 
 /// Characters of a line that an error shows.
 const LINE_CHARS_MAX: usize = 60;
@@ -148,6 +150,21 @@ impl NodeSettings {
             None => ", unless flags say otherwise",
         };
         findings.ok(CheckedPart::Configuration, format!("{who}; {how}{unless}"));
+    }
+}
+
+/// The options that a server with this directory has, as far as files and the environment say. Flags of its
+/// node cannot be seen.
+///
+/// # Errors
+/// The first problem with them.
+pub fn options_of(dir: &Path, environment: &[(String, String)]) -> anyhow::Result<Config> {
+    let mut findings = Findings::default();
+    let settings = NodeSettings::read(dir, environment, &mut findings);
+    let mut problems = findings.0.into_iter();
+    match problems.find(|one| one.severity == FindingSeverity::Problem) {
+        Some(problem) => Err(anyhow!(problem.text)),
+        None => settings.config.context("the options cannot be read"),
     }
 }
 
@@ -348,7 +365,7 @@ mod tests {
             let mut findings = Findings::default();
             NodeSettings::read(dir.path(), &[], &mut findings);
             let found = &findings.0[0];
-            assert_eq!(found.severity, super::super::FindingSeverity::Problem);
+            assert_eq!(found.severity, FindingSeverity::Problem);
             assert!(found.text.contains(says), "{found:?}");
         }
     }

@@ -27,6 +27,7 @@ use crate::payout::hsd::Url;
 use crate::secret::Secret;
 
 use conf::NodeSettings;
+pub use conf::options_of;
 use node::NodeState;
 
 /// Severity of a finding.

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::{
     ApiError, ApiResult, NoParams, PathName, Problem, QueryParams, SortOrder, page_of, search_for,
 };
+use super::estimates::AccountMoneyEstimate;
 use super::ledger_queries::balances;
 use super::round::read_round;
 use super::site::Site;
@@ -104,6 +105,8 @@ pub(crate) struct AccountInFull {
     round_work: f64,
     /// The same as a part of all, from 0 to 1.
     round_share: Option<f64>,
+    #[serde(flatten)]
+    estimate: AccountMoneyEstimate,
 }
 
 /// A page of a list.
@@ -289,11 +292,16 @@ pub(crate) async fn account(
         blocks: 0,
         round_work: 0.0,
         round_share: None,
+        estimate: AccountMoneyEstimate::default(),
     };
     let mut all_work = 0.0;
     let kept = match &site.reader {
         None => None,
         Some(reader) => {
+            // Without estimates all else is shown.
+            if let Ok((known, age)) = site.estimates().await {
+                full.estimate = known.of_account(&name, full.account.hashrate_24h, age);
+            }
             let round = read_round(&site).await?;
             let from_height = round.from_height;
             all_work = round.work;

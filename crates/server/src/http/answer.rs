@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::HOST;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
@@ -154,7 +154,15 @@ pub(crate) struct Answers {
 
 /// Cache entry of one request. One task makes the answer while it holds the lock, and the others wait for it.
 #[derive(Default)]
-struct SharedAnswer(tokio::sync::Mutex<Option<(Instant, StatusCode, Bytes)>>);
+struct SharedAnswer(tokio::sync::Mutex<Option<(Instant, MadeAnswer)>>);
+
+/// Parts of an answer that can be given again.
+#[derive(Clone)]
+struct MadeAnswer {
+    code: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
 
 impl Answers {
     fn of(&self, question: String) -> Arc<SharedAnswer> {
@@ -200,30 +208,34 @@ pub(crate) async fn remember(
     let asked = answers.of(question_of(&headers, request.uri()));
     let answering = async {
         let mut made = asked.0.lock().await;
-        if let Some((at, code, bytes)) = &*made
+        if let Some((at, known)) = &*made
             && at.elapsed() < HTTP_REMEMBERED
         {
-            return json(*code, bytes.clone());
+            return known.clone().into_response();
         }
         let response = next.run(request).await;
         let code = response.status();
         if code != StatusCode::OK && code != StatusCode::SERVICE_UNAVAILABLE {
             return response;
         }
-        let Ok(bytes) = axum::body::to_bytes(response.into_body(), usize::MAX).await else {
+        let (parts, body) = response.into_parts();
+        let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
             return ApiError::busy("failed to make the answer").into_response();
         };
-        *made = Some((Instant::now(), code, bytes.clone()));
-        json(code, bytes)
+        let answer = MadeAnswer {
+            code,
+            headers: parts.headers,
+            body,
+        };
+        *made = Some((Instant::now(), answer.clone()));
+        answer.into_response()
     };
     let answered = tokio::time::timeout(HTTP_ANSWER, answering).await;
     answered.unwrap_or_else(|_| ApiError::busy("this took too long").into_response())
 }
 
-fn json(code: StatusCode, bytes: Bytes) -> Response {
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = code;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
+impl IntoResponse for MadeAnswer {
+    fn into_response(self) -> Response {
+        (self.code, self.headers, self.body).into_response()
+    }
 }

@@ -48,7 +48,7 @@ pub(crate) async fn run(site: Arc<Site>) {
         {
             let online = site.online().await;
             let pool = ApiPool::of(&site, &now, &workers, online, None);
-            site.events.tell_pool(&pool);
+            site.events.tell_pool(&pool.with_money(site.money().await));
         }
     }
 }

@@ -11,6 +11,9 @@ pub(crate) mod answer;
 mod background;
 mod cached_query;
 mod conns;
+mod credits;
+mod csv;
+mod estimates;
 mod event_watch;
 pub(crate) mod events;
 mod history;
@@ -115,8 +118,8 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("hstratum-query")
-        // One thread for the background reader, and one that sums up its results.
-        .max_blocking_threads(HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + 2)
+        // One thread for the background reader, one that sums up its results, and one for estimates.
+        .max_blocking_threads(HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + 3)
         .build()
         .context("failed to start the runtime")?;
     let done = runtime.block_on(async {
@@ -152,6 +155,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/accounts", get(accounts::accounts))
         .route("/accounts/{name}", get(accounts::account))
         .route("/accounts/{name}/history", get(history::of_account))
+        .route("/accounts/{name}/credits", get(credits::credits))
         .route("/workers", get(accounts::workers))
         .route("/payouts", get(payouts::payouts))
         .route("/refusals", get(refusals::refusals))

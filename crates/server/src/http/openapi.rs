@@ -8,11 +8,13 @@ use utoipa::OpenApi;
 
 use super::accounts::{AccountSort, WorkerSort};
 use super::answer::SortOrder;
+use super::credits::ListFormat;
 use super::history::Range;
 use super::round::BlockStateAsked;
 use super::site::Site;
 use super::{
-    accounts, admin, event_watch, history, metrics, pages, payouts, pool, refusals, round, servers,
+    accounts, admin, credits, event_watch, history, metrics, pages, payouts, pool, refusals, round,
+    servers,
 };
 
 /// Everything that can be asked.
@@ -33,6 +35,7 @@ use super::{
         accounts::accounts,
         accounts::account,
         history::of_account,
+        credits::credits,
         accounts::workers,
         payouts::payouts,
         refusals::refusals,
@@ -42,7 +45,7 @@ use super::{
         pool::health,
         pages::code,
     ),
-    components(schemas(AccountSort, BlockStateAsked, SortOrder, Range, WorkerSort)),
+    components(schemas(AccountSort, BlockStateAsked, ListFormat, SortOrder, Range, WorkerSort)),
     tags(
         (name = "pool", description = "The pool as a whole."),
         (name = "miners", description = "Accounts, their machines, what they are paid."),
@@ -73,11 +76,11 @@ mod tests {
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
-                     Block BlockStateAsked Blocks Deployment DrainBody ExtraNode Happening \
-                     Health History Luck Order PasswordBody Payment Payouts Places Point Pool \
-                     Problem Race Range \
+                     Block BlockStateAsked Blocks Credit Credits Deployment DrainBody Estimate \
+                     ExtraNode Happening Health History ListFormat Luck Order PasswordBody Payment Payouts Places Point Pool \
+                     PoolMoney Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Shares Sums \
-                     UserBody Worker WorkerSort Workers";
+                     Terms UserBody Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
     }
 }

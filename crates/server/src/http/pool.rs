@@ -15,6 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{ApiResult, NoParams, Problem};
+use super::estimates::PoolMoney;
 use super::host_guard::without_port;
 use super::server_list::ApiServer;
 use super::site::Site;
@@ -103,6 +104,8 @@ pub(crate) struct ApiPool {
     banned: usize,
     /// Submits to this server since it started.
     shares: ApiShares,
+    #[serde(flatten)]
+    money: PoolMoney,
 }
 
 /// How full the sockets are, and who was not let in since the start.
@@ -196,14 +199,6 @@ pub(crate) fn network_hashrate(difficulty: f64) -> f64 {
     difficulty * HASHES_PER_DIFFICULTY / BLOCK_S
 }
 
-/// Settings in which the servers of the pool differ, while they can be seen.
-fn differences(site: &Site) -> Vec<String> {
-    let cluster = site.statuses.cluster.as_ref();
-    let reading = cluster.map(|cluster| cluster.look());
-    let reading = reading.filter(|reading| matches!(reading.link, ClusterLink::Up));
-    reading.map_or_else(Vec::new, |reading| reading.differences)
-}
-
 impl ApiPool {
     pub(crate) fn of(
         site: &Site,
@@ -260,7 +255,12 @@ impl ApiPool {
             places: Places::of(now),
             banned: now.view.banned,
             shares: ApiShares::of(&now.view.counts),
+            money: PoolMoney::default(),
         }
+    }
+
+    pub(crate) fn with_money(self, money: PoolMoney) -> Self {
+        Self { money, ..self }
     }
 }
 
@@ -286,6 +286,13 @@ impl ApiPool {
             refused: Vec::new(),
         }
     }
+}
+
+/// In what other servers of the pool differ, as far as that is known now.
+fn differences(site: &Site) -> Vec<String> {
+    let reading = site.statuses.cluster.as_ref().map(|shared| shared.look());
+    let reading = reading.filter(|reading| matches!(reading.link, ClusterLink::Up));
+    reading.map_or_else(Vec::new, |reading| reading.differences)
 }
 
 /// Stratum URL for miners, as seen by a client that reached us as `host`.
@@ -315,7 +322,7 @@ pub(crate) async fn pool(
     let (now, workers) = site.live.look_at_workers().await?;
     let online = site.online().await;
     let pool = ApiPool::of(&site, &now, &workers, online, host_of(&headers));
-    Ok(Json(pool))
+    Ok(Json(pool.with_money(site.money().await)))
 }
 
 /// Whether miners are served.

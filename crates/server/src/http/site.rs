@@ -2,7 +2,7 @@
 //! handler.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hstratum_core::chain::address::Network;
 use tokio::sync::Semaphore;
@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::answer::{Answers, ApiError};
 use super::cached_query::CachedQuery;
 use super::conns::Conns;
+use super::estimates::{CachedEstimates, LedgerEstimates, PoolMoney};
 use super::events::Events;
 use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown};
 use super::ledger_reader::LedgerReader;
@@ -18,7 +19,7 @@ use super::work_history::WorkHistory;
 use super::workers::{WorkerList, WorkerRow, WorkerSources};
 use crate::alarm_delivery::AlarmFeed;
 use crate::config::settings::Settings;
-use crate::limits::HTTP_ORDERS_MAX;
+use crate::limits::{HTTP_ORDERS_MAX, HTTP_SOON};
 use crate::operator::Orders;
 use crate::secret::Secret;
 use crate::statuses::Statuses;
@@ -42,6 +43,8 @@ pub(crate) struct Site {
     pub reader: Option<LedgerReader>,
     /// For what takes long.
     pub background: Option<LedgerReader>,
+    /// For estimates, which take longest.
+    estimating: Option<LedgerReader>,
     /// This server's name.
     pub server_id: String,
     pub pool_servers: ServerList,
@@ -49,6 +52,7 @@ pub(crate) struct Site {
     pub work_history: Arc<WorkHistory>,
     pub round: CachedQuery<ApiRound>,
     pub balances: CachedQuery<Balances>,
+    cached_estimates: CachedEstimates,
     pub events: Events,
     pub answers: Arc<Answers>,
     pub blocks_by_state: CachedQuery<BlockCounts>,
@@ -75,6 +79,7 @@ impl Site {
     ) -> Self {
         let config = &settings.config;
         let ledger = settings.ledger();
+        let slow = || Some(LedgerReader::slow(ledger.clone()?, statuses.ledger.clone()));
         Self {
             network: settings.network,
             auth: config.auth.name(),
@@ -86,7 +91,8 @@ impl Site {
             reader: ledger
                 .clone()
                 .map(|place| LedgerReader::new(place, statuses.ledger.clone())),
-            background: ledger.map(|place| LedgerReader::slow(place, statuses.ledger.clone())),
+            background: slow(),
+            estimating: slow(),
             live,
             statuses: statuses.clone(),
             alarm_feed: alarm_feed.clone(),
@@ -96,6 +102,7 @@ impl Site {
             work_history: Arc::default(),
             round: CachedQuery::default(),
             balances: CachedQuery::default(),
+            cached_estimates: CachedEstimates::default(),
             events: Events::default(),
             answers: Arc::default(),
             blocks_by_state: CachedQuery::default(),
@@ -128,6 +135,24 @@ impl Site {
     /// soon.
     pub(crate) async fn online(&self) -> Option<Online> {
         self.worker_list.online(&self.worker_sources()).await
+    }
+
+    /// Estimates as last computed, and their age. Must be called only if there is a ledger.
+    pub(crate) async fn estimates(&self) -> Result<(Arc<LedgerEstimates>, Duration), ApiError> {
+        let reader = self.estimating.as_ref().expect("there is a ledger");
+        let now = self.live.look().await?;
+        self.cached_estimates.get(reader, &now).await
+    }
+
+    /// What the pool owes and its terms; nothing where that is not known soon.
+    pub(crate) async fn money(&self) -> PoolMoney {
+        if self.estimating.is_none() {
+            return PoolMoney::default();
+        }
+        match tokio::time::timeout(HTTP_SOON, self.estimates()).await {
+            Ok(Ok((estimates, age))) => estimates.of_pool(age),
+            Ok(Err(_)) | Err(_) => PoolMoney::default(),
+        }
     }
 
     /// How blocks of that ledger are shown.

@@ -90,6 +90,9 @@ pub(crate) const HTTP_KEPT: Duration = Duration::from_secs(30);
 /// The same for the sums of the last day.
 pub(crate) const HTTP_DAY_KEPT: Duration = Duration::from_secs(300);
 
+/// The same for the estimates of all accounts, which in a large pool read millions of rows.
+pub(crate) const HTTP_ESTIMATES_KEPT: Duration = Duration::from_secs(600);
+
 /// Minimum age of a cached query of a shared ledger before it is read again.
 pub(crate) const HTTP_KEPT_MIN: Duration = Duration::from_secs(1);
 

@@ -18,7 +18,7 @@ use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::compaction::{below_span, is_crossed};
 use crate::values;
 
-/// A block whose reward can be spent and has not been divided.
+/// A block whose reward has not been divided.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Due {
     pub(super) hash: String,
@@ -27,6 +27,18 @@ pub(super) struct Due {
     pub(super) reward: u64,
     /// Network difficulty of the block; 0 if it is not known.
     difficulty: f64,
+}
+
+impl Due {
+    /// A block that nobody has found yet.
+    pub(super) fn not_found_yet(height: u32, reward: u64, difficulty: Difficulty) -> Self {
+        Self {
+            hash: String::new(),
+            height,
+            reward,
+            difficulty: difficulty.get(),
+        }
+    }
 }
 
 /// A block that is not final yet.
@@ -70,24 +82,7 @@ pub(super) fn unsettled(
     sql: &mut dyn Sql,
     awaited_servers: &AwaitedServers,
 ) -> anyhow::Result<Unsettled> {
-    let rows = sql
-        .query(
-            "SELECT hash, height, reward, difficulty FROM blocks
-              WHERE state = 'confirmed'
-                AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
-              ORDER BY height, hash",
-            &[],
-        )
-        .context("failed to read the blocks")?;
-    let blocks = rows.iter().map(|row| {
-        Ok(Due {
-            hash: row.get(0)?,
-            height: row.get(1)?,
-            reward: row.get(2)?,
-            difficulty: row.get(3)?,
-        })
-    });
-    let blocks = blocks.collect::<anyhow::Result<Vec<Due>>>()?;
+    let blocks = without_settlement(sql, "'confirmed'")?;
     let first_unsure = unsure(sql)?.first().map_or(u32::MAX, |block| block.height);
     let shipped = awaited_servers.shipped(sql)?;
     let (below, behind): (Vec<_>, _) = blocks
@@ -110,6 +105,35 @@ pub(super) fn unsettled(
         unshipped,
         inexact,
     })
+}
+
+/// Blocks on the main chain without a settlement, by height, whether their reward can be spent yet or not.
+pub(super) fn on_main(sql: &mut dyn Sql) -> anyhow::Result<Vec<Due>> {
+    without_settlement(sql, "'accepted', 'confirmed'")
+}
+
+/// Blocks without a settlement, in one of these states, by height.
+fn without_settlement(sql: &mut dyn Sql, states: &str) -> anyhow::Result<Vec<Due>> {
+    let rows = sql
+        .query(
+            &format!(
+                "SELECT hash, height, reward, difficulty FROM blocks
+                  WHERE state IN ({states})
+                    AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
+                  ORDER BY height, hash"
+            ),
+            &[],
+        )
+        .context("failed to read the blocks")?;
+    let blocks = rows.iter().map(|row| {
+        Ok(Due {
+            hash: row.get(0)?,
+            height: row.get(1)?,
+            reward: row.get(2)?,
+            difficulty: row.get(3)?,
+        })
+    });
+    blocks.collect()
 }
 
 /// Heights at which rounds end, read once for questions about many blocks: there may be thousands of one

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hstratum_core::accounting::ledger::Tip;
 use hstratum_core::chain::address::Network;
 
-use super::PayoutTerms;
+use super::TermsHistory;
 use super::account::{LedgerAccounts, Rank};
 use super::awaited_servers::{AwaitedServer, AwaitedServers};
 use super::due::{self, Division, Due, Unsettled, divide};
@@ -126,7 +126,7 @@ pub enum BalanceOutcome {
 pub fn plan(
     db: &mut Db,
     network: Network,
-    terms: &PayoutTerms,
+    terms: &TermsHistory,
     awaited_servers: &AwaitedServers,
 ) -> anyhow::Result<PayoutPlan> {
     db.read(|sql| plan_of(sql, network, terms, awaited_servers))
@@ -135,7 +135,7 @@ pub fn plan(
 fn plan_of(
     sql: &mut dyn Sql,
     network: Network,
-    terms: &PayoutTerms,
+    terms: &TermsHistory,
     awaited_servers: &AwaitedServers,
 ) -> anyhow::Result<PayoutPlan> {
     check_network(sql, network)?;
@@ -154,7 +154,7 @@ fn plan_of(
     let mut blocks = Vec::with_capacity(due.len());
     let mut incomplete = Vec::new();
     for block in due {
-        let division = divide(sql, &accounts, terms, block)?;
+        let division = divide(sql, &accounts, terms.at(block.height), block)?;
         if !division.is_whole {
             incomplete.push(division.block);
             continue;
@@ -172,7 +172,7 @@ fn plan_of(
         let account = accounts.get(*rank);
         let (carried, credited) = (of(&carried, rank), of(&changes, rank));
         let balance = carried + credited;
-        let outcome = match judge(account, balance, network, terms.threshold) {
+        let outcome = match judge(account, balance, network, terms.newest().threshold) {
             Ok((address, amount)) => BalanceOutcome::Pays {
                 address: address.to_owned(),
                 amount,

@@ -24,8 +24,8 @@ const MATURITIES_DEEP: u32 = 2;
 /// - is settled, as all pool blocks on the main chain below it are, and has its dump, as they have;
 /// - is more than two coinbase maturities below the highest tip that the ledger was shown;
 /// - has no lost block at or below it that may come back;
-/// - if there ever was a settlement by PPLNS, is older than what twice the greatest of their
-///   windows reaches, at the greatest network difficulty since.
+/// - if there ever was a settlement by PPLNS or terms of it, is older than what twice the greatest of
+///   their windows reaches, at the greatest network difficulty since.
 ///
 /// The caller holds the payout lock. Returns the number of deleted rows.
 ///
@@ -95,12 +95,14 @@ fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
 
 /// The height itself, or a lower one if a window may still reach it.
 fn below_windows(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option<u32>> {
-    let windows = "SELECT DISTINCT \"window\" FROM settlements WHERE scheme = 'pplns'";
+    // A window of terms in force may reach back where no block was divided by PPLNS yet.
+    let windows = "SELECT \"window\" FROM settlements WHERE scheme = 'pplns'
+                   UNION SELECT \"window\" FROM terms WHERE scheme = 'pplns'";
     let mut lowest = Some(height);
     for row in sql.query(windows, &[])? {
         let window: String = row.get(0)?;
         let length = Decimal::parse_positive(&window)
-            .with_context(|| format!("a settlement has the window {window:?}"))?;
+            .with_context(|| format!("the ledger has the window {window:?}"))?;
         lowest = lowest.min(below_window(sql, height, length)?);
     }
     Ok(lowest)

@@ -7,10 +7,10 @@
 use anyhow::{Context, bail};
 use hstratum_core::chain::address::Network;
 
-use super::PayoutTerms;
 use super::account::LedgerAccounts;
 use super::awaited_servers::AwaitedServers;
 use super::due::{self, Division, divide};
+use super::{PayoutTerms, TermsHistory};
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, Value};
 use crate::values;
@@ -57,7 +57,7 @@ pub struct Settled {
 pub fn settle(
     db: &mut Db,
     network: Network,
-    terms: &PayoutTerms,
+    terms: &TermsHistory,
     awaited_servers: &AwaitedServers,
     now_unix_s: u64,
 ) -> anyhow::Result<Vec<Settled>> {
@@ -71,7 +71,7 @@ pub fn settle(
     }
     while let Some((division, accounts)) = db.read(|sql| next(sql, terms, awaited_servers))? {
         let settling = Settling {
-            terms,
+            terms: terms.at(division.block.height),
             awaited_servers,
             division: &division,
             accounts: &accounts,
@@ -143,7 +143,7 @@ fn reverse(db: &mut Db, settlement: Settled) -> anyhow::Result<Option<Settled>> 
 /// Divides the lowest block that is due and can be divided exactly.
 fn next(
     sql: &mut dyn Sql,
-    terms: &PayoutTerms,
+    terms: &TermsHistory,
     awaited_servers: &AwaitedServers,
 ) -> anyhow::Result<Option<(Division, LedgerAccounts)>> {
     let due = due::unsettled(sql, awaited_servers)?.due;
@@ -152,7 +152,7 @@ fn next(
     }
     let accounts = LedgerAccounts::read(sql).context("failed to read the accounts")?;
     for block in due {
-        let division = divide(sql, &accounts, terms, block)?;
+        let division = divide(sql, &accounts, terms.at(block.height), block)?;
         if division.is_whole {
             return Ok(Some((division, accounts)));
         }

@@ -63,6 +63,7 @@ impl Server {
         let cluster_threads = Threads::none();
         let connected = cluster::try_connect(&settings, &cluster_threads)?;
         let store = Store::open(&settings, &*node)?;
+        startup::put_terms(&settings, &*node)?;
         let statuses = startup::statuses_of(&store);
         let first_users = startup::first_users(&settings, &store, &statuses, &node)?;
         let (recovered, writers) = startup::recovered(files, &store, first_users.as_ref());

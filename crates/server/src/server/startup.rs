@@ -5,11 +5,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use anyhow::Context;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 use postgres::Client;
 
 use super::threads::ThreadDeps;
+use crate::clock::unix_s;
 use crate::cluster::blocks::relay::RelayCommand;
 use crate::cluster::cluster_status::ClusterStatus;
 use crate::cluster::context::ClusterContext;
@@ -28,6 +30,9 @@ use crate::messages::DriverInbox;
 use crate::net::listener::Encryption;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::Node;
+use crate::payout;
+use crate::sql::sqlite_schema::FILE_NAME;
+use crate::sql::{Db, Sqlite};
 use crate::statuses::Statuses;
 use crate::store::Store;
 use crate::store::shipper_exchange::ShipperExchange;
@@ -41,6 +46,23 @@ pub(super) fn statuses_of(store: &Store) -> Statuses {
         cluster: is_shared.then(Arc::<ClusterStatus>::default),
         ..Statuses::default()
     }
+}
+
+/// Writes the terms of the options into a ledger that is the server's own; of a shared one the coordinator
+/// does.
+pub(super) fn put_terms(settings: &Settings, node: &dyn Node) -> anyhow::Result<()> {
+    let (Some(dir), None) = (&settings.dir, &settings.config.database) else {
+        return Ok(());
+    };
+    let config = &settings.config;
+    let mut db = Db::Sqlite(Sqlite::open_beside(&dir.join(FILE_NAME))?);
+    let change = db
+        .write(|sql| payout::put_terms(sql, &config.terms, unix_s(), &config.server_id))
+        .context("failed to write the pool's terms")?;
+    if let Some(change) = change {
+        node.log(Level::Info, &change.line(&config.terms));
+    }
+    Ok(())
 }
 
 /// Users and bans of a pool on several servers, where this is one of them.

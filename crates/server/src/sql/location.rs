@@ -117,7 +117,10 @@ mod tests {
         for (text, says) in [
             (missing.as_str(), "no such file"),
             ("mysql://b/c", "neither a file nor a postgres:// URL"),
-            (directory.as_str(), "name the file, PREFIX/stratum/ledger.db"),
+            (
+                directory.as_str(),
+                "name the file, PREFIX/stratum/ledger.db",
+            ),
         ] {
             let location: LedgerLocation = text.parse().expect("a place");
             let error = location.open().err().expect("none").to_string();

@@ -242,6 +242,8 @@ fn without_a_ledger_there_is_no_history_and_all_else() {
     ] {
         browser.json(path);
     }
+    assert_eq!(browser.json("/api/v1/pool")["owed"], Value::Null);
+    assert_eq!(browser.get("/api/v1/accounts/alice/credits").status, 404);
     assert!(browser.get("/metrics").body.contains("hstratum_blocks{"));
     assert!(server.close().wait());
     node.wait_for_log("stopped");

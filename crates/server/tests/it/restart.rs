@@ -4,7 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use hstratum::payout::TermsHistory;
 use hstratum::server::Server;
+use hstratum::sql::{Db, Sqlite};
+use hstratum::values;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
@@ -359,4 +362,39 @@ fn a_start_that_finds_no_users_says_so() {
     drop(first);
     let again = start_in(root, &[("auth", "users")]);
     again.node.wait_for_log("there is no users.json");
+}
+
+#[test]
+fn options_that_are_terms_are_kept_with_their_height() {
+    let root = root_with("users.json", b"");
+    let running = start_in(root, &[("fee", "1")]);
+    running.node.wait_for_log(
+        "terms: pplns over 2 x network difficulty, fee 1 %, paid from 10.000000 HNS on",
+    );
+    let running = restart(running, &[("fee", "1")]);
+    let ledger = running.dir.join("ledger.db");
+    let mut db = Db::Sqlite(Sqlite::open_beside(&ledger).expect("opened"));
+    let tip = "INSERT INTO highest_tip VALUES (1, 50, ?1, ?1, 0)
+               ON CONFLICT (id) DO UPDATE SET height = 50";
+    let hash = values![format!("{:064x}", 1)];
+    db.write(|sql| sql.execute(tip, &hash)).expect("written");
+    let running = restart(running, &[("fee", "2"), ("scheme", "prop")]);
+    let (_, line) = running
+        .node
+        .wait_for_log("terms: scheme prop instead of pplns");
+    let ends = "fee 2 % instead of 1 %; blocks below height 52 are divided as before";
+    assert!(line.ends_with(ends), "{line}");
+    let rows = db.read(|sql| {
+        sql.query(
+            "SELECT from_height, fee_ppm, set_by FROM terms ORDER BY id",
+            &[],
+        )
+    });
+    let rows = rows.expect("read");
+    let fees: Vec<i64> = rows.iter().map(|row| row.get(1).expect("a fee")).collect();
+    assert_eq!(fees, [10_000, 20_000], "one row for each change");
+    assert_eq!(rows[0].get::<i64>(0), Ok(0));
+    let history = db.read(TermsHistory::read).expect("read").expect("terms");
+    assert_eq!(history.at(51).fee.get(), 10_000);
+    assert_eq!(history.at(52).fee.get(), 20_000);
 }

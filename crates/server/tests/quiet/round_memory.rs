@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, plan};
+use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, TermsHistory, plan};
 use hstratum::store::blocks::{self, Finder};
 use hstratum::store::dumps::read_dump;
 use hstratum::values;
@@ -76,11 +76,12 @@ fn a_round_is_read_in_the_memory_of_its_accounts() {
         let window = Decimal::parse_positive("1000000").expect("a number");
         for scheme in [Scheme::Prop, Scheme::Pplns { window }] {
             let fee = FeePpm::parse_percent("0").expect("a percentage");
-            let terms = PayoutTerms {
+            let terms = TermsHistory::always(PayoutTerms {
                 scheme,
                 fee,
                 threshold: 0,
-            };
+                threshold_min: 0,
+            });
             let mut db = ledger.open();
             let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
             taken(&format!("a payout by {scheme:?}"), || {

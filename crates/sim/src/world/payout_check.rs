@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, settle};
+use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, TermsHistory, settle};
 use hstratum::sql::{Db, Sqlite};
 use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
 use hstratum_core::units::Height;
@@ -57,11 +57,12 @@ impl World {
         } else {
             Scheme::Prop
         };
-        let terms = PayoutTerms {
+        let terms = TermsHistory::always(PayoutTerms {
             scheme,
             fee: FeePpm::new(fee_ppm).expect("below one"),
             threshold: 0,
-        };
+            threshold_min: 0,
+        });
         let mut db = Db::Sqlite(Sqlite::open_beside(&path).expect("the ledger opens"));
         let proxy_world = AwaitedServers::of(&mut db, &[]).expect("a file has none");
         let settled = settle(&mut db, network, &terms, &proxy_world, self.now().unix_s);

@@ -31,7 +31,7 @@ use crate::limits::{
 };
 use crate::messages::{DriverHandle, EvidenceSource, WorkerEvent};
 use crate::node::Node;
-use crate::payout::shipped_by_all;
+use crate::payout::{PayoutTerms, TermsHistory, put_agreed_terms, shipped_by_all};
 use crate::repeated_log::LogOnce;
 use crate::sql::sqlite_schema::open_to_read;
 use crate::sql::url::PostgresUrl;
@@ -55,6 +55,9 @@ pub(crate) struct Coordinator {
     pub ledger: PathBuf,
     /// Directory of share dumps.
     pub shares: PathBuf,
+    /// The server's terms for miners, and its name.
+    pub terms: PayoutTerms,
+    pub label: String,
     pub shipper_exchange: Arc<ShipperExchange>,
     pub cluster_status: Arc<ClusterStatus>,
     pub duty: Arc<Duty>,
@@ -188,6 +191,7 @@ impl CoordinatorSession<'_> {
         if is_coordinator && let Some(view) = view {
             self.coordinator(me, view.tip, now_ms)?;
             self.compact(me, view.tip.height, now_ms)?;
+            self.put_terms(me, now_ms, node)?;
         } else {
             self.asked_at = None;
         }
@@ -333,6 +337,26 @@ impl CoordinatorSession<'_> {
                 };
                 self.compact_at = Instant::now() + wait;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes this server's terms, once all live servers have the same.
+    fn put_terms(&mut self, me: i64, now_ms: i64, node: &dyn Node) -> Result<(), SqlError> {
+        let Coordinator { terms, label, .. } = self.coordinator;
+        let history = self.db.read(TermsHistory::read)?;
+        if history.is_some_and(|history| history.newest() == terms) {
+            return Ok(());
+        }
+        let unix_s = now_ms.unsigned_abs() / 1000;
+        let change = self.db.write(|sql: &mut dyn Sql| {
+            if !lease::is_held(sql, me, now_ms)? {
+                return Ok(None);
+            }
+            put_agreed_terms(sql, terms, unix_s, label)
+        })?;
+        if let Some(change) = change {
+            node.log(Level::Info, &change.line(terms));
         }
         Ok(())
     }

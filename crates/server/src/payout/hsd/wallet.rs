@@ -7,6 +7,7 @@ use hstratum_core::units::{Hash, hex};
 use serde_json::{Value, json};
 
 use super::{Endpoint, HsdTimeouts, Url, as_hash};
+use crate::config::parse_wallet_name;
 use crate::secret::Secret;
 
 /// Requirements of a transaction that the wallet is to make.
@@ -45,7 +46,7 @@ impl Wallet {
     /// Makes the client without sending anything.
     ///
     /// # Errors
-    /// When hsd allows no such name (lib/wallet/common.js, isName).
+    /// When hsd allows no such name.
     pub fn new(
         url: Url,
         key: Option<Secret>,
@@ -54,9 +55,7 @@ impl Wallet {
         patience: HsdTimeouts,
     ) -> anyhow::Result<Self> {
         for (what, name) in [("wallet", id), ("account", account)] {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            let dots = name.bytes().all(|byte| byte == b'.');
-            if dots || name.len() > 40 || !name.bytes().all(fits) {
+            if parse_wallet_name(name).is_none() {
                 bail!(
                     "{name:?} is not the name of a {what}: expected up to 40 letters, digits, -, . and _"
                 );

@@ -1,6 +1,7 @@
 //! Settlement of blocks in real ledgers.
 
 mod servers;
+mod terms;
 mod upkeep;
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use hstratum::ledger_tools::{check, set_address};
 use hstratum::payout::{
     AwaitedServers, BalanceOutcome, HeldReason, PayoutLock, PayoutPlan, PayoutTerms, Scheme,
-    Settled, SettlementChange, Wait, payees, plan, prune, settle,
+    Settled, SettlementChange, TermsHistory, Wait, payees, plan, prune, settle,
 };
 use hstratum::sql::{Sql, SqlError};
 use hstratum::values;
@@ -26,6 +27,7 @@ fn prop(fee: &str) -> PayoutTerms {
         scheme: Scheme::Prop,
         fee: FeePpm::parse_percent(fee).expect("a percentage"),
         threshold: 0,
+        threshold_min: 0,
     }
 }
 
@@ -39,10 +41,14 @@ fn pplns(window: &str) -> PayoutTerms {
 
 /// Settles as another process does; the plan must have predicted it.
 fn run(ledger: &Ledger, terms: &PayoutTerms) -> Vec<Settled> {
-    run_without(ledger, terms, &[])
+    run_by(ledger, &TermsHistory::always(*terms), &[])
 }
 
 fn run_without(ledger: &Ledger, terms: &PayoutTerms, without: &[String]) -> Vec<Settled> {
+    run_by(ledger, &TermsHistory::always(*terms), without)
+}
+
+fn run_by(ledger: &Ledger, terms: &TermsHistory, without: &[String]) -> Vec<Settled> {
     let mut db = ledger.open();
     let awaited_servers = AwaitedServers::of(&mut db, without).expect("known");
     let planned = plan(&mut db, Network::Regtest, terms, &awaited_servers).expect("planned");
@@ -73,6 +79,7 @@ fn run_without(ledger: &Ledger, terms: &PayoutTerms, without: &[String]) -> Vec<
 }
 
 fn planned(ledger: &Ledger, terms: &PayoutTerms) -> PayoutPlan {
+    let terms = &TermsHistory::always(*terms);
     let mut db = ledger.open();
     let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
     plan(&mut db, Network::Regtest, terms, &awaited_servers).expect("planned")
@@ -377,8 +384,9 @@ fn a_ledger_of_another_network_is_left_alone() {
     on_each(|ledger| {
         let mut db = ledger.open();
         let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
-        assert!(settle(&mut db, Network::Main, &prop("0"), &awaited_servers, 1).is_err());
-        assert!(plan(&mut db, Network::Main, &prop("0"), &awaited_servers).is_err());
+        let terms = TermsHistory::always(prop("0"));
+        assert!(settle(&mut db, Network::Main, &terms, &awaited_servers, 1).is_err());
+        assert!(plan(&mut db, Network::Main, &terms, &awaited_servers).is_err());
     });
 }
 

@@ -1,0 +1,15 @@
+-- The ledger, version 6: the pool's terms for its miners over time.
+
+-- Rows are never changed or deleted. A block is divided under the row with the greatest from_height at or
+-- below its height; of equals the newest counts.
+CREATE TABLE terms (
+  id            INTEGER PRIMARY KEY,
+  from_height   INTEGER NOT NULL CHECK (from_height >= 0), -- 0 in the first row
+  scheme        TEXT NOT NULL CHECK (scheme IN ('prop', 'pplns')),
+  "window"      TEXT NOT NULL DEFAULT '',          -- of pplns, in network difficulties, a decimal number
+  fee_ppm       INTEGER NOT NULL CHECK (fee_ppm BETWEEN 0 AND 1000000), -- the pool's fee, in millionths
+  threshold     INTEGER NOT NULL,                  -- balance from which an account is paid
+  threshold_min INTEGER NOT NULL,                  -- smallest one that an account may choose
+  set_at        INTEGER NOT NULL,
+  set_by        TEXT NOT NULL                      -- the server's name
+) STRICT;
