@@ -298,9 +298,14 @@ impl<'a> UnspooledBlocks<'a> {
         }
     }
 
+    /// Each block is written, and those to come have space.
+    fn is_done(&self) -> bool {
+        self.list.is_empty() && self.is_reserved
+    }
+
     /// The next message, or `Timeout` when it is time to retry.
     fn receive(&self, commands: &Receiver<SpoolCommand>) -> Result<SpoolCommand, RecvTimeoutError> {
-        if self.list.is_empty() && self.is_reserved {
+        if self.is_done() {
             commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
             commands.recv_timeout(Duration::from_millis(DISK_RETRY_MS))
@@ -310,16 +315,19 @@ impl<'a> UnspooledBlocks<'a> {
     /// Tries to write each block. Refusals are logged at once, and then less and less often.
     fn settle(&mut self, node: &dyn Node) {
         let mut refused = None;
+        let mut is_any_kept = false;
         self.list.retain(|(hash, raw)| {
             let kept = self.spool.put(hash, raw);
             let error = kept.err();
             let is_owed = error.is_some();
+            is_any_kept |= !is_owed;
             refused = refused.take().or(error.map(|error| (*hash, error)));
             is_owed
         });
         match refused {
+            // Blocks that are no longer needed say nothing about the disk.
             None => {
-                if self.refusal.end() {
+                if (is_any_kept || self.is_reserved) && self.refusal.end() {
                     node.log(
                         Level::Info,
                         "found blocks can be written to the spool again",
@@ -376,6 +384,10 @@ pub(crate) fn run_spool(
     let mut owed = UnspooledBlocks::new(spool);
     loop {
         owed.reserve(node);
+        match owed.is_done() {
+            true => duty.done(),
+            false => duty.owe(),
+        }
         let received = owed.receive(commands);
         let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
         match received {
@@ -393,9 +405,6 @@ pub(crate) fn run_spool(
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         owed.settle(node);
-        if owed.list.is_empty() {
-            duty.done();
-        }
         if is_last {
             for (hash, _) in &owed.list {
                 let text = format!(
@@ -405,5 +414,44 @@ pub(crate) fn run_spool(
             }
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::{fs, thread};
+
+    use hstratum_core::units::Height;
+
+    use super::*;
+    use crate::node::Offer;
+    use crate::supervision::Duties;
+
+    struct SilentNode;
+
+    impl Node for SilentNode {
+        fn offer(&self, _: Offer) {}
+        fn locate(&self, _: Vec<(Hash, Height)>) {}
+        fn log(&self, _: Level, _: &str) {}
+    }
+
+    #[test]
+    fn space_that_cannot_be_reserved_is_a_duty_undone() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path().join("spool");
+        let (spool, _, _) = Spool::open(&dir).expect("opened");
+        fs::remove_dir_all(&dir).expect("removed");
+        let duties = Duties::default();
+        let duty = duties.add("spooled blocks");
+        let (commands, received) = channel();
+        thread::scope(|scope| {
+            let (spool, duty) = (&spool, &duty);
+            scope.spawn(move || run_spool(spool, &received, duty, &SilentNode));
+            while duties.ages()[0].1.is_zero() {
+                thread::yield_now();
+            }
+            drop(commands);
+        });
     }
 }

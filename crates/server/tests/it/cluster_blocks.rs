@@ -100,11 +100,15 @@ fn dump_waits_for_a_server_that_was_not_heard_of_for_a_while() {
          SELECT '\\x00', 'late', 1, seen_at_ms - 60000, {FIRST_HEIGHT}, {FIRST_HEIGHT} - 1
          FROM origins WHERE label = 'one'"
     ));
+    // Its patience does not end.
+    database.sql(
+        "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN NEW.closed_at := NEW.closed_at + 86400; RETURN NEW; END $$;
+         CREATE TRIGGER later BEFORE UPDATE OF closed_at ON blocks FOR EACH ROW EXECUTE FUNCTION later()",
+    );
     let hash = find(&one, "alice", Verdict::Accepted);
     work_at(&one, 1);
     wait_for(&database, &state(&hash), "accepted 0");
-    // Its patience does not end.
-    database.sql("UPDATE blocks SET closed_at = closed_at + 86400");
     // It has copied its blocks meanwhile.
     let seen = "SELECT seen_at_ms FROM origins WHERE label = 'one'";
     let begun: i64 = database.sql(seen).parse().expect("a number");
