@@ -74,6 +74,20 @@ impl PayoutTerms {
         texts.collect()
     }
 
+    /// Checks the threshold that an account is to have of its own, in base units.
+    ///
+    /// # Errors
+    /// A text with it and the smallest one, if it is below that.
+    pub fn check_threshold(&self, threshold: u64) -> Result<(), String> {
+        if threshold < self.threshold_min {
+            let (own, min) = (Hns(threshold.into()), Hns(self.threshold_min.into()));
+            return Err(format!(
+                "{own} HNS is below threshold-min, which is {min} HNS"
+            ));
+        }
+        Ok(())
+    }
+
     /// Names and values of its parts, as they are shown.
     #[must_use]
     pub fn parts(&self) -> [(&'static str, String); 4] {

@@ -77,7 +77,7 @@ mod tests {
                      Health History Luck Order PasswordBody Payment Payouts Places Point Pool \
                      Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Shares Sums \
-                     UserBody Worker WorkerSort Workers";
+                     ThresholdBody UserBody Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
     }
 }
