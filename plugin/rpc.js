@@ -125,13 +125,20 @@ const CALLS = {
     async run({server, ask}, args) {
       const [account, address] = texts(args, ['account', 'address']);
 
-      try {
-        await ask(id => server.setAddress(id, account, address));
-      } catch (e) {
-        if (e.code === ERR_VALUE)
-          throw e;
-        throw new RPCError(DATABASE_ERROR, e.message);
-      }
+      await change(ask(id => server.setAddress(id, account, address)));
+
+      return true;
+    }
+  },
+
+  setstratumthreshold: {
+    help: '"account" (hns)',
+    args: [1, 2],
+    async run({server, ask}, args) {
+      const [account] = texts(args, ['account']);
+      const hns = amount(args[1], 'hns');
+
+      await change(ask(id => server.setThreshold(id, account, hns)));
 
       return true;
     }
@@ -278,6 +285,30 @@ function texts(args, names) {
 
     return args[i];
   });
+}
+
+/** An amount of HNS as text, from a number or a text; undefined is none. */
+
+function amount(arg, name) {
+  if (arg == null)
+    return undefined;
+
+  if (typeof arg !== 'number' && typeof arg !== 'string')
+    throw new RPCError(TYPE_ERROR, `${name} must be a number`);
+
+  return String(arg);
+}
+
+/** A change of an account in the ledger, which may fail to be stored. */
+
+async function change(stored) {
+  try {
+    await stored;
+  } catch (e) {
+    if (e.code === ERR_VALUE)
+      throw e;
+    throw new RPCError(DATABASE_ERROR, e.message);
+  }
 }
 
 /** A whole number from 0, or the fallback. */

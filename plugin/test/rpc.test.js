@@ -23,6 +23,7 @@ const HELP = {
   disablestratumuser: '"user"',
   enablestratumuser: '"user"',
   setstratumaddress: '"account" "address"',
+  setstratumthreshold: '"account" (hns)',
   banminer: '"address" (seconds) ("reason")',
   unbanminer: '"address"',
   liststratumbans: '',

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use hstratum::server::{BlockPath, RoundKnown};
 use hstratum_core::accounting::ledger::ShareTotals;
+use hstratum_core::accounting::reward_split::parse_hns;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::accounts::refused_logins::RefusalReason;
 use hstratum_core::operator_order::{
@@ -57,6 +58,21 @@ impl ServerHandle {
     #[napi(catch_unwind)]
     pub fn set_address(&self, call: u32, account: String, address: String) -> Result<()> {
         let stored = self.server.set_address(&account, &address);
+        let stored = stored.map_err(wrong_value)?;
+        self.calls.begin(Class::Change, call, move || {
+            stored.wait().map_err(failed)?;
+            Ok(AnswerObject::default())
+        });
+        Ok(())
+    }
+
+    /// Sets the balance in HNS from which an account is paid, or the pool's; answered once that is durable.
+    #[napi(catch_unwind)]
+    pub fn set_threshold(&self, call: u32, account: String, hns: Option<String>) -> Result<()> {
+        let threshold = hns.map(|hns| parse_hns(&hns)).transpose();
+        let threshold =
+            threshold.map_err(|error| wrong_value(format!("not an amount of HNS: {error}")))?;
+        let stored = self.server.set_threshold(&account, threshold);
         let stored = stored.map_err(wrong_value)?;
         self.calls.begin(Class::Change, call, move || {
             stored.wait().map_err(failed)?;

@@ -2,6 +2,7 @@
 
 mod report;
 
+use hstratum_core::accounting::reward_split::parse_hns;
 use hstratum_core::plural::counted;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
 use hstratum::payout::{PayoutLock, check_node, prune};
 
 use crate::payout::{LedgerArgs, NODE_KEY, secret};
-use crate::terminal::print;
+use crate::terminal::{hns, print};
 
 /// Arguments of `hstratum ledger`.
 #[derive(clap::Args)]
@@ -93,6 +94,29 @@ enum Command {
         #[arg(long, conflicts_with = "address")]
         clear: bool,
     },
+    /// Set the balance from which an account is paid
+    #[command(
+        override_usage = "hstratum ledger threshold --ledger <FILE|URL> <ACCOUNT> <HNS>
+       hstratum ledger threshold --ledger <FILE|URL> <ACCOUNT> --clear",
+        after_help = "Examples:
+  hstratum ledger threshold --ledger ~/.hsd/stratum/ledger.db alice 50
+  hstratum ledger threshold --ledger ~/.hsd/stratum/ledger.db alice --clear"
+    )]
+    Threshold {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+
+        /// The account
+        account: String,
+
+        /// The balance, not below threshold-min of the pool; not with --clear
+        #[arg(value_name = "HNS", value_parser = parse_hns)]
+        threshold: Option<u64>,
+
+        /// Pay from the pool's threshold on
+        #[arg(long, conflicts_with = "threshold")]
+        clear: bool,
+    },
     /// Write a block's share dump, whichever server found the block
     #[command(after_help = "Example:
   hstratum ledger dump --ledger ~/.hsd/stratum/ledger.db --dir /tmp 123456")]
@@ -150,6 +174,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         Command::Report { ledger, json: true } => report::show_json(&ledger.place),
         Command::Report { ledger, .. } => report::show_tables(&ledger.place),
+        Command::Threshold {
+            ledger,
+            account,
+            threshold,
+            clear,
+        } => threshold_of(ledger, account, *threshold, *clear),
         Command::Address {
             ledger,
             account,
@@ -182,6 +212,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             print(&format!("deleted {}\n", counted(rows, "row")))
         }
     }
+}
+
+/// Sets an account's own threshold, or removes it.
+fn threshold_of(
+    ledger: &LedgerArgs,
+    account: &str,
+    threshold: Option<u64>,
+    clear: bool,
+) -> anyhow::Result<()> {
+    if threshold.is_none() && !clear {
+        bail!("give the HNS from which {account:?} is to be paid, or --clear");
+    }
+    let mut db = ledger.place.open()?;
+    ledger_tools::set_threshold(&mut db, account, threshold)?;
+    print(&match threshold {
+        Some(threshold) => format!("{account:?} is paid from {} HNS on\n", hns(threshold)),
+        None => format!("{account:?} is paid from the pool's threshold on\n"),
+    })
 }
 
 fn import(ledger: &LedgerArgs, paid: Paid, files: &[PathBuf]) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ use hstratum_core::units::{Hash, Height, Seq};
 use rustls::ServerConfig;
 
 use crate::node::Look;
+use crate::sql::Value;
 
 /// Messages of the node.
 pub enum NodeEvent {
@@ -37,8 +38,8 @@ pub enum NodeEvent {
     Located(Look),
     /// Read the certificate again.
     ReloadCertificates,
-    /// Set an account's payout address.
-    SetAddress(SetAddressCommand),
+    /// Set what an account has of its own.
+    SetAccount(SetAccountCommand),
     /// Order of the operator, and the sender of its answer.
     Order(Order, Sender<OrderAnswer>),
     /// Make another server drain, or end its drain.
@@ -63,14 +64,49 @@ pub enum Drilled {
 /// Answer to an order.
 pub(crate) type OrderAnswer = Result<OrderOutcome, OrderRefusal>;
 
-/// An account's payout address, and the requester waiting for it to be durable.
-pub struct SetAddressCommand {
+/// A setting of an account, and the requester waiting for it to be durable.
+pub struct SetAccountCommand {
     /// Name of the account.
     pub account: String,
-    /// Address of this network, in its canonical spelling.
-    pub address: String,
+    /// Its new value.
+    pub setting: AccountSetting,
     /// Sender to the requester.
     pub answer: Sender<anyhow::Result<()>>,
+}
+
+/// What an account has of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountSetting {
+    /// Payout address of this network, in its canonical spelling.
+    Address(String),
+    /// Balance from which it is paid, in base units; `None`: the pool's.
+    Threshold(Option<u64>),
+}
+
+impl AccountSetting {
+    /// Its name in messages.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::Threshold(_) => "threshold",
+        }
+    }
+
+    /// SQL that sets it, of the account's name and the value.
+    pub(crate) fn update(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "UPDATE accounts SET address = ?2 WHERE name = ?1",
+            Self::Threshold(_) => "UPDATE accounts SET threshold = ?2 WHERE name = ?1",
+        }
+    }
+
+    /// Its value as a parameter of that.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Self::Address(address) => address.into(),
+            Self::Threshold(threshold) => (*threshold).into(),
+        }
+    }
 }
 
 /// Drain order for a server, and the requester waiting for it to be delivered.

@@ -3,7 +3,8 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use hstratum_core::accounting::terms::PayoutTerms;
 use hstratum_core::accounts::clean_name;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::DRAIN_S_MAX;
@@ -11,7 +12,7 @@ use hstratum_core::operator_order::{Order, OrderOutcome, OrderRefusal};
 
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;
-use crate::messages::{DrainCommand, DriverHandle, NodeEvent, SetAddressCommand};
+use crate::messages::{AccountSetting, DrainCommand, DriverHandle, NodeEvent, SetAccountCommand};
 use crate::task_threads;
 
 /// Sender of orders to the driver.
@@ -19,6 +20,7 @@ use crate::task_threads;
 pub(crate) struct Orders {
     to_driver: DriverHandle,
     network: Network,
+    terms: PayoutTerms,
     /// Description of where users, bans and addresses are written, for messages.
     people: &'static str,
 }
@@ -32,6 +34,7 @@ impl Orders {
         Self {
             to_driver,
             network: settings.network,
+            terms: settings.config.terms,
             people,
         }
     }
@@ -41,25 +44,46 @@ impl Orders {
         &self,
         account: &str,
         address: &str,
-    ) -> anyhow::Result<AddressStored> {
-        if clean_name(account).as_deref() != Some(account) {
-            bail!("not an account name: {account:?}");
-        }
+    ) -> anyhow::Result<AccountStored> {
+        check_name(account)?;
         let Some(payable) = Address::parse_payable(address, self.network) else {
             bail!("{}", Address::why_not_payable(address, self.network));
         };
+        let address = payable.encode(self.network);
+        Ok(self.set_account(account, AccountSetting::Address(address)))
+    }
+
+    /// See [`crate::server::Server::set_threshold`].
+    pub(crate) fn set_threshold(
+        &self,
+        account: &str,
+        threshold: Option<u64>,
+    ) -> anyhow::Result<AccountStored> {
+        check_name(account)?;
+        if let Some(threshold) = threshold {
+            let allowed = self.terms.check_threshold(threshold);
+            allowed.map_err(|error| anyhow!(error))?;
+        }
+        Ok(self.set_account(account, AccountSetting::Threshold(threshold)))
+    }
+
+    fn set_account(&self, account: &str, setting: AccountSetting) -> AccountStored {
         let (answer, answered) = channel();
+        let what = setting.name();
         self.to_driver
-            .node(NodeEvent::SetAddress(SetAddressCommand {
+            .node(NodeEvent::SetAccount(SetAccountCommand {
                 account: account.to_owned(),
-                address: payable.encode(self.network),
+                setting,
                 answer,
             }));
-        let ledger = match self.people {
-            "the disk" => "the ledger",
-            shared => shared,
-        };
-        Ok(AddressStored(answered, ledger))
+        AccountStored {
+            answered,
+            what,
+            ledger: match self.people {
+                "the disk" => "the ledger",
+                shared => shared,
+            },
+        }
     }
 
     /// See [`crate::server::Server::drain_server`].
@@ -96,16 +120,28 @@ impl Orders {
     }
 }
 
-/// A payout address on its way to the ledger.
-pub struct AddressStored(Receiver<anyhow::Result<()>>, &'static str);
+fn check_name(account: &str) -> anyhow::Result<()> {
+    if clean_name(account).as_deref() != Some(account) {
+        bail!("not an account name: {account:?}");
+    }
+    Ok(())
+}
 
-impl AddressStored {
+/// A setting of an account on its way to the ledger.
+pub struct AccountStored {
+    answered: Receiver<anyhow::Result<()>>,
+    what: &'static str,
+    ledger: &'static str,
+}
+
+impl AccountStored {
     /// Waits until it is durable, at most five seconds.
     ///
     /// # Errors
     /// When it cannot be stored, or the server has stopped. After a timeout it may be stored all the same.
     pub fn wait(&self) -> anyhow::Result<()> {
-        task_threads::wait_for_address(&self.0, self.1).context("failed to store the address")
+        task_threads::wait_for_account(&self.answered, self.ledger)
+            .with_context(|| format!("failed to store the {}", self.what))
     }
 }
 

@@ -163,7 +163,7 @@ fn send(
     done.settled = settle(db, sender.network, terms, awaited_servers, sender.now)?;
     done.incomplete = incomplete(db, awaited_servers)?;
     if may_pay {
-        let due = payees(db, sender.network, terms.newest().threshold)?;
+        let due = payees(db, sender.network, terms.newest())?;
         lock.check()?;
         sender.pay(db, due, &mut done.steps)?;
     }

@@ -153,6 +153,37 @@ fn a_prefix_names_the_ledger_and_the_wallet() {
 }
 
 #[test]
+fn an_account_has_a_threshold_of_its_own() {
+    on_each(|ledger| {
+        ledger.account("alice");
+        let terms = Config::parse(&[]).expect("the defaults").terms;
+        ledger.write(|sql| put_terms(sql, &terms, 900, "eu-1"));
+        let path = ledger.argument();
+        let command = ["ledger", "threshold", "--ledger", &path, "alice"];
+        let run = |more: &[&str]| hstratum(&[&command[..], more].concat());
+        let own = || ledger.get("SELECT coalesce(threshold, -1) FROM accounts");
+        let (code, out, err) = run(&["2.5"]);
+        assert_eq!(
+            (code, &*out, own()),
+            (0, "\"alice\" is paid from 2.500000 HNS on\n", 2_500_000),
+            "{err}"
+        );
+        let (code, _, err) = run(&["0.9"]);
+        assert!(
+            code == 1 && err.contains("0.900000 HNS is below threshold-min"),
+            "{err}"
+        );
+        let (code, _, err) = run(&[]);
+        assert!(code == 1 && err.contains("or --clear"), "{err}");
+        let (_, out, _) = run(&["--clear"]);
+        assert_eq!(
+            (&*out, own()),
+            ("\"alice\" is paid from the pool's threshold on\n", -1)
+        );
+    });
+}
+
+#[test]
 fn findings_are_lines_and_an_exit_code() {
     on_each(|ledger| {
         let dir = tempfile::tempdir().expect("a directory");

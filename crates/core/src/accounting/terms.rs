@@ -74,6 +74,26 @@ impl PayoutTerms {
         texts.collect()
     }
 
+    /// The balance from which an account is paid that has this threshold of its own, in base units.
+    #[must_use]
+    pub fn threshold_of(&self, own: Option<u64>) -> u64 {
+        own.map_or(self.threshold, |own| own.max(self.threshold_min))
+    }
+
+    /// Checks the threshold that an account is to have of its own, in base units.
+    ///
+    /// # Errors
+    /// A text with it and the smallest one, if it is below that.
+    pub fn check_threshold(&self, threshold: u64) -> Result<(), String> {
+        if threshold < self.threshold_min {
+            let (own, min) = (Hns(threshold.into()), Hns(self.threshold_min.into()));
+            return Err(format!(
+                "{own} HNS is below threshold-min, which is {min} HNS"
+            ));
+        }
+        Ok(())
+    }
+
     /// Names and values of its parts, as they are shown.
     #[must_use]
     pub fn parts(&self) -> [(&'static str, String); 4] {

@@ -141,6 +141,7 @@ const EVERYTHING: &[(&str, &str)] = &[
     ("scheme", "prop"),
     ("fee", "2.5"),
     ("threshold", "0.5"),
+    ("thresholdmin", "0.25"),
     ("payoutwallet", "pool"),
     ("payoutaccount", "cold.1"),
     ("payoutmaxfee", "2"),
@@ -187,7 +188,10 @@ fn everything_can_be_given() {
         proxy_secret: ProxySecret::new("0123456789abcdef"),
         database: Some(DATABASE.parse().expect("an address")),
         server_id: "east-1".into(),
-        terms: terms("prop", "2.5", 500_000),
+        terms: PayoutTerms {
+            threshold_min: 250_000,
+            ..terms("prop", "2.5", 500_000)
+        },
         payout: PayoutConfig {
             wallet: Some("pool".to_owned()),
             account: "cold.1".to_owned(),
@@ -205,6 +209,16 @@ fn a_window_is_of_pplns_alone() {
     assert_eq!(
         refused.expect_err("refused").to_string(),
         "window is for scheme: pplns, found window: 3 and scheme: prop"
+    );
+}
+
+#[test]
+fn an_accounts_threshold_may_not_have_to_be_above_the_pools() {
+    assert_eq!(check(&[("threshold", "0.5")]).terms.threshold_min, 500_000);
+    let refused = flags(&[("thresholdmin", "20")]);
+    assert_eq!(
+        refused.expect_err("refused").to_string(),
+        "threshold-min is above threshold, found threshold-min: 20.000000 and threshold: 10.000000"
     );
 }
 
@@ -314,6 +328,7 @@ fn values_out_of_bounds_are_refused() {
         ("scheme", &["PROP", "pps", "true"]),
         ("window", &["0", "-1", "2x", "0.0000000001"]),
         ("fee", &["-1", "100.1", "1%", "0.00001"]),
+        ("thresholdmin", &["-1", "x"]),
         ("payoutwallet", &["a/b", "..", &long]),
         ("payoutaccount", &["a b"]),
         ("payoutmaxfee", &["-1", "10 HNS"]),

@@ -187,7 +187,7 @@ impl Draft {
             self.scheme.expect(GIVEN),
             self.window,
             self.fee.expect(GIVEN),
-            self.threshold.expect(GIVEN),
+            (self.threshold.expect(GIVEN), self.threshold_min),
         );
         let listen = self.listen.unwrap_or_default();
         let tls = tls::files(&listen, self.tls_cert, self.tls_key).map_err(ConfigError)?;

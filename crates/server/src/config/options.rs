@@ -322,6 +322,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.threshold, parse_hns(text).ok()),
     },
     OptionSpec {
+        name: "threshold-min",
+        fallback: Fallback::Derived("`1`, or `threshold` where that is less"),
+        help: "smallest threshold that an account may have of its own, in HNS",
+        expected: "a number of HNS with at most 6 decimals, not above threshold",
+        set: |draft, text| store(&mut draft.threshold_min, parse_hns(text).ok()),
+    },
+    OptionSpec {
         name: "payout-wallet",
         fallback: Fallback::None,
         help: "hsd's wallet that pays miners, for `hstratum payout` with `--prefix`",
@@ -388,6 +395,7 @@ pub(super) struct Draft {
     pub(super) window: Option<Decimal>,
     pub(super) fee: Option<FeePpm>,
     pub(super) threshold: Option<u64>,
+    pub(super) threshold_min: Option<u64>,
     pub(super) payout_wallet: Option<String>,
     pub(super) payout_account: Option<String>,
     pub(super) payout_max_fee: Option<u64>,

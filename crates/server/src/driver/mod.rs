@@ -372,8 +372,8 @@ impl<S: DriverIo> Driver<S> {
                     .node
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
-            NodeEvent::SetAddress(message) => {
-                self.senders.tell_users(UsersCommand::SetAddress(message));
+            NodeEvent::SetAccount(message) => {
+                self.senders.tell_users(UsersCommand::SetAccount(message));
             }
             NodeEvent::DrainServer(message) => {
                 self.senders.tell_users(UsersCommand::DrainServer(message));

@@ -295,13 +295,10 @@ pub(crate) async fn account(
         estimate: AccountMoneyEstimate::default(),
     };
     let mut all_work = 0.0;
+    let mut own_threshold = None;
     let kept = match &site.reader {
         None => None,
         Some(reader) => {
-            // Without estimates all else is shown.
-            if let Ok((known, age)) = site.estimates().await {
-                full.estimate = known.of_account(&name, full.account.hashrate_24h, age);
-            }
             let round = read_round(&site).await?;
             let from_height = round.from_height;
             all_work = round.work;
@@ -313,6 +310,7 @@ pub(crate) async fn account(
     match kept {
         Some(kept) => {
             full.address = kept.address;
+            own_threshold = kept.threshold;
             full.blocks = kept.blocks;
             full.account.credited = kept.credited;
             full.account.paid = kept.paid;
@@ -323,12 +321,21 @@ pub(crate) async fn account(
         None if is_mining => {}
         None => return Err(ApiError::missing("no such account")),
     }
+    // Without estimates all else is shown.
+    if site.reader.is_some()
+        && let Ok((known, age)) = site.estimates().await
+    {
+        let account = &full.account;
+        let hashrate = account.hashrate_24h;
+        full.estimate = known.of_account(&account.name, hashrate, own_threshold, age);
+    }
     Ok(Json(full))
 }
 
 /// An account's data in the ledger.
 struct AccountMoney {
     address: Option<String>,
+    threshold: Option<u64>,
     credited: i64,
     paid: i64,
     blocks: i64,
@@ -338,7 +345,7 @@ struct AccountMoney {
 fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<AccountMoney>, SqlError> {
     let found = sql.query_opt(
         "SELECT a.id, a.address, b.credited, b.paid,
-                (SELECT count(*) FROM blocks WHERE blocks.account = a.id)
+                (SELECT count(*) FROM blocks WHERE blocks.account = a.id), a.threshold
            FROM accounts AS a JOIN balances AS b ON b.account = a.id WHERE a.name = ?1",
         &values![name],
     )?;
@@ -360,6 +367,7 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Accoun
         credited: row.get(2)?,
         paid: row.get(3)?,
         blocks: row.get(4)?,
+        threshold: row.get(5)?,
         round_work: round.get(0)?,
     }))
 }

@@ -23,6 +23,7 @@ use utoipa::{IntoParams, OpenApi, ToSchema};
 use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams};
 use super::site::{Operator, Site};
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
+use crate::operator::AccountStored;
 use tokio::sync::SemaphorePermit;
 
 /// The paths below `/admin`, for a site with an operator.
@@ -31,6 +32,7 @@ pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {
         .route("/users", post(add_user))
         .route("/users/{name}/password", put(set_password))
         .route("/users/{name}/address", put(set_address))
+        .route("/users/{name}/threshold", put(set_threshold))
         .route("/users/{name}/disabled", put(disable).delete(enable))
         .route("/bans", post(ban).get(bans))
         .route("/bans/{address}", delete(unban))
@@ -136,6 +138,15 @@ struct AddressBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+struct ThresholdBody {
+    /// In base units; null: the pool's.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    threshold: Option<u64>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct BanBody {
     /// Of IPv6, its /64 is meant.
     #[schema(value_type = String)]
@@ -235,8 +246,25 @@ async fn set_address(
     JsonBody(AddressBody { address }): JsonBody<AddressBody>,
 ) -> OrderResult {
     let stored = operator(&site).orders.set_address(&name, &address);
+    account_stored(&site, stored).await
+}
+
+/// Have an account paid from another balance on.
+#[utoipa::path(put, path = "/api/v1/admin/users/{name}/threshold", tag = "admin",
+    params(("name" = String, Path)), request_body = ThresholdBody, responses(OrderResponses))]
+async fn set_threshold(
+    State(site): State<Arc<Site>>,
+    PathName(name): PathName,
+    JsonBody(ThresholdBody { threshold }): JsonBody<ThresholdBody>,
+) -> OrderResult {
+    let stored = operator(&site).orders.set_threshold(&name, threshold);
+    account_stored(&site, stored).await
+}
+
+/// Waits until a setting of an account is durable.
+async fn account_stored(site: &Site, stored: anyhow::Result<AccountStored>) -> OrderResult {
     let stored = stored.map_err(|error| ApiError::wrong(format!("{error:#}")))?;
-    let _place = enter(&site)?;
+    let _place = enter(site)?;
     match tokio::task::spawn_blocking(move || stored.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
@@ -354,7 +382,7 @@ enum OrderResponses {
 /// What there is with a token besides.
 #[derive(OpenApi)]
 #[openapi(
-    paths(add_user, set_password, set_address, disable, enable, ban, bans, unban, drain, undrain,
+    paths(add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, drain, undrain,
         super::refusals::with_addresses),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
 )]

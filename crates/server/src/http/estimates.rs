@@ -159,11 +159,13 @@ impl LedgerEstimates {
         }
     }
 
-    /// What an account can expect that has this hashrate, in hashes per second over the last day.
+    /// What an account can expect that has this hashrate, in hashes per second over the last day, and this
+    /// threshold of its own.
     pub(crate) fn of_account(
         &self,
         name: &str,
         hashrate: f64,
+        own_threshold: Option<u64>,
         age: Duration,
     ) -> AccountMoneyEstimate {
         let own = self.estimates.as_ref().map(|estimates| estimates.of(name));
@@ -177,7 +179,7 @@ impl LedgerEstimates {
             pending: own.map(|own| own.pending),
             if_found_now: own.filter(|_| has_next).map(|own| own.if_found_now),
             per_day,
-            threshold: terms.map(|terms| terms.newest().threshold),
+            threshold: terms.map(|terms| terms.newest().threshold_of(own_threshold)),
             estimates_age_s: Some(age.as_secs_f64()),
         }
     }

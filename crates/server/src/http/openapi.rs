@@ -77,10 +77,10 @@ mod tests {
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
                      Block BlockStateAsked Blocks Credit Credits Deployment DrainBody Estimate \
-                     ExtraNode Happening Health History ListFormat Luck Order PasswordBody Payment Payouts Places Point Pool \
-                     PoolMoney Problem Race Range \
+                     ExtraNode Happening Health History ListFormat Luck Order PasswordBody Payment \
+                     Payouts Places Point Pool PoolMoney Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Shares Sums \
-                     Terms UserBody Worker WorkerSort Workers";
+                     Terms ThresholdBody UserBody Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
     }
 }

@@ -18,7 +18,7 @@ use hstratum_core::chain::address::Network;
 use crate::sql::{Db, Sql};
 
 pub use crate::sql::location::LedgerLocation;
-pub use address::set_address;
+pub use address::{set_address, set_threshold};
 pub use backup::backup;
 pub use check::check;
 pub use dump::{BlockChoice, dump};

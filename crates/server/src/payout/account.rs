@@ -19,6 +19,8 @@ pub(super) struct LedgerAccount {
     pub(super) name: String,
     /// The payout address that was set, if any.
     pub(super) address: Option<String>,
+    /// Its own threshold, in base units, if it has one.
+    pub(super) threshold: Option<u64>,
 }
 
 /// All accounts. Must be read in the transaction that reads the rows referring to them.
@@ -30,12 +32,13 @@ pub(super) struct LedgerAccounts {
 
 impl LedgerAccounts {
     pub(super) fn read(sql: &mut dyn Sql) -> Result<Self, SqlError> {
-        let rows = sql.query("SELECT id, name, address FROM accounts", &[])?;
+        let rows = sql.query("SELECT id, name, address, threshold FROM accounts", &[])?;
         let rows = rows.iter().map(|row| {
             Ok(LedgerAccount {
                 id: row.get(0)?,
                 name: row.get(1)?,
                 address: row.get(2)?,
+                threshold: row.get(3)?,
             })
         });
         let mut by_name = rows.collect::<Result<Vec<_>, SqlError>>()?;

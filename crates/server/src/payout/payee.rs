@@ -2,6 +2,7 @@
 
 use hstratum_core::chain::address::{Address, Network};
 
+use super::PayoutTerms;
 use super::account::{LedgerAccount, LedgerAccounts};
 use crate::sql::{Db, Sql};
 
@@ -33,12 +34,12 @@ pub enum Wait {
     NoAddress,
 }
 
-/// All accounts with an address whose balance reaches the threshold, by name. A balance below 333 base units
+/// All accounts with an address whose balance reaches the threshold, the account's own or the pool's, by name. A balance below 333 base units
 /// is never due, whatever the threshold: nodes would not relay the output.
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn payees(db: &mut Db, network: Network, threshold: u64) -> anyhow::Result<Vec<Payee>> {
+pub fn payees(db: &mut Db, network: Network, terms: &PayoutTerms) -> anyhow::Result<Vec<Payee>> {
     let (accounts, balances) = db.read(|sql: &mut dyn Sql| {
         let accounts = LedgerAccounts::read(sql)?;
         let balances = accounts.balances(sql)?;
@@ -46,7 +47,7 @@ pub fn payees(db: &mut Db, network: Network, threshold: u64) -> anyhow::Result<V
     })?;
     let due = balances.into_iter().filter_map(|(rank, balance)| {
         let account = accounts.get(rank);
-        let (address, amount) = judge(account, balance, network, threshold).ok()?;
+        let (address, amount) = judge(account, balance, network, terms).ok()?;
         Some(Payee {
             account_id: account.id,
             name: account.name.clone(),
@@ -58,13 +59,14 @@ pub fn payees(db: &mut Db, network: Network, threshold: u64) -> anyhow::Result<V
 }
 
 /// Decides whether an account with that balance is paid, where, and how much.
-pub(super) fn judge(
-    account: &LedgerAccount,
+pub(super) fn judge<'a>(
+    account: &'a LedgerAccount,
     balance: i64,
     network: Network,
-    threshold: u64,
-) -> Result<(&str, u64), Wait> {
+    terms: &PayoutTerms,
+) -> Result<(&'a str, u64), Wait> {
     let amount = u64::try_from(balance).map_err(|_| Wait::Owes)?;
+    let threshold = terms.threshold_of(account.threshold);
     if amount < threshold.max(DUST) {
         return Err(Wait::BelowThreshold);
     }

@@ -172,7 +172,7 @@ fn plan_of(
         let account = accounts.get(*rank);
         let (carried, credited) = (of(&carried, rank), of(&changes, rank));
         let balance = carried + credited;
-        let outcome = match judge(account, balance, network, terms.newest().threshold) {
+        let outcome = match judge(account, balance, network, terms.newest()) {
             Ok((address, amount)) => BalanceOutcome::Pays {
                 address: address.to_owned(),
                 amount,

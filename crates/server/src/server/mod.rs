@@ -29,7 +29,7 @@ use crate::limits::CLOSE_MS;
 use crate::messages::{Drilled, DriverHandle, NodeEvent};
 use crate::node::{Look, Node};
 use crate::operator::Orders;
-pub use crate::operator::{AddressStored, Ordered, ServerDrained};
+pub use crate::operator::{AccountStored, Ordered, ServerDrained};
 use crate::statuses::Statuses;
 use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
@@ -271,8 +271,21 @@ impl Server {
     ///
     /// # Errors
     /// When the name is invalid, or the address is none of this network that can be paid.
-    pub fn set_address(&self, account: &str, address: &str) -> anyhow::Result<AddressStored> {
+    pub fn set_address(&self, account: &str, address: &str) -> anyhow::Result<AccountStored> {
         self.orders.set_address(account, address)
+    }
+
+    /// Sets the balance from which an account is paid, in base units; `None`: the pool's. The returned value
+    /// waits until it is durable.
+    ///
+    /// # Errors
+    /// When the name is invalid, or the threshold is below the smallest one.
+    pub fn set_threshold(
+        &self,
+        account: &str,
+        threshold: Option<u64>,
+    ) -> anyhow::Result<AccountStored> {
+        self.orders.set_threshold(account, threshold)
     }
 
     /// Orders servers of that name to drain over this many seconds, or to accept miners again. The returned

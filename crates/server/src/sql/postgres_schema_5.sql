@@ -1,4 +1,5 @@
--- The shared ledger, from version 4 to 5: the pool's terms for its miners over time.
+-- The shared ledger, from version 4 to 5: the pool's terms for its miners over time, and thresholds of
+-- accounts.
 
 -- Rows are never changed or deleted. A block is divided under the row with the greatest from_height at or
 -- below its height; of equals the newest counts.
@@ -13,3 +14,6 @@ CREATE TABLE terms (
   set_at        BIGINT NOT NULL,
   set_by        TEXT NOT NULL                      -- the server's name
 );
+
+-- Balance from which the account is paid; none: the pool's.
+ALTER TABLE accounts ADD COLUMN threshold BIGINT;

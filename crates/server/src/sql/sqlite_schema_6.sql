@@ -1,4 +1,4 @@
--- The ledger, version 6: the pool's terms for its miners over time.
+-- The ledger, version 6: the pool's terms for its miners over time, and thresholds of accounts.
 
 -- Rows are never changed or deleted. A block is divided under the row with the greatest from_height at or
 -- below its height; of equals the newest counts.
@@ -13,3 +13,6 @@ CREATE TABLE terms (
   set_at        INTEGER NOT NULL,
   set_by        TEXT NOT NULL                      -- the server's name
 ) STRICT;
+
+-- Balance from which the account is paid; none: the pool's.
+ALTER TABLE accounts ADD COLUMN threshold INTEGER;

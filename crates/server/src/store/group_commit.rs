@@ -15,7 +15,7 @@ use hstratum_core::units::{Hash, Height, Now};
 
 use super::ledger::{
     Advanced, Batch, BatchMark, Cause, Compacted, Ledger, LedgerError, OriginFork, Seal,
-    SetAddressCommand, TallyKey,
+    SetAccountCommand, TallyKey,
 };
 pub use super::store_outcome::StoreOutcome;
 use crate::limits::{
@@ -45,7 +45,7 @@ pub enum StoreCommand {
     /// A block's dump is on the disk; its round's effort.
     Dumped(Hash, f64),
     /// Store an account's payout address.
-    SetAddress(SetAddressCommand),
+    SetAccount(SetAccountCommand),
     /// Ask the node about these blocks of the shared ledger too.
     Watch(Vec<BlockQuery>),
     /// The shared ledger has this batch and all before it.
@@ -205,7 +205,7 @@ impl GroupCommit {
                 self.next.looks.push(look);
             }
             StoreCommand::Dumped(hash, effort) => self.next.dumped.push((hash, effort)),
-            StoreCommand::SetAddress(command) => self.next.addresses.push(command),
+            StoreCommand::SetAccount(command) => self.next.accounts.push(command),
             StoreCommand::Watch(hashes) => {
                 self.watch = hashes;
                 self.is_question_due = true;
@@ -343,8 +343,8 @@ impl GroupCommit {
                 out.push(StoreOutcome::Answered(*hash));
             }
         }
-        for command in batch.addresses {
-            out.push(StoreOutcome::AddressKept(command.answer, Ok(())));
+        for command in batch.accounts {
+            out.push(StoreOutcome::AccountKept(command.answer, Ok(())));
         }
         if !batch.verdicts.is_empty() || !batch.looks.is_empty() {
             out.push(StoreOutcome::DumpOwed);
@@ -434,9 +434,9 @@ impl GroupCommit {
         for batch in self.current.iter_mut().chain([&mut self.next]) {
             let shares = std::mem::take(&mut batch.shares);
             given_up = shares.range.map(|(_, last)| last).or(given_up);
-            for command in batch.addresses.drain(..) {
+            for command in batch.accounts.drain(..) {
                 let error = anyhow::anyhow!("the ledger cannot be written");
-                out.push(StoreOutcome::AddressKept(command.answer, Err(error)));
+                out.push(StoreOutcome::AccountKept(command.answer, Err(error)));
             }
         }
         if let Some(last) = given_up {

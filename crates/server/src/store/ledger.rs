@@ -13,7 +13,7 @@ use hstratum_core::chain::block::{FoundBlock, Verdict};
 use hstratum_core::units::{Hash, Height, Seq};
 use thiserror::Error;
 
-pub use crate::messages::SetAddressCommand;
+pub use crate::messages::{AccountSetting, SetAccountCommand};
 use crate::sql::sqlite_schema::FileId;
 
 /// Storage of the ledger.
@@ -138,8 +138,8 @@ pub struct Batch {
     pub verdicts: Vec<(Hash, Verdict)>,
     /// Blocks whose dump is on the disk, with the round's effort.
     pub dumped: Vec<(Hash, f64)>,
-    /// Payout addresses of accounts.
-    pub addresses: Vec<SetAddressCommand>,
+    /// Settings of accounts.
+    pub accounts: Vec<SetAccountCommand>,
     /// Worker statistics.
     pub tallies: Vec<(TallyKey, Tally)>,
     /// Batches known to be in the shared ledger.
@@ -185,7 +185,7 @@ impl Batch {
             && self.verdicts.is_empty()
             && self.looks.is_empty()
             && self.dumped.is_empty()
-            && self.addresses.is_empty()
+            && self.accounts.is_empty()
             && self.tallies.is_empty()
             && self.shipped.is_empty()
             && self.fork.is_none()

@@ -376,7 +376,7 @@ impl<L: Ledger> LedgerThread<'_, L> {
                     shipper_exchange.set_seen(look);
                 }
             }
-            StoreOutcome::AddressKept(answer, kept) => drop(answer.send(kept)),
+            StoreOutcome::AccountKept(answer, kept) => drop(answer.send(kept)),
             StoreOutcome::Stalled => {
                 self.status.set_stalled(true);
                 self.tell_alarms(AlarmInput::Ledger(LedgerInput::Stalled));

@@ -218,11 +218,11 @@ impl SqliteLedger {
         for (hash, effort) in &batch.dumped {
             blocks::dumped(&mut &*tx, hash, *effort, unix_s)?;
         }
-        for command in &batch.addresses {
+        for command in &batch.accounts {
             self.ids
                 .account(&tx, &command.account.as_str().into(), Unknown::Insert)?;
-            tx.prepare_cached("UPDATE accounts SET address = ?2 WHERE name = ?1")?
-                .execute((&command.account, &command.address))?;
+            tx.prepare_cached(command.setting.update())?
+                .execute((&command.account, command.setting.value()))?;
         }
         let mut unproven = Vec::new();
         if is_new {

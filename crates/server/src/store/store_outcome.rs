@@ -32,7 +32,7 @@ pub enum StoreOutcome {
     /// The node's view and knowledge, after each look.
     Weighed(ChainView, Knowledge),
     /// Answer to whoever waits for an address to be stored.
-    AddressKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
+    AccountKept(Sender<anyhow::Result<()>>, anyhow::Result<()>),
     /// Shares wait while another process writes.
     Stalled,
     /// Another process has released the ledger, after this many seconds.

@@ -4,7 +4,9 @@
 
 pub mod password_hash;
 
-use crate::messages::{DrainCommand, DriverHandle, SetAddressCommand, SpoolCommand, WorkerEvent};
+use crate::messages::{
+    AccountSetting, DrainCommand, DriverHandle, SetAccountCommand, SpoolCommand, WorkerEvent,
+};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -45,8 +47,8 @@ pub enum UsersCommand {
     Keep(Ticket, String, StoredPassword),
     /// Write this change, which leads to these bans.
     Bans(OrderId, BanChange, Vec<Ban>),
-    /// Set an account's payout address.
-    SetAddress(SetAddressCommand),
+    /// Set what an account has of its own.
+    SetAccount(SetAccountCommand),
     /// This server drains, or no longer does.
     Draining(bool),
     /// Make another server drain.
@@ -143,9 +145,9 @@ pub(crate) fn run_users(
                 let answer = kept.map_err(told).map_err(|()| OrderRefusal::BanNotStored);
                 WorkerEvent::Answer(order, answer.map(|()| OrderOutcome::Done))
             }
-            UsersCommand::SetAddress(command) => {
+            UsersCommand::SetAccount(command) => {
                 // A ledger that is gone drops the message, which tells the sender.
-                let _ = ledger.send(StoreCommand::SetAddress(command));
+                let _ = ledger.send(StoreCommand::SetAccount(command));
                 continue;
             }
             UsersCommand::DrainServer(command) => {
@@ -252,19 +254,19 @@ fn set_address(
     address: String,
 ) -> anyhow::Result<()> {
     let (answer, answered) = channel();
-    let command = SetAddressCommand {
+    let command = SetAccountCommand {
         account: user.name.clone(),
-        address,
+        setting: AccountSetting::Address(address),
         answer,
     };
-    if ledger.send(StoreCommand::SetAddress(command)).is_err() {
+    if ledger.send(StoreCommand::SetAccount(command)).is_err() {
         bail!("the ledger is closed");
     }
-    wait_for_address(&answered, "the ledger")
+    wait_for_account(&answered, "the ledger")
 }
 
-/// Waits until the ledger has stored an address.
-pub(crate) fn wait_for_address(
+/// Waits until the ledger has stored a setting of an account.
+pub(crate) fn wait_for_account(
     answered: &Receiver<anyhow::Result<()>>,
     ledger: &str,
 ) -> anyhow::Result<()> {

@@ -79,7 +79,7 @@ fn file_from_a_backup_before_its_first_batch_brings_what_was_pending_once() {
             "DELETE FROM outbox_bodies; DELETE FROM outbox; DELETE FROM pending_credit;
              DELETE FROM pending_statistics;
              UPDATE outbox_origins SET sequence = 0, digest = zeroblob(32), shipped = 0;
-             INSERT OR IGNORE INTO accounts VALUES (1, 'alice', NULL);
+             INSERT OR IGNORE INTO accounts (id, name) VALUES (1, 'alice');
              INSERT OR IGNORE INTO heights SELECT 100000, 1.0;
              INSERT INTO pending_credit SELECT 100000, 1, 1e-11, 1;",
         )

@@ -149,6 +149,10 @@ fn a_change_on_one_server_counts_on_the_other() {
     stored.wait().expect("stored");
     let query = "SELECT address FROM accounts WHERE name = 'bob'";
     assert_eq!(database.sql(query), address);
+    let stored = second.server.set_threshold("bob", Some(5_000_000));
+    stored.expect("a threshold").wait().expect("stored");
+    let query = "SELECT address || ' ' || threshold FROM accounts WHERE name = 'bob'";
+    assert_eq!(database.sql(query), format!("{address} 5000000"));
     assert!(!first.dir.join("users.json").exists());
 }
 

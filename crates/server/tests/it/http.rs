@@ -359,7 +359,24 @@ fn admin_calls_need_the_token() {
             }
         }
     }
-    assert_eq!(calls, 11);
+    assert_eq!(calls, 12);
+}
+
+#[test]
+fn operator_sets_an_accounts_threshold() {
+    let (_running, browser) = serve(&[("http-token", TOKEN)]);
+    let call = |body: &Value, status: u16| {
+        let path = "/api/v1/admin/users/bob/threshold";
+        let answer = browser.call("PUT", path, Some(TOKEN), body);
+        assert_eq!(answer.status, status, "{}", answer.body);
+    };
+    let threshold = |value: Value| json!({"threshold": value});
+    for right in [json!(2_000_000), Value::Null] {
+        call(&threshold(right), 204);
+    }
+    for wrong in [threshold(json!(999_999)), threshold(json!("1")), json!({})] {
+        call(&wrong, 400);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What accounts can expect and what they were credited, over HTTP, with a ledger of either kind.
 
+use hstratum::ledger_tools::set_threshold;
 use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, TermsHistory, put_terms, settle};
 use hstratum::sql::{Db, Sql, Sqlite};
 use hstratum::values;
@@ -89,10 +90,12 @@ fn settled_is_shown(running: &Running, browser: &Browser, db: &mut Db, reward: &
         bob.status == 200 && bob.json()["if_found_now"].as_u64() > Some(0)
     });
     let bob = browser.json("/api/v1/accounts/bob");
-    assert!(
-        bob["per_day"].is_u64() && bob["threshold"].is_u64(),
-        "{bob}"
-    );
+    assert!(bob["per_day"].is_u64(), "{bob}");
+    assert_eq!(bob["threshold"], 10_000_000, "the pool's");
+    set_threshold(db, "bob", Some(2_500_000)).expect("set");
+    wait_until("bob has one of his own", || {
+        browser.json("/api/v1/accounts/bob")["threshold"] == 2_500_000
+    });
     wait_until("it is settled", || settle_all(db) == 1);
     wait_until("nothing is pending", || {
         browser.json(ACCOUNT)["pending"] == 0

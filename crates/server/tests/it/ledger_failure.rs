@@ -111,7 +111,27 @@ fn a_user_is_added_with_its_address_or_not_at_all() {
     set("bob").expect("an address").wait().expect("stored");
     assert_eq!(count(&ledger, kept), 2);
 
+    let set_threshold = |hns| running.server.set_threshold("bob", hns);
+    let low = set_threshold(Some(999_999)).err().expect("too low");
+    let text = low.to_string();
+    assert_eq!(
+        text,
+        "0.999999 HNS is below threshold-min, which is 1.000000 HNS"
+    );
+    let of_bob = "SELECT coalesce(threshold, -1) FROM accounts WHERE name = 'bob'";
+    for (threshold, stored) in [(Some(1_000_000), 1_000_000), (None, -1)] {
+        let set = set_threshold(threshold).expect("a threshold");
+        set.wait().expect("stored");
+        assert_eq!(count(&ledger, of_bob), stored);
+    }
+
     run(&ledger, BREAK);
+    let unstored = set_threshold(Some(2_000_000)).expect("a threshold");
+    let error = format!("{:#}", unstored.wait().expect_err("not stored"));
+    assert!(
+        error.starts_with("failed to store the threshold"),
+        "{error}"
+    );
     assert_eq!(add("carol")["error"][1], "user not stored");
     let (_, line) = running.node.wait_for_log("failed to store the address");
     assert!(line.contains("\"carol\""), "{line}");

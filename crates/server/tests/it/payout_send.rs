@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use hstratum::config::Config;
 use hstratum::payout::hsd::{HsdNode, HsdTimeouts, Url, Wallet};
-use hstratum::payout::{PayoutStep, Sender, payees};
+use hstratum::payout::{PayoutStep, PayoutTerms, Sender, payees};
 use hstratum::secret::Secret;
 use hstratum::values;
 use hstratum_core::chain::address::{Address, Network};
@@ -181,12 +182,16 @@ fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<PayoutStep>, Res
         fee_max: MAX,
         now: NOW,
     };
+    let terms = PayoutTerms {
+        threshold: 1,
+        ..Config::parse(&[]).expect("the defaults").terms
+    };
     let mut db = file.open();
     let mut steps = Vec::new();
     let mut go = || {
         sender.check(&mut db)?;
         if sender.advance(&mut db, &mut steps)? {
-            let due = payees(&mut db, network, 1)?;
+            let due = payees(&mut db, network, &terms)?;
             sender.pay(&mut db, due, &mut steps)?;
         }
         Ok(())

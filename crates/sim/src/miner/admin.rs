@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use hstratum::store::group_commit::StoreCommand;
-use hstratum::store::ledger::SetAddressCommand;
+use hstratum::store::ledger::{AccountSetting, SetAccountCommand};
 use hstratum::task_threads::UsersCommand;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::Address;
@@ -148,13 +148,13 @@ impl World {
             (None, _) => true,
             (Some(address), None) => {
                 let (answer, answered) = channel();
-                let mail = SetAddressCommand {
+                let mail = SetAccountCommand {
                     account: adding.user.name.clone(),
-                    address: address.clone(),
+                    setting: AccountSetting::Address(address.clone()),
                     answer,
                 };
                 adding.answer = Some((answered, now_ms + ADDRESS_MS));
-                self.post(StoreCommand::SetAddress(mail));
+                self.post(StoreCommand::SetAccount(mail));
                 return self.after(20, WorldEvent::Users(self.boot));
             }
             (Some(_), Some((answered, until_ms))) => match answered.try_recv() {

@@ -198,7 +198,7 @@ impl World {
             }
             StoreOutcome::DumpOwed => self.wake_dumps(),
             StoreOutcome::Locate(asked) => self.ask_where(asked),
-            StoreOutcome::AddressKept(asker, kept) => {
+            StoreOutcome::AccountKept(asker, kept) => {
                 // A sender that has waited too long has dropped its end.
                 let _ = asker.send(kept);
             }

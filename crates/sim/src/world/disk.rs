@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hstratum::node::BlockQuery;
 use hstratum::sql::Db;
 use hstratum::store::dumps::read_owed;
-use hstratum::store::ledger::{Advanced, Batch, Compacted, Ledger, LedgerError};
+use hstratum::store::ledger::{AccountSetting, Advanced, Batch, Compacted, Ledger, LedgerError};
 use hstratum::store::ledger_status::LedgerStatus;
 use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::BlockState;
@@ -364,9 +364,11 @@ impl Ledger for SimDisk {
                 .expect("this disk does not refuse");
             assert_eq!(advanced, same, "SQLite and the model disagree about blocks");
         }
-        let kept = batch.addresses.iter();
-        self.addresses
-            .extend(kept.map(|mail| (mail.account.clone(), mail.address.clone())));
+        for mail in &batch.accounts {
+            if let AccountSetting::Address(address) = &mail.setting {
+                self.addresses.insert(mail.account.clone(), address.clone());
+            }
+        }
         self.done.push(done);
         if self.fate == CommitFate::SeemsToFail {
             return Err(LedgerError::Failed(

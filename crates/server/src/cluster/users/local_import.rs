@@ -14,7 +14,7 @@ use crate::files::bans::BansFile;
 use crate::files::users::{self, UserRecord};
 use crate::limits::SQL_TRIES_MAX;
 use crate::sql::sqlite_schema::FILE_NAME;
-use crate::sql::{Db, NOW_MS, Sql, SqlError, Sqlite, signed};
+use crate::sql::{Db, FromValue, NOW_MS, Sql, SqlError, Sqlite, signed};
 
 /// Content of the files.
 #[derive(Default)]
@@ -23,6 +23,8 @@ struct LocalFiles {
     bans: Vec<Ban>,
     /// Accounts and their payout addresses.
     addresses: Vec<(String, String)>,
+    /// Accounts and their own thresholds, in base units.
+    thresholds: Vec<(String, i64)>,
 }
 
 /// Result of the import.
@@ -112,16 +114,19 @@ impl LocalFiles {
         Ok(Self {
             users,
             bans,
-            addresses: addresses(&dir.join(FILE_NAME))?,
+            addresses: settings(&dir.join(FILE_NAME), "address")?,
+            thresholds: settings(&dir.join(FILE_NAME), "threshold")?,
         })
     }
 }
 
-fn addresses(ledger: &Path) -> anyhow::Result<Vec<(String, String)>> {
+/// Accounts that have a setting of their own, and its value.
+fn settings<T: FromValue>(ledger: &Path, column: &str) -> anyhow::Result<Vec<(String, T)>> {
     let mut db = Db::Sqlite(Sqlite::open_to_read(ledger)?);
-    let query = "SELECT name, address FROM accounts WHERE address IS NOT NULL ORDER BY name";
-    let rows = db.read(|sql: &mut dyn Sql| sql.query(query, &[]));
-    let rows = rows.context("failed to read where accounts are paid")?;
+    let query =
+        format!("SELECT name, {column} FROM accounts WHERE {column} IS NOT NULL ORDER BY name");
+    let rows = db.read(|sql: &mut dyn Sql| sql.query(&query, &[]));
+    let rows = rows.context("failed to read how accounts are paid")?;
     let pairs = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
     Ok(pairs.collect::<Result<_, SqlError>>()?)
 }
@@ -158,6 +163,16 @@ fn take(
                   ON CONFLICT (name) DO UPDATE SET address = excluded.address
                   WHERE accounts.address IS NULL";
     taken.addresses = tx.execute(insert, &[&names, &addresses])?;
+    let own = files.thresholds.iter().filter(|(name, _)| is_name(name));
+    let (names, thresholds): (Vec<&str>, Vec<i64>) = own
+        .map(|(name, threshold)| (name.as_str(), *threshold))
+        .unzip();
+    let insert = "INSERT INTO accounts (name, threshold)
+                  SELECT name, threshold FROM unnest($1::TEXT[], $2::BIGINT[]) AS new (name, threshold)
+                  ORDER BY name
+                  ON CONFLICT (name) DO UPDATE SET threshold = excluded.threshold
+                  WHERE accounts.threshold IS NULL";
+    tx.execute(insert, &[&names, &thresholds])?;
     let done = format!("UPDATE origins SET users_at = {NOW_MS} / 1000 WHERE id = $1");
     tx.execute(&done, &[&origin])?;
     tx.commit()?;

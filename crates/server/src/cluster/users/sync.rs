@@ -201,9 +201,9 @@ impl UsersSync {
                     kept.map(|()| OrderOutcome::Done),
                 ))
             }
-            UsersCommand::SetAddress(command) => {
-                let (name, address) = (&command.account, &command.address);
-                let stored = self.write(|open| table::write_address(&mut open.db, name, address));
+            UsersCommand::SetAccount(command) => {
+                let (name, setting) = (&command.account, &command.setting);
+                let stored = self.write(|open| table::write_setting(&mut open.db, name, setting));
                 let _ = command.answer.send(stored.map_err(anyhow::Error::from));
                 Ok(())
             }

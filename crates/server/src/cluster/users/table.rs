@@ -13,6 +13,7 @@ use hstratum_core::operator_order::{Owner, UserChange};
 
 use crate::files::users::NO_PASSWORD;
 use crate::limits::SHARED_BANS_KEPT_S;
+use crate::messages::AccountSetting;
 use crate::sql::sqlite_schema::FileId;
 use crate::sql::{Db, Row, Sql, SqlError};
 use crate::values;
@@ -180,12 +181,17 @@ pub(crate) fn write_user(
     })
 }
 
-/// Sets an account's payout address.
-pub(crate) fn write_address(db: &mut Db, name: &str, address: &str) -> Result<(), SqlError> {
+/// Sets what an account has of its own.
+pub(crate) fn write_setting(
+    db: &mut Db,
+    name: &str,
+    setting: &AccountSetting,
+) -> Result<(), SqlError> {
     db.write(|sql: &mut dyn Sql| {
-        let insert = "INSERT INTO accounts (name, address) VALUES (?1, ?2)
-                      ON CONFLICT (name) DO UPDATE SET address = excluded.address";
-        sql.execute(insert, &values![name, address]).map(drop)
+        let insert = "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
+        sql.execute(insert, &values![name])?;
+        let row = [name.into(), setting.value()];
+        sql.execute(setting.update(), &row).map(drop)
     })
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hstratum::ledger_tools::{check, set_address};
+use hstratum::ledger_tools::{check, set_address, set_threshold};
 use hstratum::payout::{
     AwaitedServers, BalanceOutcome, HeldReason, PayoutLock, PayoutPlan, PayoutTerms, Scheme,
     Settled, SettlementChange, TermsHistory, Wait, payees, plan, prune, settle,
@@ -28,6 +28,14 @@ fn prop(fee: &str) -> PayoutTerms {
         fee: FeePpm::parse_percent(fee).expect("a percentage"),
         threshold: 0,
         threshold_min: 0,
+    }
+}
+
+/// Terms that pay from a balance on.
+fn from(threshold: u64) -> PayoutTerms {
+    PayoutTerms {
+        threshold,
+        ..prop("0")
     }
 }
 
@@ -186,7 +194,7 @@ fn a_payout_process_at_a_time() {
             assert!(Instant::now() < until, "free again");
         }
         assert!(
-            payees(&mut ledger.open(), Network::Regtest, 0)
+            payees(&mut ledger.open(), Network::Regtest, &from(0))
                 .expect("read")
                 .is_empty()
         );
@@ -238,7 +246,7 @@ fn a_lost_block_is_reversed_and_its_accounts_owe() {
         ledger.credit(5, "no address", 1.0, 1);
         let hash = ledger.block(5, "confirmed");
         run(ledger, &prop("0"));
-        let due = payees(&mut ledger.open(), Network::Regtest, 1).expect("read");
+        let due = payees(&mut ledger.open(), Network::Regtest, &from(1)).expect("read");
         assert_eq!(due.len(), 1);
         assert_eq!(
             (due[0].address.as_str(), due[0].amount),
@@ -267,7 +275,7 @@ fn a_lost_block_is_reversed_and_its_accounts_owe() {
         let plan = planned(ledger, &prop("0"));
         assert_eq!(plan.accounts[0].outcome, BalanceOutcome::Waits(Wait::Owes));
         assert!(
-            payees(&mut ledger.open(), Network::Regtest, 0)
+            payees(&mut ledger.open(), Network::Regtest, &from(0))
                 .expect("read")
                 .is_empty()
         );
@@ -414,11 +422,11 @@ fn only_addresses_that_nodes_pass_payments_to_are_paid() {
         set_address(&mut ledger.open(), "with address", Some(version_0)).expect("set");
         assert!(set_address(&mut ledger.open(), "with address", Some(&unknown)).is_err());
         assert!(set_address(&mut ledger.open(), "nobody", Some(version_0)).is_err());
-        let due = payees(&mut ledger.open(), Network::Regtest, 1).expect("read");
+        let due = payees(&mut ledger.open(), Network::Regtest, &from(1)).expect("read");
         let names: Vec<&str> = due.iter().map(|payee| payee.name.as_str()).collect();
         assert_eq!(names, [version_0, "with address"]);
         assert!(
-            payees(&mut ledger.open(), Network::Regtest, 400 * HNS + 1)
+            payees(&mut ledger.open(), Network::Regtest, &from(400 * HNS + 1))
                 .expect("read")
                 .is_empty()
         );

@@ -1,6 +1,6 @@
 //! Terms over time.
 
-use hstratum::payout::put_terms;
+use hstratum::payout::{AccountPlan, put_terms};
 
 use super::*;
 
@@ -137,5 +137,64 @@ fn a_damaged_row_stops_a_payout() {
         let read = ledger.open().read(TermsHistory::read);
         let text = read.expect_err("damaged").to_string();
         assert!(text.contains("window \"x\""), "{text}");
+    });
+}
+
+#[test]
+fn an_account_is_paid_from_its_own_threshold() {
+    on_each(|ledger| {
+        let names = [
+            "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54",
+            "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u",
+        ];
+        for name in names {
+            ledger.credit(5, name, 1.0, 1);
+        }
+        ledger.block(5, "confirmed");
+        run(ledger, &prop("0"));
+        // Each has 1,000 HNS.
+        let terms = PayoutTerms {
+            threshold_min: 10 * HNS,
+            ..from(2_000 * HNS)
+        };
+        let set = |threshold| set_threshold(&mut ledger.open(), names[1], threshold);
+        let error = set(Some(500 * HNS)).expect_err("no terms");
+        assert!(error.to_string().contains("no terms yet"), "{error}");
+        put(ledger, &terms);
+        let due = |terms: &PayoutTerms| -> Vec<String> {
+            let due = payees(&mut ledger.open(), Network::Regtest, terms).expect("read");
+            due.into_iter().map(|payee| payee.name).collect()
+        };
+        assert_eq!(due(&terms), [""; 0]);
+        set(Some(1_000 * HNS)).expect("set");
+        assert_eq!(due(&terms), [names[1]], "its own is lower");
+        set(Some(1_001 * HNS)).expect("set");
+        assert_eq!(due(&from(1)), [names[0]], "its own is higher");
+        let error = set(Some(10 * HNS - 1)).expect_err("too low").to_string();
+        assert_eq!(
+            error,
+            "9.999999 HNS is below threshold-min, which is 10.000000 HNS"
+        );
+        // A smallest threshold that was raised since holds for all.
+        set(Some(10 * HNS)).expect("set");
+        let raised = PayoutTerms {
+            threshold_min: 1_500 * HNS,
+            ..terms
+        };
+        assert_eq!(due(&raised), [""; 0]);
+        let mut db = ledger.open();
+        let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
+        let planned = plan(
+            &mut db,
+            Network::Regtest,
+            &history(ledger),
+            &awaited_servers,
+        );
+        let accounts = planned.expect("planned").accounts;
+        let pays = |account: &AccountPlan| matches!(account.outcome, BalanceOutcome::Pays { .. });
+        assert_eq!(accounts.iter().map(pays).collect::<Vec<_>>(), [false, true]);
+        set(None).expect("cleared");
+        assert_eq!(due(&terms), [""; 0]);
+        assert!(set_threshold(&mut ledger.open(), "nobody", None).is_err());
     });
 }

@@ -225,7 +225,7 @@ pub fn line(outcome: StoreOutcome) -> String {
         StoreOutcome::RecoveredState => "recovered".into(),
         StoreOutcome::Answered(hash) => format!("answered {hash}"),
         StoreOutcome::DumpOwed => "dump owed".into(),
-        StoreOutcome::AddressKept(_, kept) => format!("address {}", kept.is_ok()),
+        StoreOutcome::AccountKept(_, kept) => format!("address {}", kept.is_ok()),
         _ => unreachable!("taken out before"),
     }
 }
