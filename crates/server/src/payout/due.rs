@@ -78,19 +78,54 @@ pub(super) struct Unsettled {
     pub(super) inexact: Vec<Due>,
 }
 
+/// Heights up to which blocks may be divided.
+struct DueBounds {
+    /// Height of the lowest block that is not final.
+    first_unsure: u32,
+    /// Height up to which all credit is in the ledger.
+    shipped: i64,
+}
+
+impl DueBounds {
+    fn read(sql: &mut dyn Sql, awaited_servers: &AwaitedServers) -> anyhow::Result<Self> {
+        Ok(Self {
+            first_unsure: unsure(sql)?.first().map_or(u32::MAX, |block| block.height),
+            shipped: awaited_servers.shipped(sql)?,
+        })
+    }
+
+    fn is_behind(&self, block: &Due) -> bool {
+        block.height > self.first_unsure
+    }
+
+    fn is_unshipped(&self, block: &Due) -> bool {
+        i64::from(block.height) > self.shipped
+    }
+}
+
+/// Blocks that are due, lowest first, and among them those of which [`Cuts::is_inexact`] is still to be asked.
+pub(super) fn candidates(
+    sql: &mut dyn Sql,
+    awaited_servers: &AwaitedServers,
+) -> anyhow::Result<Vec<Due>> {
+    let bounds = DueBounds::read(sql, awaited_servers)?;
+    let mut blocks = without_settlement(sql, "state = 'confirmed'", &[])?;
+    blocks.retain(|block| !bounds.is_behind(block) && !bounds.is_unshipped(block));
+    Ok(blocks)
+}
+
 pub(super) fn unsettled(
     sql: &mut dyn Sql,
     awaited_servers: &AwaitedServers,
 ) -> anyhow::Result<Unsettled> {
-    let blocks = without_settlement(sql, "'confirmed'")?;
-    let first_unsure = unsure(sql)?.first().map_or(u32::MAX, |block| block.height);
-    let shipped = awaited_servers.shipped(sql)?;
-    let (below, behind): (Vec<_>, _) = blocks
+    let bounds = DueBounds::read(sql, awaited_servers)?;
+    let blocks = without_settlement(sql, "state = 'confirmed'", &[])?;
+    let (behind, below): (Vec<_>, Vec<_>) = blocks
         .into_iter()
-        .partition(|block| block.height <= first_unsure);
-    let (shipped, unshipped): (Vec<_>, _) = below
+        .partition(|block| bounds.is_behind(block));
+    let (unshipped, shipped): (Vec<_>, Vec<_>) = below
         .into_iter()
-        .partition(|block| i64::from(block.height) <= shipped);
+        .partition(|block| bounds.is_unshipped(block));
     let (mut due, mut inexact) = (Vec::new(), Vec::new());
     let mut cuts = Cuts::read(sql)?;
     for block in shipped {
@@ -109,20 +144,24 @@ pub(super) fn unsettled(
 
 /// Blocks on the main chain without a settlement, by height, whether their reward can be spent yet or not.
 pub(super) fn on_main(sql: &mut dyn Sql) -> anyhow::Result<Vec<Due>> {
-    without_settlement(sql, "'accepted', 'confirmed'")
+    without_settlement(sql, "state IN ('accepted', 'confirmed')", &[])
 }
 
-/// Blocks without a settlement, in one of these states, by height.
-fn without_settlement(sql: &mut dyn Sql, states: &str) -> anyhow::Result<Vec<Due>> {
+/// Blocks without a settlement, of which a condition holds, by height.
+fn without_settlement(
+    sql: &mut dyn Sql,
+    condition: &str,
+    values: &[Value],
+) -> anyhow::Result<Vec<Due>> {
     let rows = sql
         .query(
             &format!(
                 "SELECT hash, height, reward, difficulty FROM blocks
-                  WHERE state IN ({states})
+                  WHERE {condition}
                     AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
                   ORDER BY height, hash"
             ),
-            &[],
+            values,
         )
         .context("failed to read the blocks")?;
     let blocks = rows.iter().map(|row| {
@@ -225,15 +264,22 @@ pub(crate) fn cut_below(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option
     Ok(row.get(0)?)
 }
 
-/// True if nothing has changed that the division depends on.
+/// True if nothing has changed that the division depends on. It asks about its block alone, since it is asked
+/// in a transaction that the server's own wait for.
 pub(super) fn still_holds(
     sql: &mut dyn Sql,
     awaited_servers: &AwaitedServers,
     division: &Division,
 ) -> anyhow::Result<bool> {
     let block = &division.block;
-    let due = unsettled(sql, awaited_servers)?.due;
-    Ok(due.contains(block) && cut_below(sql, block.height)? == division.cut)
+    let bounds = DueBounds::read(sql, awaited_servers)?;
+    let condition = "state = 'confirmed' AND hash = ?1";
+    let found = without_settlement(sql, condition, &values![&block.hash])?;
+    Ok(found.contains(block)
+        && !bounds.is_behind(block)
+        && !bounds.is_unshipped(block)
+        && !Cuts::read(sql)?.is_inexact(sql, block.height)?
+        && cut_below(sql, block.height)? == division.cut)
 }
 
 /// Divides a block's reward. Must be called in the transaction that read the block and the accounts.

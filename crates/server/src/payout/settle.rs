@@ -9,7 +9,7 @@ use hstratum_core::chain::address::Network;
 
 use super::account::LedgerAccounts;
 use super::awaited_servers::AwaitedServers;
-use super::due::{self, Division, divide};
+use super::due::{self, Cuts, Division, divide};
 use super::{PayoutTerms, TermsHistory};
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::{Db, Sql, Value};
@@ -146,12 +146,16 @@ fn next(
     terms: &TermsHistory,
     awaited_servers: &AwaitedServers,
 ) -> anyhow::Result<Option<(Division, LedgerAccounts)>> {
-    let due = due::unsettled(sql, awaited_servers)?.due;
-    if due.is_empty() {
+    let candidates = due::candidates(sql, awaited_servers)?;
+    if candidates.is_empty() {
         return Ok(None);
     }
     let accounts = LedgerAccounts::read(sql).context("failed to read the accounts")?;
-    for block in due {
+    let mut cuts = Cuts::read(sql)?;
+    for block in candidates {
+        if cuts.is_inexact(sql, block.height)? {
+            continue;
+        }
         let division = divide(sql, &accounts, terms.at(block.height), block)?;
         if division.is_whole {
             return Ok(Some((division, accounts)));

@@ -62,8 +62,8 @@ impl Server {
         let files = ServerFiles::open(&settings, &*node)?;
         let cluster_threads = Threads::none();
         let connected = cluster::try_connect(&settings, &cluster_threads)?;
-        let store = Store::open(&settings, &*node)?;
-        startup::put_terms(&settings, &*node)?;
+        let mut store = Store::open(&settings, &*node)?;
+        startup::put_terms(&mut store, &settings, &*node)?;
         let statuses = startup::statuses_of(&store);
         let first_users = startup::first_users(&settings, &store, &statuses, &node)?;
         let (recovered, writers) = startup::recovered(files, &store, first_users.as_ref());

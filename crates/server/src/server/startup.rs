@@ -31,8 +31,6 @@ use crate::net::listener::Encryption;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::Node;
 use crate::payout::{self, TermsHistory};
-use crate::sql::sqlite_schema::FILE_NAME;
-use crate::sql::{Db, Sqlite};
 use crate::statuses::Statuses;
 use crate::store::Store;
 use crate::store::shipper_exchange::ShipperExchange;
@@ -50,22 +48,29 @@ pub(super) fn statuses_of(store: &Store) -> Statuses {
 
 /// Writes the terms of the options into a ledger that is the server's own; of a shared one the coordinator
 /// does.
-pub(super) fn put_terms(settings: &Settings, node: &dyn Node) -> anyhow::Result<()> {
-    let (Some(dir), None) = (&settings.dir, &settings.config.database) else {
-        return Ok(());
-    };
-    let config = &settings.config;
-    let mut db = Db::Sqlite(Sqlite::open_beside(&dir.join(FILE_NAME))?);
-    // Another process may hold a write transaction: nothing waits for it when there is nothing to write.
-    let history = db.read(TermsHistory::read)?;
-    if history.is_some_and(|history| *history.newest() == config.terms) {
+pub(super) fn put_terms(
+    store: &mut Store,
+    settings: &Settings,
+    node: &dyn Node,
+) -> anyhow::Result<()> {
+    if settings.config.database.is_some() {
         return Ok(());
     }
-    let change = db
-        .write(|sql| payout::put_terms(sql, &config.terms, unix_s(), &config.server_id))
+    let Config {
+        terms, server_id, ..
+    } = &settings.config;
+    // Another process may hold a write transaction: nothing waits for it when there is nothing to write.
+    let history = store.ledger.read(TermsHistory::read);
+    let history = history.context("failed to read the pool's terms")?;
+    if history.is_some_and(|history| history.newest() == terms) {
+        return Ok(());
+    }
+    let change = store
+        .ledger
+        .write_at_start(|sql| payout::put_terms(sql, terms, unix_s(), server_id))
         .context("failed to write the pool's terms")?;
     if let Some(change) = change {
-        node.log(Level::Info, &change.line(&config.terms));
+        node.log(Level::Info, &change.line(terms));
     }
     Ok(())
 }

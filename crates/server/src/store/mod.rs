@@ -55,7 +55,7 @@ use crate::supervision::{Duties, Duty, keep};
 
 /// An open ledger whose threads are not started yet.
 pub(crate) struct Store {
-    ledger: SqliteLedger,
+    pub ledger: SqliteLedger,
     network: Network,
     /// The server's directory; `None` in memory.
     dir: Option<PathBuf>,

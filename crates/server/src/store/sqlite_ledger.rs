@@ -27,10 +27,13 @@ use super::{compaction, worker_statistics};
 use crate::limits::{LEDGER_BUSY_MS, LEDGER_IDS_MAX, WAL_BYTES_HIGH, WAL_FINISH_EVERY};
 use crate::node::BlockQuery;
 use crate::sql::sqlite_schema::{self, FileId, beside};
-use crate::sql::{SqlError, signed};
+use crate::sql::{Sql, SqlError, signed};
 
 /// Bytes that a probe writes: more than a usual group changes.
 const PROBE_BYTES: i64 = 64 * 1024;
+
+/// Time that a start waits for another process's transaction.
+const START_BUSY: Duration = Duration::from_secs(10);
 
 /// Prepared statements cached.
 const STATEMENTS: usize = 64;
@@ -189,6 +192,39 @@ impl SqliteLedger {
     /// When it cannot be read.
     pub fn highest(&self) -> Result<Option<Tip>, LedgerError> {
         Ok(best_tip::highest(&mut &self.conn)?)
+    }
+
+    /// Reads from one state of the ledger.
+    ///
+    /// # Errors
+    /// Errors of `read`, and see [`SqlError`].
+    pub(crate) fn read<T>(
+        &mut self,
+        read: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let snapshot = self.conn.transaction()?;
+        read(&mut &*snapshot)
+    }
+
+    /// Writes before the server takes shares, and so waits longer for other processes. It is not done beside
+    /// this connection: [`sqlite_schema::open_beside`] opens and closes the file, which ends the locks that
+    /// this process has on it (POSIX), and another program that closes the ledger would remove the log.
+    ///
+    /// # Errors
+    /// Errors of `write`, and see [`SqlError`].
+    pub(crate) fn write_at_start<T>(
+        &mut self,
+        write: impl FnOnce(&mut dyn Sql) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        self.conn.busy_timeout(START_BUSY)?;
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let written = write(&mut &*tx)?;
+        tx.commit()?;
+        self.conn
+            .busy_timeout(Duration::from_millis(LEDGER_BUSY_MS))?;
+        Ok(written)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(Advanced, u64), LedgerError> {

@@ -1,6 +1,7 @@
 //! Files that are kept over a restart.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -413,4 +414,19 @@ fn a_ledger_in_use_stops_no_start_with_the_same_terms() {
         .expect("nothing was written")
         .node
         .wait_for_log("listening on");
+}
+
+/// A file that is opened and closed beside the ledger's connection loses the process's locks (POSIX), and with
+/// them its log, once another program closes the ledger.
+#[test]
+fn ledger_is_locked_after_the_start() {
+    let root = root_with("users.json", b"");
+    for fee in ["1", "1", "2"] {
+        let running = start_in(root.clone(), &[("fee", fee)]);
+        let ledger = running.dir.join("ledger.db");
+        let inode = format!(":{} ", fs::metadata(&ledger).expect("a file").ino());
+        let locks = fs::read_to_string("/proc/locks").expect("read");
+        let is_held = |line: &str| line.contains("POSIX") && line.contains(&inode);
+        assert!(locks.lines().any(is_held), "{inode}: {locks}");
+    }
 }
