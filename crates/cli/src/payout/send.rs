@@ -9,11 +9,9 @@ use anyhow::{Context, anyhow, ensure};
 use hstratum::config::{Config, PayoutConfig};
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url, Wallet};
 use hstratum::payout::{
-    AwaitedServers, PayoutLock, PayoutStep, Sender, Settled, SettlementChange, TermsHistory,
-    check_agreement, check_blocks, incomplete, payees, plan, settle,
+    PayoutLock, PayoutRun, PayoutStep, RunTotals, Sender, Settled, SettlementChange,
 };
 use hstratum::secret::Secret;
-use hstratum::sql::Db;
 use hstratum_core::accounting::reward_split::parse_hns;
 use hstratum_core::chain::address::Network;
 use hstratum_core::plural::counted;
@@ -93,25 +91,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let terms = args.terms.of(&mut pool)?;
     let awaited_servers = args.awaited_servers.of(&mut pool.db)?;
     let (node, wallet) = connect(args, &payout, pool.network)?;
-    let sender = Sender {
-        node: &node,
-        wallet: &wallet,
-        network: pool.network,
-        fee_max: payout.fee_max,
-        now: now()?,
+    let run = PayoutRun {
+        sender: Sender {
+            node: &node,
+            wallet: &wallet,
+            network: pool.network,
+            fee_max: payout.fee_max,
+            now: now()?,
+        },
+        terms: &terms.history,
+        awaited_servers: &awaited_servers,
     };
     if args.dry_run {
-        return foretell(args, &terms, &sender, (&mut pool, &awaited_servers));
+        return foretell(args, &terms, &run, &mut pool);
     }
     let mut lock = PayoutLock::take(&pool.place)?;
     let mut done = RunTotals::default();
-    let outcome = send(
-        &sender,
-        &terms.history,
-        (&mut pool.db, &awaited_servers),
-        &mut lock,
-        &mut done,
-    );
+    let outcome = run.send(&mut pool.db, &mut lock, &mut done);
     let told = tell(
         args,
         (&pool, &wallet, &terms),
@@ -137,37 +133,6 @@ fn payer(args: &Args, config: Option<&Config>) -> anyhow::Result<PayoutConfig> {
         account: args.account.clone().unwrap_or(configured.account),
         fee_max: args.max_fee.unwrap_or(configured.fee_max),
     })
-}
-
-/// The results of a run, also of one that failed.
-#[derive(Default)]
-struct RunTotals {
-    settled: Vec<Settled>,
-    /// Blocks that can never be divided exactly.
-    incomplete: Vec<(u32, String)>,
-    steps: Vec<PayoutStep>,
-}
-
-fn send(
-    sender: &Sender<'_>,
-    terms: &TermsHistory,
-    (db, awaited_servers): (&mut Db, &AwaitedServers),
-    lock: &mut PayoutLock,
-    done: &mut RunTotals,
-) -> anyhow::Result<()> {
-    sender.check(db)?;
-    check_agreement(db)?;
-    check_blocks(db, sender.node, awaited_servers)?;
-    let may_pay = sender.advance(db, &mut done.steps)?;
-    lock.check()?;
-    done.settled = settle(db, sender.network, terms, awaited_servers, sender.now)?;
-    done.incomplete = incomplete(db, awaited_servers)?;
-    if may_pay {
-        let due = payees(db, sender.network, terms.newest())?;
-        lock.check()?;
-        sender.pay(db, due, &mut done.steps)?;
-    }
-    Ok(())
 }
 
 fn connect(
@@ -212,15 +177,11 @@ fn now() -> anyhow::Result<u64> {
 fn foretell(
     args: &Args,
     terms: &RunTerms,
-    sender: &Sender<'_>,
-    (pool, awaited_servers): (&mut Pool, &AwaitedServers),
+    run: &PayoutRun<'_>,
+    pool: &mut Pool,
 ) -> anyhow::Result<()> {
-    let db = &mut pool.db;
-    sender.check(db)?;
-    check_agreement(db)?;
-    check_blocks(db, sender.node, awaited_servers)?;
-    let first = sender.foretell(db)?;
-    let plan = plan(db, sender.network, &terms.history, awaited_servers)?;
+    let sender = &run.sender;
+    let (first, plan) = run.foretell(&mut pool.db)?;
     let waits = matches!(first, Some(PayoutStep::Waiting { .. }));
     if args.json {
         let mut value = plan_json(&plan);

@@ -30,7 +30,7 @@ use crate::messages::DriverInbox;
 use crate::net::listener::Encryption;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::Node;
-use crate::payout;
+use crate::payout::{self, TermsHistory};
 use crate::sql::sqlite_schema::FILE_NAME;
 use crate::sql::{Db, Sqlite};
 use crate::statuses::Statuses;
@@ -56,6 +56,11 @@ pub(super) fn put_terms(settings: &Settings, node: &dyn Node) -> anyhow::Result<
     };
     let config = &settings.config;
     let mut db = Db::Sqlite(Sqlite::open_beside(&dir.join(FILE_NAME))?);
+    // Another process may hold a write transaction: nothing waits for it when there is nothing to write.
+    let history = db.read(TermsHistory::read)?;
+    if history.is_some_and(|history| *history.newest() == config.terms) {
+        return Ok(());
+    }
     let change = db
         .write(|sql| payout::put_terms(sql, &config.terms, unix_s(), &config.server_id))
         .context("failed to write the pool's terms")?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hstratum::payout::TermsHistory;
 use hstratum::server::Server;
-use hstratum::sql::{Db, Sqlite};
+use hstratum::sql::{Db, SqlError, Sqlite};
 use hstratum::values;
 use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::Level;
@@ -397,4 +397,20 @@ fn options_that_are_terms_are_kept_with_their_height() {
     let history = db.read(TermsHistory::read).expect("read").expect("terms");
     assert_eq!(history.at(51).fee.get(), 10_000);
     assert_eq!(history.at(52).fee.get(), 20_000);
+}
+
+/// Terms that did not change are not written: a start waits for nobody who writes to the ledger.
+#[test]
+fn a_ledger_in_use_stops_no_start_with_the_same_terms() {
+    let root = root_with("users.json", b"");
+    let running = start_in(root.clone(), &[]);
+    let ledger = running.dir.join("ledger.db");
+    assert!(running.server.close().wait(), "stopped in time");
+    drop(running);
+    let mut db = Db::Sqlite(Sqlite::open_beside(&ledger).expect("opened"));
+    let started = db.write(|_| Ok::<_, SqlError>(start_in(root.clone(), &[])));
+    started
+        .expect("nothing was written")
+        .node
+        .wait_for_log("listening on");
 }
