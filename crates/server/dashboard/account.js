@@ -125,7 +125,7 @@ function creditsTable(path) {
     columns: [
       {title: 'Block', cell: row => h('span', {title: row.block},
         count(row.height))},
-      {title: 'Found', cell: row => when(row.found_at)},
+      {title: 'Found', kind: 'minor', cell: row => when(row.found_at)},
       {title: 'State', cell: row => h('span', {
         class: `state ${row.state}`, title: CREDIT_STATES[row.state]
       }, row.state)},
