@@ -34,8 +34,8 @@ pub enum Wait {
     NoAddress,
 }
 
-/// All accounts with an address whose balance reaches the threshold, the account's own or the pool's, by name. A balance below 333 base units
-/// is never due, whatever the threshold: nodes would not relay the output.
+/// All accounts with an address whose balance reaches the threshold, the account's own or the pool's, by name.
+/// A balance below 333 base units is never due, whatever the threshold: nodes would not relay the output.
 ///
 /// # Errors
 /// When the ledger cannot be read.
