@@ -83,7 +83,7 @@ const WRONG = [
   ['an option of stratum.conf with the prefix of flags',
     {conf: 'stratum-port: 3010\n'},
     'make run: stratum-port in stratum.conf: unknown option, did you mean '
-    + 'port in stratum.conf?'],
+    + 'port?'],
   ['a password that is empty', {args: ['--stratum-password=']},
     `make run: --stratum-password: ${NO_PASSWORD}`],
   ['one that is empty in the environment',
