@@ -1,4 +1,4 @@
--- The ledger, version 6: the pool's terms for its miners over time, and thresholds of accounts.
+-- The ledger, version 6: the pool's terms for its miners over time, thresholds of accounts, and an index.
 
 -- Rows are never changed or deleted. A block is divided under the row with the greatest from_height at or
 -- below its height; of equals the newest counts.
@@ -16,3 +16,7 @@ CREATE TABLE terms (
 
 -- Balance from which the account is paid; none: the pool's.
 ALTER TABLE accounts ADD COLUMN threshold INTEGER;
+
+-- Whether a block is settled is asked for each block. SQLite does not see that `state = 'settled'` implies the
+-- condition of settlements_once, as PostgreSQL does.
+CREATE INDEX settlements_by_block ON settlements (block, state);
