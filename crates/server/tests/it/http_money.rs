@@ -64,15 +64,22 @@ fn pending_is_shown(running: &Running, browser: &Browser, db: &mut Db) -> (Strin
         browser.get(ACCOUNT).status == 200 && browser.json(ACCOUNT)["pending"].as_u64() > Some(0)
     });
     let account = browser.json(ACCOUNT);
+    wait_until("the block is listed", || {
+        browser.json("/api/v1/blocks")["blocks"][0]["reward"].is_u64()
+    });
     let reward = browser.json("/api/v1/blocks")["blocks"][0]["reward"].clone();
     assert_eq!(account["pending"], reward, "nobody else has worked");
     assert_eq!(account["balance"], 0);
-    assert_eq!(browser.json("/api/v1/pool")["owed"], reward);
+    // Each answer has an age of its own.
+    wait_until("the pool owes it", || {
+        browser.json("/api/v1/pool")["owed"] == reward
+    });
+    wait_until("the credit is pending", || {
+        browser.json(&format!("{ACCOUNT}/credits"))["total"] == 1
+            && credit(browser)["state"] == "pending"
+    });
     let pending = credit(browser);
-    assert_eq!(
-        (&pending["state"], &pending["amount"]),
-        (&json!("pending"), &reward)
-    );
+    assert_eq!(pending["amount"], reward);
     assert_eq!(
         (&pending["block"], &pending["paid_at"]),
         (&json!(hash), &Value::Null)
@@ -100,8 +107,10 @@ fn settled_is_shown(running: &Running, browser: &Browser, db: &mut Db, reward: &
     wait_until("nothing is pending", || {
         browser.json(ACCOUNT)["pending"] == 0
     });
-    assert_eq!(browser.json(ACCOUNT)["balance"], *reward);
-    assert_eq!(credit(browser)["state"], "owed");
+    wait_until("the balance has it", || {
+        browser.json(ACCOUNT)["balance"] == *reward
+    });
+    wait_until("the credit is owed", || credit(browser)["state"] == "owed");
     assert_eq!(credit(browser)["settled_at"], 1_700_000_000);
 }
 
