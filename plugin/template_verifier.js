@@ -7,7 +7,6 @@
  */
 
 const {errorText} = require('./error_text');
-
 const {TimeSlices, TransactionCache, verifyBlock} = require(
   './block_verification');
 const {assemble, partsOf} = require('./excluded_transactions');

@@ -103,7 +103,8 @@ impl DueBounds {
     }
 }
 
-/// Blocks that are due, lowest first, and among them those of which [`Cuts::is_inexact`] is still to be asked.
+/// Blocks that are due, lowest first, including those that [`Cuts::is_inexact`] rules out: it is asked for each, and
+/// a caller may need the first alone.
 pub(super) fn candidates(
     sql: &mut dyn Sql,
     awaited_servers: &AwaitedServers,
