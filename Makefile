@@ -8,6 +8,9 @@
 NODE_MODULES := node_modules/.package-lock.json
 # More than there are cores: most tests wait for a database, a node or a disk.
 TEST_THREADS := 6
+# Milliseconds of one file; the longest, server_payouts, takes 150 s. A failed test may leave
+# something open: the exit is forced.
+NODE_TEST := node --test --test-force-exit --test-timeout=900000
 E2E := plugin/test/*.test.js
 # The suites about miners' connections.
 PROXIED := $(foreach suite,wire rpc found_blocks first_template durability,plugin/test/$(suite).test.js)
@@ -45,7 +48,7 @@ test: check build ## everything that says whether the tree is right
 	scripts/postgres.sh
 	cargo test --locked --workspace -- --test-threads=$(TEST_THREADS)
 	scripts/chromium.sh
-	node --test --test-concurrency=2 $(E2E)
+	$(NODE_TEST) --test-concurrency=2 $(E2E)
 	$(MAKE) proxied
 
 check: ## formatting and lints
@@ -54,11 +57,11 @@ check: ## formatting and lints
 	find plugin lab bench scripts -name '*.js' -print0 | xargs -0 -n1 node --check
 
 proxied: build ## end-to-end suites once more, with a proxy between the miners and each node
-	HSTRATUM_TEST_PROXIED=1 node --test --test-concurrency=1 $(PROXIED)
+	HSTRATUM_TEST_PROXIED=1 $(NODE_TEST) --test-concurrency=1 $(PROXIED)
 
 # DIST_HSD=install has npm compile hsd.
 dist-test: build ## installs the npm packages and hsd into an empty prefix, and mines a block
-	DIST_HSD=install node --test plugin/test/dist.test.js
+	DIST_HSD=install $(NODE_TEST) plugin/test/dist.test.js
 
 # VERSIONS='6.1.1 7.0.0': other releases than the listed ones.
 compat: build ## end-to-end tests with each supported hsd release

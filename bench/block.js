@@ -6,6 +6,7 @@
  * of block given to the same node's `submitblock`.
  */
 
+const {execFileSync} = require('child_process');
 const fs = require('fs');
 const path = require('path');
 const {parseArgs} = require('util');
@@ -15,6 +16,7 @@ const TX = require('hsd/lib/primitives/tx');
 const {getTarget} = require('hsd/lib/mining/common');
 const {PLUGIN, startNode} = require('../plugin/test/harness');
 const {Miner} = require('../plugin/test/miner');
+const {address, ledgerOf} = require('../plugin/test/paying_blocks');
 const {Observer} = require('../plugin/test/observer');
 const {Spender} = require('../plugin/test/spender');
 const {Bench, PlainError, exitWith, runAtMost} = require('./command');
@@ -22,6 +24,8 @@ const {median, table} = require('./numbers');
 const {now} = require('./probe');
 
 const PROBE = path.join(__dirname, 'probe.js');
+const SEED_CREDIT = path.join(__dirname, '..', 'plugin', 'test',
+  'seed_credit.py');
 const ADDON = path.join(__dirname, '..', 'plugin', 'hstratum.node');
 
 const HELP = `usage: node bench/block.js [options]
@@ -32,12 +36,15 @@ the node's submitblock, on regtest. Needs the addon: make build.
   --rounds N       blocks for each row and way, 1 to 100 (10)
   --sizes N,...    transactions in a block, each 0 to 2000 (0,300,1000)
   --peers NAME,... observer, a bare connection; node, a second hsd (both)
+  --accounts N     accounts that hstratum's blocks pay, 0 to 1000; with 0 they
+                   pay the operator, like the node's own (0)
   --json           print every measurement as JSON
   --help           print this
 `;
 
 const ROUNDS_MAX = 100;
 const SIZE_MAX = 2000;
+const ACCOUNTS_MAX = 1000;
 const PEERS = ['observer', 'node'];
 const WAYS = ['hstratum', 'submitblock'];
 const USER = 'alice';
@@ -48,6 +55,10 @@ const HEIGHT_MIN = 25;
 
 // A coin pays a fee at each use; after so many a new one is prepared.
 const COIN_USES = 20;
+
+// Every account has an output, also in the long run.
+const SPLIT = ['--stratum-payout=split', '--stratum-window=9000000000',
+  '--stratum-output-min=0.1', `--stratum-outputs-max=${ACCOUNTS_MAX}`];
 
 // Pause before each measurement.
 const QUIET_MS = 100;
@@ -61,17 +72,18 @@ const MARK_MS = 60000;
 
 const POINTS = {
   hstratum: ['told', 'inv', 'asked', 'written', 'peer', 'add', 'reply',
-    'connected', 'peerConnected'],
+    'connected', 'job', 'peerConnected'],
   submitblock: ['add', 'connected', 'inv', 'asked', 'written', 'peer', 'reply',
-    'peerConnected']
+    'job', 'peerConnected']
 };
 
-/** A miner that records the times of replies. */
+/** A miner that records the times of replies, and of the first job on a tip. */
 
 class TimedMiner extends Miner {
   constructor(node) {
     super(node);
     this.repliedAt = new Map();
+    this.jobAt = new Map();
   }
 
   handle(line) {
@@ -83,6 +95,11 @@ class TimedMiner extends Miner {
 
     if (message.method == null)
       this.repliedAt.set(message.id, at);
+
+    const tip = this.job && this.job.prevBlock.toString('hex');
+
+    if (message.method === 'mining.notify' && !this.jobAt.has(tip))
+      this.jobAt.set(tip, at);
   }
 }
 
@@ -104,7 +121,8 @@ class BlockBench extends Bench {
       listen: true,
       address: spender.address,
       args: ['--log-level=info', '--stratum-refresh=1',
-        `--plugins=${PLUGIN},${PROBE}`]
+        `--plugins=${PLUGIN},${PROBE}`,
+        ...(this.options.accounts > 0 ? SPLIT : [])]
     });
 
     const uses = 2 * rounds * peers.length * sizes.length;
@@ -114,6 +132,10 @@ class BlockBench extends Bench {
       await spender.prepare(this.node, coins);
 
     await this.node.mine(HEIGHT_MIN);
+
+    if (this.options.accounts > 0)
+      await this.giveWork();
+
     this.miner = await TimedMiner.start(this, this.node, USER);
 
     for (const name of peers) {
@@ -135,6 +157,18 @@ class BlockBench extends Bench {
     }
   }
 
+  /** Give accounts work in the window, so that each has an output. */
+
+  async giveWork() {
+    const {node} = this;
+    const height = await node.height();
+
+    await node.signal('SIGTERM');
+    execFileSync('python3', [SEED_CREDIT, ledgerOf(node), String(height),
+      ...Array.from({length: this.options.accounts}, (_, i) => address(i))]);
+    await node.restart();
+  }
+
   async measure(way, peer, name, txs, round) {
     const {node, spender} = this;
 
@@ -154,6 +188,8 @@ class BlockBench extends Bench {
       points[point] = marks.get(point);
 
     points.peerConnected = await peer.waitConnected(hash);
+    points.job = await this.miner.waitFor('a job on the block',
+      () => this.miner.jobAt.get(hash));
 
     for (const [point, at] of Object.entries(points)) {
       if (at == null)
@@ -428,6 +464,7 @@ function parse(argv) {
       rounds: {type: 'string', default: '10'},
       sizes: {type: 'string', default: '0,300,1000'},
       peers: {type: 'string', default: PEERS.join(',')},
+      accounts: {type: 'string', default: '0'},
       json: {type: 'boolean', default: false},
       help: {type: 'boolean', default: false}
     }}));
@@ -453,6 +490,7 @@ function parse(argv) {
     sizes: [...new Set(values.sizes.split(',')
       .map(text => number('sizes', text, 0, SIZE_MAX)))],
     peers,
+    accounts: number('accounts', values.accounts, 0, ACCOUNTS_MAX),
     json: values.json,
     help: values.help
   };

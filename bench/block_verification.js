@@ -8,13 +8,13 @@
 
 const blake2b = require('bcrypto/lib/blake2b');
 const {flags: chainFlags} = require('hsd/lib/blockchain/common');
-const FullNode = require('hsd/lib/node/fullnode');
 const Coin = require('hsd/lib/primitives/coin');
 const KeyRing = require('hsd/lib/primitives/keyring');
 const MTX = require('hsd/lib/primitives/mtx');
 const {
   TimeSlices, TransactionCache, verifyBlock
 } = require('../plugin/block_verification');
+const {openMemoryNode} = require('../plugin/test/harness');
 
 const HSD = {blake2b, chainFlags};
 const SIZES = [0, 1000, 3000];
@@ -140,14 +140,12 @@ function median(values) {
 
 async function prepare(workers) {
   const ring = KeyRing.generate();
-  const node = new FullNode({memory: true, network: 'regtest', workers,
-    listen: false, coinbaseAddress: [ring.getAddress().toString('regtest')]});
+  const node = await openMemoryNode({network: 'regtest', workers,
+    coinbaseAddress: [ring.getAddress().toString('regtest')]});
   const {chain, miner, mempool} = node;
   const mine = async () => chain.add(await miner.mineBlock());
   const most = Math.max(...SIZES);
   const coins = [];
-
-  await node.open();
 
   for (let i = 0; i < most / OUTPUTS + 3; i++)
     await mine();

@@ -77,6 +77,31 @@ exports.onOpen = function onOpen(node, version, callback) {
   node.once('closed', () => clearInterval(timer));
 };
 
+/**
+ * The HTTP server of the node, or of its wallet plugin, as a client in this
+ * process reaches it.
+ * @param {Object|null} owner
+ * @returns {Object|undefined} {url, key}; without a key where none is asked
+ * for. The native half takes null for a value.
+ */
+
+exports.httpOf = function httpOf(owner) {
+  const options = owner && owner.http && owner.http.options;
+
+  if (!options)
+    return undefined;
+
+  const {host, port, ssl, noAuth, apiKey} = options;
+  const any = {'0.0.0.0': '127.0.0.1', '::': '::1'};
+  const name = any[host] || host;
+
+  return {
+    url: `${ssl ? 'https' : 'http'}://`
+      + `${name.includes(':') ? `[${name}]` : name}:${port}`,
+    key: noAuth ? undefined : apiKey
+  };
+};
+
 /** Refuse addresses of other networks: hsd takes one and pays its key here. */
 
 function checkAddresses(node) {

@@ -99,7 +99,9 @@ class Plugin {
         prefix: node.location('stratum'),
         memory: Boolean(node.memory),
         deployments: node.network.deploys.map(({name, bit}) => ({name, bit})),
-        options: options.read(node.config)
+        options: options.read(node.config),
+        nodeHttp: hsdModules.httpOf(node),
+        walletHttp: hsdModules.httpOf(node.get('walletdb'))
       }, solution => this.onSolution(solution), (level, text) => {
         this.onLog(level, text);
       }, (hashes, heights) => {
@@ -119,6 +121,9 @@ class Plugin {
     const {node, logger, hsd} = this;
 
     this.waits = new NodeTimeouts(this.server);
+
+    // Room for the accounts that a coinbase pays.
+    node.miner.options.reservedWeight += this.server.coinbaseWeight;
 
     const verifier = new TemplateVerifier(node, hsd, this.waits, logger,
       () => this.blocks.pending.size > 0);

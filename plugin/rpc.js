@@ -144,6 +144,23 @@ const CALLS = {
     }
   },
 
+  stratumpayout: {
+    help: '"pause|resume|status"',
+    args: [1, 1],
+    async run({server, ask}, args) {
+      const paused = {__proto__: null, pause: true, resume: false, status: null};
+
+      if (!(args[0] in paused)) {
+        throw new RPCError(INVALID_PARAMETER,
+          'the argument must be pause, resume or status');
+      }
+
+      const answer = await change(ask(id => server.payout(id, paused[args[0]])));
+
+      return JSON.parse(answer.payout);
+    }
+  },
+
   banminer: {
     help: '"address" (seconds) ("reason")',
     args: [1, 3],
@@ -303,7 +320,7 @@ function amount(arg, name) {
 
 async function change(stored) {
   try {
-    await stored;
+    return await stored;
   } catch (e) {
     if (e.code === ERR_VALUE)
       throw e;

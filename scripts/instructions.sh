@@ -28,3 +28,4 @@ measure 'a line (parse_submit)' pool::parse_submit 1000 11000
 measure 'a share (share_to_reply)' pool::share_to_reply 1000 11000
 measure 'a notify (encode_notify)' pool::encode_notify 1000 11000
 measure 'a job, 1,000 miners' pool::new_job::1000 5 25
+measure 'a job, 1,000 solo miners' pool::new_solo_job::1000 5 25

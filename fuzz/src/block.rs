@@ -1,12 +1,13 @@
 //! Fuzzes the parsers of a coinbase, a header and a whole block.
 
 use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::coinbase::{Coinbase, Payout};
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, encode_header};
-use hstratum_core::chain::template::{Coinbase, RawTransactions, encode_block};
+use hstratum_core::chain::template::{RawTransactions, encode_block};
 
 pub(crate) fn coinbase(data: &[u8]) {
     // The spool reads blocks back in this way, and their bytes may be cut off.
-    let found = FoundBlock::parse(data);
+    let found = FoundBlock::parse(data, Payout::Operator);
     match data.first_chunk::<HEADER_BYTES>() {
         None => assert!(found.is_none()),
         Some(raw) => {

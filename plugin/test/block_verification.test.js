@@ -5,12 +5,12 @@ const {test} = require('node:test');
 const mrkl = require('bcrypto/lib/mrkl');
 const blake2b = require('bcrypto/lib/blake2b');
 const {flags: chainFlags} = require('hsd/lib/blockchain/common');
-const FullNode = require('hsd/lib/node/fullnode');
 const Coin = require('hsd/lib/primitives/coin');
 const {BlockEntry} = require('hsd/lib/mining/template');
 const {
   TimeSlices, TransactionCache, createRoot, verifyBlock
 } = require('../block_verification');
+const {openMemoryNode} = require('./harness');
 const {Spender} = require('./spender');
 
 const HSD = {blake2b, chainFlags};
@@ -21,10 +21,9 @@ const BLOCKS = 10;
 /** A node in memory whose blocks pay the spender. */
 
 async function makeNode(t, spender) {
-  const node = new FullNode({memory: true, network: 'regtest',
-    workers: false, listen: false, coinbaseAddress: [spender.address]});
+  const node = await openMemoryNode(
+    {network: 'regtest', coinbaseAddress: [spender.address]});
 
-  await node.open();
   t.after(() => node.close());
 
   for (let i = 0; i < BLOCKS; i++)

@@ -7,6 +7,7 @@ const {test} = require('node:test');
 const {launch, open} = require('./browser');
 const {PLUGIN, startNode, tempDir, waitFor} = require('./harness');
 const {Miner} = require('./miner');
+const {address, mine} = require('./paying_blocks');
 const {Payer, Wallets} = require('./payer');
 const {Postgres} = require('./postgres');
 
@@ -20,11 +21,11 @@ const USERS = 1000;
 
 /** The text of an element, once it is as expected. */
 
-function see(page, selector, pattern) {
+function see(page, selector, pattern, options) {
   return waitFor(`${selector} ${pattern}`, async () => {
     const text = await page.locator(selector).first().textContent();
     return pattern.test(text) ? text : null;
-  });
+  }, options);
 }
 
 function rows(page, table) {
@@ -62,9 +63,11 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await see(page, '#workers tbody tr', /alice.*rig/);
   await see(page, '.events li', /Block 1 (found|accepted)/);
 
-  const link = page.locator('#blocks tbody a').first();
+  const own = page.locator('#blocks tbody td:first-child a').first();
+  const explorer = page.locator('#blocks tbody a[rel=noreferrer]').first();
 
-  assert.strictEqual(await link.getAttribute('href'),
+  assert.strictEqual(await own.getAttribute('href'), `/block/${hash}`);
+  assert.strictEqual(await explorer.getAttribute('href'),
     'https://example.com/block/1');
 
   await page.locator('#accounts a').first().click();
@@ -73,6 +76,137 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await see(page, '#workers tbody tr', /rig/);
   assert.match(page.url(), /\/account\/alice$/);
   page.check();
+});
+
+test('who is paid by a block is shown once there are solo blocks',
+  async (t) => {
+    const payee = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u';
+    const node = await startNode(t);
+    const browser = await launch(t);
+    const heads = page => page.locator('#blocks th:visible').allTextContents();
+    const find = async (user) => {
+      const miner = await Miner.start(t, node, user);
+      const {hash} = await miner.submit(user);
+
+      await node.waitTip(hash);
+    };
+
+    await find('alice');
+
+    const before = await open(browser, node);
+
+    await see(before, '#blocks tbody tr', /accepted/);
+    assert.deepStrictEqual(await heads(before), ['Height', 'State', 'Found',
+      'By', 'Effort', 'Reward', 'Hash', 'First asked']);
+    await node.restart({args: ['--stratum-payout=solo']});
+
+    // A solo listener is enough.
+    const listening = await open(browser, node);
+
+    await see(listening, '#blocks tbody tr', /acceptedoperator/);
+    assert.deepStrictEqual((await heads(listening)).slice(0, 4),
+      ['Height', 'State', 'Pays', 'Found']);
+    await find(payee);
+    await node.restart({args: []});
+
+    // So is a solo block, on an account's page too.
+    const page = await open(browser, node);
+    const own = await open(browser, node, '/account/alice');
+
+    await see(page, '#blocks tbody tr', /acceptedsolo/);
+    await see(own, '#blocks tbody tr', /confirmedoperator/);
+    assert.deepStrictEqual(await page.locator('#blocks tbody tr td:nth-child(3)')
+      .allTextContents(), ['solo', 'operator']);
+    page.check();
+    own.check();
+  });
+
+test('what blocks pay to whom is shown, for the next and for each',
+  async (t) => {
+    const node = await startNode(t, {args: ['--stratum-payout=split',
+      '--stratum-fee=1', '--stratum-refresh=1']});
+    const users = [1, 2].map(number => address(number));
+    const miners = [];
+    const browser = await launch(t);
+    const blocks = [];
+
+    for (const user of users)
+      miners.push(await Miner.start(t, node, user));
+
+    for (let i = 0; i < 4; i++)
+      blocks.push(await mine(miners[i % 2], users[i % 2], [node]));
+
+    const page = await open(browser, node);
+    const line = new RegExp(`${users[0]}990\\.00 HNS990\\.00 HNS${users[0]}`);
+
+    await see(page, '#split', /Of 2,000\.00 HNS of block 5, 1,980\.00 HNS to accounts; fee 20\.00 HNS/);
+    await see(page, '#split tbody', line);
+    await see(page, '#money', /Each block pays the accounts directly, and its fee/);
+    await page.locator('#blocks tbody td:first-child a').first().click();
+    await see(page, 'h1', /^Block 4$/);
+    await see(page, '#split tbody', /HNS.*HNS.*rs1/);
+    await see(page, 'dl', /Paysspl.*Reward2,000\.00 HNS.*Fee20\.00 HNS/);
+    await see(page, 'dl', new RegExp(`Hash${blocks[3].hashHex()}`));
+    await page.setViewportSize({width: 360, height: 740});
+    assert.strictEqual(await page.evaluate(
+      () => document.documentElement.scrollWidth), 360);
+    page.check();
+
+    const none = await open(browser, node, `/block/${'0'.repeat(64)}`,
+      {offline: true});
+
+    await see(none, '#split .empty', /no block of this pool has that hash/);
+  });
+
+test('what is hidden is shown to the operator, who signs in', async (t) => {
+  const token = '0123456789abcdef';
+  const args = [`--stratum-http-token=${token}`];
+  const node = await startNode(t, {
+    args: [...args, '--stratum-dashboard=names-hidden']
+  });
+  const miner = await Miner.start(t, node, 'confidential.rig');
+  const browser = await launch(t);
+
+  await miner.submit('confidential.rig');
+
+  const page = await open(browser, node);
+  const text = () => page.locator('body').textContent();
+
+  await see(page, '#workers tbody tr', /conf….*r…/);
+  await see(page, '#blocks tbody tr', /conf…/);
+  await see(page, '.notes', /Names are cut\. Your own page is at \/account\//);
+  assert.doesNotMatch(await text(), /confidential/);
+  assert.strictEqual(await page.locator('#accounts a').count(), 0);
+  assert.strictEqual(await page.locator('input[type=search]').count(), 0);
+
+  // Whoever knows the whole name.
+  const own = await open(browser, node, '/account/confidential');
+
+  await see(own, '#workers tbody tr', /rig/);
+  own.check();
+
+  await page.getByRole('link', {name: 'Sign in'}).click();
+  await page.getByLabel(/The token/).fill('wrong');
+  // A refusal is an error of the page's network log.
+  page.removeAllListeners('console');
+  await page.getByRole('button', {name: 'Sign in'}).click();
+  await see(page, '[role=alert]:not(#banner)', /wrong token/);
+  await page.getByLabel(/The token/).fill(token);
+  await page.getByRole('button', {name: 'Sign in'}).click();
+  await see(page, '#workers tbody tr', /confidential.*rig/);
+  await see(page, '.events li', /Block 1 .*confidential/);
+  await page.getByRole('button', {name: 'Sign out'}).click();
+  await see(page, '#workers tbody tr', /conf….*r…/);
+
+  await node.restart({args: [...args, '--stratum-dashboard=private']});
+
+  const locked = await open(browser, node);
+
+  await see(locked, '.notes', /shown to the owner of the pool only/);
+  await see(locked, '#blocks tbody tr', /1.*accepted|1.*confirmed/);
+  assert.strictEqual(await locked.locator('#workers:visible').count(), 0);
+  assert.doesNotMatch(await locked.locator('body').textContent(), /confidential|conf…/);
+  locked.check();
 });
 
 test('an account sees what it can expect, what it is owed and was paid',
@@ -131,6 +265,54 @@ test('an account sees what it can expect, what it is owed and was paid',
     pool.check();
     page.check();
   });
+
+test('a payment that fails is shown, and who is paid when', async (t) => {
+  const node = await startNode(t, {
+    wallet: true, address: null, args: ['--wallet-api-key=test',
+      '--stratum-scheme=prop', '--stratum-threshold=0.5', '--stratum-fee=1',
+      '--stratum-payout-wallet=primary', '--stratum-payout-every=1m']
+  });
+  const wallets = new Wallets(node);
+  const payer = await Payer.start(t, node, []);
+
+  await node.rpc('stratumpayout', ['pause']);
+
+  const miner = await Miner.start(t, node, 'alice.rig');
+  const {hash} = await miner.submit('alice.rig');
+
+  await node.waitTip(hash);
+
+  const browser = await launch(t);
+  const pool = await open(browser, node);
+  const page = await open(browser, node, '/account/alice');
+
+  await see(pool, '.notes', /Payouts are paused by .*: nobody is paid before/);
+  await see(page, '.payment', /Payouts are paused by the owner/);
+  await see(pool, '#money', /The server divides blocks and pays every 1 min/);
+
+  await payer.tool('ledger', 'address', '--ledger', payer.ledger, 'alice',
+    await wallets.create('alice'));
+  await bury(node, payer, wallets);
+  await wallets.call('POST', '/wallet/primary/passphrase',
+    {passphrase: 'correct horse'});
+  await wallets.call('POST', '/wallet/primary/lock', {});
+  await node.rpc('stratumpayout', ['resume']);
+
+  const long = {ms: 100000};
+
+  await see(pool, '.notes', /The payout failed: .*is locked/, long);
+  await see(pool, '.notes', /The wallet "primary" that pays: .*is locked/);
+  await see(pool, '#money', /Next paymentnot known/);
+  await see(page, '.payment', /The last payout failed\. Nothing is lost/);
+
+  await wallets.call('POST', '/wallet/primary/unlock',
+    {passphrase: 'correct horse', timeout: 600});
+  await see(page, '#credits tbody tr', /paying1,980\.00 HNS/, long);
+  await see(page, '.payment', /Next payment in .*stays below its threshold/);
+  await see(pool, '#money', /Next paymentin /);
+  pool.check();
+  page.check();
+});
 
 /** Mine until the wallet can spend what was mined before. */
 

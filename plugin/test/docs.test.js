@@ -57,6 +57,9 @@ const STANDS_FOR = [
   // The main network would need its chain.
   ['NETWORK=main', 'NETWORK=regtest'],
   ['hstratum doctor', 'hstratum doctor --network regtest'],
+  ...['plan', 'pause', 'resume', 'status'].map(order => [
+    `hstratum payout ${order} --prefix`,
+    `hstratum payout ${order} --network regtest --prefix`]),
   // There is no network here; hsd is there already. `make dist-test` has npm
   // install and compile it.
   [' hsd@8', '']

@@ -120,6 +120,59 @@ test('from elsewhere, only the port is looked at', async (t) => {
   assert.match(stdout, /\n\nall is well\n$/);
 });
 
+test('a solo listener: its miners have addresses', async (t) => {
+  const node = await start(t, {args: ['--stratum-payout=solo',
+    '--stratum-fee=1']}, {stratum: 'payout: solo\nfee: 1\n'});
+
+  await haveJob(node);
+
+  const {code, findings, problems, warnings} = await examine(node);
+  const shown = JSON.stringify(findings, null, 2);
+
+  assert.deepStrictEqual([code, problems, warnings], [0, 0, 0], shown);
+  assert.match(findings.at(-1).text, /a job of difficulty/, shown);
+  assert.ok(findings.some(({text}) => text === 'blocks of tcp://127.0.0.1:'
+    + `${node.ports.stratum} pay their finder, less 1 %, which goes to the `
+    + 'address of the node\'s blocks'), shown);
+});
+
+test('fee-address: of this network, used, and given where needed',
+  async (t) => {
+    const address = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u';
+    const of = async (stratum, hsd = '') => {
+      const {findings} = await examine(await prepare(t, {}, {stratum, hsd}));
+      return findings.filter(({text}) => /fee|finder/.test(text))
+        .map(({severity, text}) => `${severity} ${text}`);
+    };
+    const solo = 'payout: solo\nfee: 1\n';
+    const wrong = 'hs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpze958w';
+
+    for (const [stratum, hsd, expected] of [
+      ['fee: 1\n', '', []],
+      [solo, '', [/^ok blocks of tcp.* less 1 %, .*of the node's blocks$/,
+        /^warning the fee of solo blocks has no address: neither /]],
+      [solo, `coinbase-address: ${address}\n`, [/^ok blocks of tcp/]],
+      [`${solo}fee-address: ${address}\n`, '',
+        [new RegExp(`^ok blocks of tcp.* less 1 %, which goes to ${address}$`)]],
+      [`${solo}fee-address: ${wrong}\n`, '', [/^problem fee-address: .*of main/]],
+      [`fee: 1\nfee-address: ${address}\n`, '',
+        [/^warning fee-address is not used: no listener pays finders$/]],
+      [`payout: solo\nfee-address: ${address}\n`, '',
+        [/^warning fee-address is not used: fee is 0$/,
+          /^ok blocks of tcp.* pay their finder, without a fee$/]],
+      [`listen: tcp://127.0.0.1:3999?payout=solo\nfee: 1\n`, '',
+        [/^ok blocks of tcp:\/\/127\.0\.0\.1:3999 pay their finder, less/,
+          /^warning the fee of solo blocks has no address/]]
+    ]) {
+      const found = await of(stratum, hsd);
+
+      assert.strictEqual(found.length, expected.length, found.join('\n'));
+      expected.forEach((pattern, place) => {
+        assert.match(found[place], pattern);
+      });
+    }
+  });
+
 test('accounts: unknown ones are a warning, known ones get work', async (t) => {
   const node = await start(t, {}, {stratum: 'password: secret\n'});
 

@@ -43,10 +43,11 @@ test('the share dump of a block has exactly the documented fields',
       const account = user.split('.')[0];
 
       assert.deepStrictEqual(Object.keys(dump).sort(), [
-        'address', 'block', 'height', 'network', 'reward', 'shares', 'size',
+        'address', 'block', 'height', 'network', 'payout', 'reward', 'shares', 'size',
         'time', 'total', 'ts', 'txid'
       ]);
       assert.strictEqual(dump.network, 'regtest');
+      assert.strictEqual(dump.payout, 'operator');
       assert.strictEqual(dump.height, height);
       assert.strictEqual(dump.block, hash);
       assert.strictEqual(dump.ts, block.time);

@@ -2,10 +2,9 @@
 
 const assert = require('assert');
 const {test} = require('node:test');
-const FullNode = require('hsd/lib/node/fullnode');
 const Address = require('hsd/lib/primitives/address');
 const {Spender} = require('./spender');
-const {startNode} = require('./harness');
+const {openMemoryNode, startNode} = require('./harness');
 const {Miner} = require('./miner');
 const {FirstTemplates, difference} = require('../first_template');
 
@@ -21,14 +20,12 @@ function spacing(height) {
 }
 
 test('all that makes a block valid is as hsd has it', async (t) => {
-  const node = new FullNode({memory: true, network: 'simnet',
-    workers: false, listen: false});
+  const node = await openMemoryNode({network: 'simnet'});
   const {chain, miner} = node;
   const firsts = new FirstTemplates(node);
   let last = null;
   let first = null;
 
-  await node.open();
   t.after(() => node.close());
   miner.addAddress(Address.fromHash(Buffer.alloc(20, 1)));
   chain.on('tip', (tip) => {

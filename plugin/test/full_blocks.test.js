@@ -9,11 +9,14 @@
 const assert = require('assert');
 const {test} = require('node:test');
 const rules = require('hsd/lib/covenants/rules');
+const Address = require('hsd/lib/primitives/address');
 const Block = require('hsd/lib/primitives/block');
+const TX = require('hsd/lib/primitives/tx');
 const consensus = require('hsd/lib/protocol/consensus');
 const {HSD_DIR, startNode} = require('./harness');
 const {Miner} = require('./miner');
 const {Names} = require('./name_auctions');
+const {api} = require('./paying_blocks');
 const {Wallets} = require('./payer');
 const {Airdrop, Claims} = require('./coin_proofs');
 const {environment} = require('./network_rules');
@@ -28,6 +31,9 @@ const CLAIM_FEE = 5e6;
 
 /** An address of main that nobody has the key of. */
 const MAIN_ADDRESS = 'hs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpze958w';
+
+/** Another, of a miner. */
+const PAYEE = Address.fromHash(Buffer.alloc(20, 7), 0).toString('main');
 
 /** A job that was made before a change of the mempool stays as it is. */
 const SLOW = ['--stratum-refresh=3600'];
@@ -46,6 +52,24 @@ async function fullJob(miner, node) {
   return miner.job;
 }
 
+/**
+ * The job on a node's tip that has claims or airdrops. A solo miner gets no
+ * first job without them where the other was there before its turn came.
+ */
+
+async function jobWithProofs(miner, node, user) {
+  const tip = await node.tip();
+  const query = user === PAYEE ? `?payee=${PAYEE}` : '';
+
+  return miner.waitFor('a job with claims or airdrops', async () => {
+    const {job} = miner;
+    const {coinbase} = await api(node, `jobs/${job.id}${query}`);
+
+    return job.prevBlock.toString('hex') === tip && coinbase
+      && TX.fromHex(coinbase).inputs.length > 1 && job;
+  });
+}
+
 /** Mine a job; both nodes must take the block. Gives it. */
 
 async function mine(miner, job, nodes, user = 'alice') {
@@ -61,7 +85,7 @@ async function mine(miner, job, nodes, user = 'alice') {
   return Block.decode(Buffer.from(raw, 'hex'));
 }
 
-test('claims and airdrops are in a block, as many as hsd takes', async (t) => {
+async function claimsAndAirdrops(t, args, user) {
   const claims = new Claims();
   const airdrop = new Airdrop(9, 4);
   const env = environment({
@@ -73,12 +97,12 @@ test('claims and airdrops are in a block, as many as hsd takes', async (t) => {
     roots: airdrop.roots
   }, HSD_DIR);
   const first = await startNode(t, {network: 'main', env, listen: true,
-    address: MAIN_ADDRESS, args: SLOW});
+    address: MAIN_ADDRESS, args: [...SLOW, ...args]});
   const second = await startNode(t, {network: 'main', env, plugin: false,
     address: MAIN_ADDRESS, peer: first});
   const nodes = [first, second];
-  const miner = await Miner.start(t, first);
-  const start = await mine(miner, miner.job, nodes);
+  const miner = await Miner.start(t, first, user);
+  const start = await mine(miner, miner.job, nodes, user);
 
   await miner.waitJob(job => job.prevBlock.equals(start.hash()));
 
@@ -95,23 +119,45 @@ test('claims and airdrops are in a block, as many as hsd takes', async (t) => {
   });
 
   // Made before them; its successor has them.
-  await mine(miner, miner.job, nodes);
+  await mine(miner, miner.job, nodes, user);
 
   const counts = [];
+  const coinbases = [];
 
   for (let i = 0; i < 2; i++) {
-    const {txs: [coinbase]} = await mine(miner, await fullJob(miner, first),
-      nodes);
+    const job = await jobWithProofs(miner, first, user);
+    const {txs: [coinbase]} = await mine(miner, job, nodes, user);
 
     counts.push([
       coinbase.outputs.filter(({covenant}) => covenant.isClaim()).length,
       coinbase.inputs.length - 1
     ]);
+    coinbases.push(coinbase);
   }
 
   // Each input has its output, and fees are the miner's.
   assert.deepStrictEqual(counts, [[10, 20], [2, 5]]);
   assert.strictEqual(await first.tip(), await second.tip());
+  return coinbases;
+}
+
+test('claims and airdrops are in a block, as many as hsd takes', async (t) => {
+  for (const {inputs, outputs} of await claimsAndAirdrops(t, [], 'alice'))
+    assert.strictEqual(outputs.length, inputs.length);
+});
+
+test('claims and airdrops keep their places in a solo block', async (t) => {
+  const args = ['--stratum-payout=solo', '--stratum-fee=2.5'];
+
+  for (const {inputs, outputs} of await claimsAndAirdrops(t, args, PAYEE)) {
+    const fee = outputs[inputs.length];
+    const whole = outputs[0].value + fee.value;
+
+    assert.strictEqual(outputs.length, inputs.length + 1);
+    assert.strictEqual(outputs[0].address.toString('main'), PAYEE);
+    assert.strictEqual(fee.address.toString('main'), MAIN_ADDRESS);
+    assert.strictEqual(fee.value, Math.floor(whole * 0.025));
+  }
 });
 
 /** Every covenant of a block's transactions, sorted. */

@@ -56,6 +56,22 @@ async function freePort() {
   }
 }
 
+/**
+ * A full node in this process and in memory, with no port but a free one for
+ * its HTTP: the ports of hsd's resolvers are fixed, and on simnet outgoing
+ * connections get them.
+ * @param {Object} options - more of hsd's own.
+ */
+
+async function openMemoryNode(options) {
+  const FullNode = require('hsd/lib/node/fullnode');
+  const node = new FullNode({memory: true, workers: false, listen: false,
+    noDns: true, httpPort: await freePort(), ...options});
+
+  await node.open();
+  return node;
+}
+
 function isFree(port) {
   return new Promise((resolve) => {
     const server = net.createServer();
@@ -459,6 +475,7 @@ module.exports = {
   freePort,
   makeNode,
   notProxied,
+  openMemoryNode,
   runNode,
   startNode,
   startPair,

@@ -124,6 +124,16 @@ function trust(load, require, anchor, roots) {
   proof.verifyMerkle = function verify() {
     return verifyMerkle.call(this, this.isAddress() ? faucet : airdrop);
   };
+
+  // hsd takes airdrops by RPC on main alone.
+  const rpc = load('node/rpc').prototype;
+  const {sendRawAirdrop} = rpc;
+
+  rpc.sendRawAirdrop = function send(...args) {
+    const onMain = Object.create(this, {network: {value: {type: 'main'}}});
+
+    return sendRawAirdrop.apply(onMain, args);
+  };
 }
 
 if (process.env.TEST_RULES)

@@ -63,20 +63,25 @@ class Spender {
     return mtx.toTX();
   }
 
-  pay(coin) {
+  pay(coin, fee = FEE) {
     const mtx = new MTX();
     mtx.addCoin(coin);
-    mtx.addOutput(this.ring.getAddress(), coin.value - FEE);
+    mtx.addOutput(this.ring.getAddress(), coin.value - fee);
     mtx.sign(this.ring);
     return mtx.toTX();
   }
 
-  /** Send one transaction, as long as there are coins. */
+  /** Send one transaction, as long as there are coins; gives its id. */
 
-  async spend(node) {
+  async spend(node, fee) {
     const coin = this.coins.pop();
-    if (coin)
-      await node.rpc('sendrawtransaction', [this.pay(coin).toHex()]);
+
+    if (!coin)
+      return null;
+
+    const raw = this.pay(coin, fee).toHex();
+
+    return node.rpc('sendrawtransaction', [raw]);
   }
 
   /** Send so many transactions to each of the nodes. */

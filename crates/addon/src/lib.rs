@@ -15,10 +15,12 @@ use hstratum::config::settings::Settings;
 use hstratum::config::{Config, OptionOrigin, RawOption, Verify};
 use hstratum::messages::Drilled;
 use hstratum::node::{BlockQuery, Drill, Look, Node, Offer};
+use hstratum::payout::hsd::{HsdAddress, HsdAddresses};
+use hstratum::secret::Secret;
 use hstratum::server::{Closing, DeploymentStatus, ExtraNodeStatus, Lag, Server};
-use hstratum_core::accounting::ledger::{ChainView, Chainwork, Tip};
+use hstratum_core::accounting::ledger::{ChainView, Chainwork, Tip, Verdict};
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::{Reach, Solution, Verdict};
+use hstratum_core::chain::block::{Reach, Solution};
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
@@ -78,6 +80,19 @@ pub struct StartOptions {
     pub deployments: Vec<DeploymentObject>,
     /// Every option that was given.
     pub options: Vec<GivenOption>,
+    /// The node's HTTP server.
+    pub node_http: Option<HttpObject>,
+    /// The HTTP server of its wallet; undefined if none runs in it.
+    pub wallet_http: Option<HttpObject>,
+}
+
+/// An HTTP server of hsd.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct HttpObject {
+    pub url: String,
+    /// The API key; undefined if none is asked for.
+    pub key: Option<String>,
 }
 
 /// A template; the fields are those of `TemplateParts`.
@@ -309,11 +324,13 @@ pub fn start(
             let started = catch_unwind(AssertUnwindSafe(|| {
                 let (settings, cleared_bits) = settings(options)?;
                 let config = settings.config.clone();
+                let coinbase_weight = settings.coinbase_weight();
                 let server = Server::start(settings, Arc::new(node))
                     .map_err(|error| napi::Error::new(ERR_START, format!("{error:#}")))?;
                 Ok(ServerHandle {
                     server,
                     config,
+                    coinbase_weight,
                     cleared_bits,
                     calls: Calls::new(on_answer),
                 })
@@ -348,6 +365,24 @@ fn cleared_bits(network: &str, known: &[DeploymentObject], config: &Config) -> R
     bits.map_err(|error| napi::Error::new(ERR_OPTION, error.to_string()))
 }
 
+/// Address of an HTTP server of hsd. One that cannot be spoken to is an error only if payouts need it.
+fn address_of(http: Option<HttpObject>, is_needed: bool) -> Result<Option<HsdAddress>> {
+    let Some(HttpObject { url, key }) = http else {
+        return Ok(None);
+    };
+    match url.parse() {
+        Ok(url) => Ok(Some(HsdAddress {
+            url,
+            key: key.map(Secret),
+        })),
+        Err(_) if !is_needed => Ok(None),
+        Err(error) => Err(napi::Error::new(
+            ERR_OPTION,
+            format!("payout-wallet needs hsd's HTTP server at {url}: {error}"),
+        )),
+    }
+}
+
 /// The server's settings, and the bits that no version has set.
 fn settings(options: StartOptions) -> Result<(Settings, u32)> {
     let network = Network::from_name(&options.network).ok_or_else(|| {
@@ -375,10 +410,16 @@ fn settings(options: StartOptions) -> Result<(Settings, u32)> {
         Config::parse(&given).map_err(|error| napi::Error::new(ERR_OPTION, error.to_string()))?;
     let cleared_bits = cleared_bits(&options.network, &options.deployments, &config)?;
     let dir = (!options.memory).then(|| PathBuf::from(options.prefix));
+    let pays = config.payout.wallet.is_some();
+    let hsd = HsdAddresses {
+        node: address_of(options.node_http, pays)?,
+        wallet: address_of(options.wallet_http, pays)?,
+    };
     let settings = Settings {
         config,
         network,
         dir,
+        hsd,
     };
     Ok((settings, cleared_bits))
 }
@@ -388,6 +429,7 @@ fn settings(options: StartOptions) -> Result<(Settings, u32)> {
 pub struct ServerHandle {
     server: Server,
     config: Config,
+    coinbase_weight: u32,
     /// Bits that are cleared in versions of the node's making.
     cleared_bits: u32,
     calls: Calls,
@@ -407,6 +449,12 @@ impl ServerHandle {
     #[napi(getter, catch_unwind)]
     pub fn refresh_seconds(&self) -> u32 {
         self.config.refresh_s
+    }
+
+    /// Weight that templates leave for outputs of the coinbase.
+    #[napi(getter, catch_unwind)]
+    pub fn coinbase_weight(&self) -> u32 {
+        self.coinbase_weight
     }
 
     /// Bits of a block's version that are not to be set.

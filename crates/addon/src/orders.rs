@@ -81,6 +81,23 @@ impl ServerHandle {
         Ok(())
     }
 
+    /// Pauses payouts or resumes them, or changes nothing if `paused` is null; answered with their state.
+    #[napi(catch_unwind)]
+    pub fn payout(&self, call: u32, paused: Option<bool>) {
+        let payouts = self.server.payouts();
+        self.calls.begin(Class::Change, call, move || {
+            let report = match paused {
+                Some(is_paused) => payouts.set_paused(is_paused),
+                None => payouts.report(),
+            };
+            let report = json!(report.map_err(failed)?);
+            Ok(AnswerObject {
+                payout: Some(report.to_string()),
+                ..AnswerObject::default()
+            })
+        });
+    }
+
     /// Bans an address for these seconds; 0 until the ban is lifted.
     #[napi(catch_unwind)]
     pub fn ban(&self, call: u32, address: String, seconds: i64, reason: String) -> Result<()> {
@@ -245,6 +262,8 @@ pub struct AnswerObject {
     pub info: Option<String>,
     /// Workers, as JSON text.
     pub workers: Option<String>,
+    /// The state of payouts, as JSON text.
+    pub payout: Option<String>,
     /// A host's addresses.
     pub addresses: Option<Vec<String>>,
 }

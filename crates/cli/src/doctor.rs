@@ -10,11 +10,12 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use hstratum::doctor::{CheckedPart, Finding, FindingSeverity, Setup, examine};
 use hstratum::payout::hsd::Url;
+use hstratum::secret::Secret;
 use hstratum::stratum_url::StratumUrl;
 use hstratum_core::chain::address::Network;
 use serde_json::json;
 
-use crate::payout::{NODE_KEY, secret};
+use crate::payout::NODE_KEY;
 use crate::terminal::{print, print_json};
 
 /// Arguments of `hstratum doctor`.
@@ -113,7 +114,7 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
         others,
         mines: args.mine,
         node_url: args.node_url.clone(),
-        node_key: secret(NODE_KEY)?,
+        node_key: Secret::of_environment(NODE_KEY)?,
         environment: environment(),
         user: args.user.clone(),
         password: args.password.clone(),

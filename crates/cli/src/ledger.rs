@@ -4,15 +4,16 @@ mod report;
 
 use hstratum_core::accounting::reward_split::parse_hns;
 use hstratum_core::plural::counted;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use hstratum::ledger_tools::{self, BlockChoice, Imported, LedgerLocation, Paid};
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
 use hstratum::payout::{PayoutLock, check_node, prune};
+use hstratum::secret::Secret;
 
-use crate::payout::{LedgerArgs, NODE_KEY, secret};
+use crate::payout::{LedgerArgs, NODE_KEY};
 use crate::terminal::{hns, print};
 
 /// Arguments of `hstratum ledger`.
@@ -61,7 +62,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
-    /// Show rounds and luck, accounts, workers
+    /// Show the pool's terms, rounds and luck, accounts, workers
     #[command(after_help = "Example:
   hstratum ledger report --ledger ~/.hsd/stratum/ledger.db")]
     Report {
@@ -157,14 +158,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let paid = if *paid { Paid::Elsewhere } else { Paid::NotYet };
             import(ledger, paid, files)
         }
-        Command::Check { ledger, shares } => {
-            let findings = ledger_tools::check(&mut ledger.place.open()?, shares.as_deref())?;
-            if findings.is_empty() {
-                return print("all is well\n");
-            }
-            print(&(findings.join("\n") + "\n"))?;
-            bail!("{} in {}", counted(findings.len(), "error"), ledger.place)
-        }
+        Command::Check { ledger, shares } => check(&ledger.place, shares.as_deref()),
         Command::Backup { ledger, to } => {
             let LedgerLocation::File(path) = &ledger.place else {
                 bail!("a shared ledger is copied by pg_dump, see docs/operating.md");
@@ -206,12 +200,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let network = ledger_tools::network(&mut db)?;
             let url = node_url.clone();
             let url = url.unwrap_or_else(|| Url::usual(network, HsdPart::Node));
-            let node = HsdNode::new(url, secret(NODE_KEY)?, network, HsdTimeouts::default());
+            let key = Secret::of_environment(NODE_KEY)?;
+            let node = HsdNode::new(url, key, network, HsdTimeouts::default());
             check_node(&mut db, &node)?;
             let rows = prune(&mut db, network)?;
             print(&format!("deleted {}\n", counted(rows, "row")))
         }
     }
+}
+
+fn check(ledger: &LedgerLocation, shares: Option<&Path>) -> anyhow::Result<()> {
+    let found = ledger_tools::check(&mut ledger.open()?, shares)?;
+    let mut lines = found.errors.clone();
+    lines.extend(
+        found
+            .observations
+            .iter()
+            .map(|note| format!("note: {note}")),
+    );
+    let count = found.errors.len();
+    if count == 0 {
+        lines.push("all is well".to_owned());
+    }
+    print(&(lines.join("\n") + "\n"))?;
+    if count > 0 {
+        bail!("{} in {ledger}", counted(count, "error"));
+    }
+    Ok(())
 }
 
 /// Sets an account's own threshold, or removes it.

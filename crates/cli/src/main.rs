@@ -9,11 +9,12 @@ mod doctor;
 mod generate;
 mod ledger;
 mod mine;
+mod miner_login;
 mod payout;
 mod proxy;
 mod terminal;
+mod verify;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
@@ -38,6 +39,8 @@ enum Command {
     Payout(payout::Args),
     /// Look at a configuration, a node and a stratum port, and tell what is wrong
     Doctor(doctor::Args),
+    /// Check what a job of a server pays, by its own bytes
+    Verify(verify::Args),
     /// Take miners and spread them over servers; they stay connected when a server fails
     Proxy(Box<proxy::Args>),
     /// Print what completes these commands in a shell
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args).map(done),
         Command::Payout(args) => payout::run(&args).map(done),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Completions(args) => generate::completions(&args, Cli::command()).map(done),
         Command::Man(args) => generate::man(&args, Cli::command()).map(done),
         Command::Proxy(args) => proxy::run(*args).map(done),
@@ -62,8 +66,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            // That nobody reads it changes nothing.
-            let _ = writeln!(io::stderr(), "hstratum: {error:#}");
+            terminal::print_error(&error);
             ExitCode::FAILURE
         }
     }

@@ -16,7 +16,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use clap::builder::NonEmptyStringValueParser;
 use hstratum::stratum_url::StratumUrl;
 use hstratum_core::plural::counted;
 use hstratum_core::wire::client::{Attempt, Client, ClientFailure, Update, Work};
@@ -25,6 +24,7 @@ use cpu::Cpu;
 use link::MinerLink;
 use screen::Screen;
 
+use crate::miner_login::MinerLogin;
 use crate::terminal::number;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
@@ -58,18 +58,8 @@ pub(crate) struct Args {
     #[arg(long)]
     url: StratumUrl,
 
-    /// The account, or account.worker
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
-    user: String,
-
-    /// The account's password
-    #[arg(
-        long,
-        default_value = "x",
-        env = "HSTRATUM_PASSWORD",
-        hide_env_values = true
-    )]
-    password: String,
+    #[command(flatten)]
+    login: MinerLogin,
 
     /// Threads that hash [default: one for each core]
     #[arg(long, value_parser = |text: &str| number(text, 1..=1024_u32))]
@@ -107,7 +97,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (events, inbox) = sync_channel(EVENTS_MAX);
     let mut miner = CpuMiner {
         args,
-        client: Client::new(&args.user, &args.password),
+        client: Client::new(&args.login.user, &args.login.password),
         cpu: Cpu::start(threads, &events)?,
         screen: Screen::new(),
         inbox,
@@ -254,7 +244,7 @@ impl CpuMiner<'_> {
             }
             Err(ClientFailure::AuthorizeRefused(refusal)) => {
                 self.screen.finish();
-                let (user, server) = (&self.args.user, &self.args.url);
+                let (user, server) = (&self.args.login.user, &self.args.url);
                 // What servers of this kind say of both.
                 let why = match refusal.code {
                     24 => " (wrong password, or no such account)",

@@ -1,17 +1,20 @@
-//! `hstratum payout`: what it takes. `plan` foretells, `send` pays.
+//! `hstratum payout`: what it takes. `plan` foretells, `send` pays, `pause` stops all payments of the pool.
 
+mod pause;
 mod plan;
 mod send;
 
-pub(crate) use send::{NODE_KEY, secret};
+pub(crate) use send::NODE_KEY;
 
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use hstratum::config::Config;
 use hstratum::config::settings::Settings;
 use hstratum::doctor::options_of;
 use hstratum::ledger_tools::{self, LedgerLocation};
+use hstratum::payout::hsd::HsdAddresses;
 use hstratum::payout::{AwaitedServers, Scheme, TermsHistory};
 use hstratum::sql::Db;
 use hstratum_core::accounting::reward_split::{Decimal, FeePpm, parse_hns};
@@ -32,6 +35,12 @@ enum Command {
     Plan(plan::Args),
     /// Settle, and pay who is due through hsd's wallet; brings forward what an earlier run began
     Send(send::Args),
+    /// Pay nobody until it is resumed, neither by a server nor by command
+    Pause(pause::Args),
+    /// End a pause
+    Resume(pause::Args),
+    /// Show whether payouts are paused, and how the last one ended
+    Status(pause::Args),
 }
 
 /// Runs the command.
@@ -39,8 +48,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Plan(args) => plan::run(args),
         Command::Send(args) => send::run(args),
+        Command::Pause(args) => pause::run(args, Some(true)),
+        Command::Resume(args) => pause::run(args, Some(false)),
+        Command::Status(args) => pause::run(args, None),
     }
 }
+
+/// Name of this command in the ledger.
+const COMMAND: &str = "hstratum payout";
 
 /// The pool, as arguments: its ledger, and its configuration.
 #[derive(clap::Args)]
@@ -96,6 +111,7 @@ impl PoolArgs {
             config: options_of(&dir, &environment())?,
             network: self.network,
             dir: Some(dir.join("stratum")),
+            hsd: HsdAddresses::default(),
         })
     }
 }
@@ -197,6 +213,12 @@ impl RunTerms {
         }
         text
     }
+}
+
+/// Unix seconds.
+fn now() -> anyhow::Result<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Ok(since.context("failed to read the clock")?.as_secs())
 }
 
 /// The ledger, as arguments.

@@ -53,6 +53,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Prints a failure in one line. That nobody reads it changes nothing.
+pub(crate) fn print_error(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr(), "hstratum: {error:#}");
+}
+
 /// Prints JSON, two spaces deep.
 pub(crate) fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
     print(&format!("{value:#}\n"))

@@ -2,8 +2,15 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher, black_box};
+use hstratum_core::accounting::reward_split::{Decimal, FeePpm, Weight, WorkShare};
+use hstratum_core::accounting::terms::{PayoutTerms, Scheme};
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::coinbase::Payout;
+use hstratum_core::chain::coinbase_split::{CoinbaseSplit, SplitAccount, SplitPayee};
+use hstratum_core::chain::template::Template;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event};
 use hstratum_core::job::Jobs;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
@@ -22,6 +29,57 @@ const NOW: Now = Now {
 const BITS_HARD: u32 = 0x1a00_ffff;
 /// Every hash is a share.
 const DIFFICULTY: f64 = 1e-11;
+
+/// A split over so many accounts of various work, of which the 1,000 with the most are paid.
+fn split_of(accounts: usize, template: &Template) -> Arc<CoinbaseSplit> {
+    let work = |at: usize| {
+        let difficulty = Difficulty::new(1.0 + (at * 7_919 % 1_000) as f64 / 7.0);
+        Weight::of(difficulty.expect("above zero"), 1)
+    };
+    let weights: Vec<Weight> = (0..accounts).map(work).collect();
+    let total: Weight = weights.iter().sum();
+    let named = weights.iter().enumerate().map(|(at, weight)| SplitAccount {
+        name: format!("account{at:06}").into(),
+        share: WorkShare::new(weight, &total),
+    });
+    let payee = |at: usize| SplitPayee {
+        at,
+        address: Address::new(0, vec![(at % 251 + 1) as u8; 20]).expect("a hash"),
+        spare: 1_000,
+        debt: 0,
+    };
+    Arc::new(CoinbaseSplit {
+        tip: template.prev_block,
+        height: template.height,
+        until: None,
+        terms: PayoutTerms {
+            scheme: Scheme::Pplns {
+                window: Decimal::parse_positive("2").expect("a number"),
+            },
+            fee: FeePpm::new(10_000).expect("a percentage"),
+            threshold: 0,
+            threshold_min: 0,
+        },
+        from_height: 0,
+        shares: accounts as u64,
+        knows_balances: true,
+        output_min: 1,
+        outputs_max: 1_000,
+        accounts: named.collect(),
+        payees: (0..accounts).step_by(accounts / 1_000).map(payee).collect(),
+    })
+}
+
+/// What a job costs more whose coinbase pays a thousand accounts.
+#[divan::bench(args = [1_000, 10_000, 100_000])]
+fn pay_split(bencher: Bencher<'_, '_>, accounts: usize) {
+    let mut template = chain().template(UNIX_S);
+    let split = split_of(accounts, &template);
+    bencher.bench_local(|| {
+        template.pay(black_box(&split));
+        black_box(template.merkle_root)
+    });
+}
 
 /// Counts allocations.
 #[global_allocator]
@@ -55,13 +113,13 @@ fn encode_notify(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         out.clear();
         let job = jobs.newest().expect("a job");
-        jobs.write_notify(&mut out, job, UNIX_S);
+        jobs.write_notify(&mut out, job, None, UNIX_S);
         black_box(out.len())
     });
 }
 
-/// A pool with `miners` miners that all have a job.
-fn pool_with(miners: u32) -> (Pool, TestChain, Actions, String) {
+/// A pool with `miners` miners that all have a job; on a solo listener each has an address of its own.
+fn pool_with(miners: u32, payout: Payout) -> (Pool, TestChain, Actions, String) {
     let mut pool = Pool::new(Setup::default().config(), [], Seq(0), NOW);
     let (mut chain, mut out) = (chain(), Actions::default());
     pool.handle(NOW, Event::Tip(chain.grow()), &mut out);
@@ -75,11 +133,16 @@ fn pool_with(miners: u32) -> (Pool, TestChain, Actions, String) {
             address: IpAddr::V4(Ipv4Addr::from(0x7f01_0001 + miner)),
             kind: ArrivalKind::Miner,
             difficulty: Difficulty::new(DIFFICULTY).expect("above zero"),
+            payout,
+        };
+        let account = match payout {
+            Payout::Operator | Payout::Split => "alice".to_owned(),
+            Payout::Solo => address(miner),
         };
         pool.handle(NOW, Event::Connected(conn, arrival), &mut out);
         let hello = format!(
             "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"bench\"]}}\n\
-             {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"alice.w{miner}\",\"x\"]}}\n"
+             {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"{account}.w{miner}\",\"x\"]}}\n"
         );
         pool.handle(NOW, Event::Received(conn, hello.as_bytes()), &mut out);
         out.drain(|_, bytes| {
@@ -93,10 +156,16 @@ fn pool_with(miners: u32) -> (Pool, TestChain, Actions, String) {
     (pool, chain, out, job)
 }
 
+fn address(number: u32) -> String {
+    let hash = [number.to_be_bytes(), [1; 4]].concat().repeat(4);
+    let address = Address::new(0, hash).expect("32 bytes are a hash of version 0");
+    address.encode(Network::Regtest)
+}
+
 /// From the bytes of a submit to its reply; the ledger takes no time.
 #[divan::bench]
 fn share_to_reply(bencher: Bencher<'_, '_>) {
-    let (mut pool, _, mut out, job) = pool_with(1);
+    let (mut pool, _, mut out, job) = pool_with(1, Payout::Operator);
     let conn = ConnId(1 << 32);
     let (mut nonce, mut line) = (0_u32, Vec::new());
     bencher.bench_local(|| {
@@ -124,7 +193,17 @@ fn share_to_reply(bencher: Bencher<'_, '_>) {
 /// A new tip with its job for all miners, without sockets.
 #[divan::bench(args = [1, 1_000, 10_000], sample_count = 20)]
 fn new_job(bencher: Bencher<'_, '_>, miners: u32) {
-    let (mut pool, mut chain, mut out, _) = pool_with(miners);
+    new_job_for(bencher, miners, Payout::Operator);
+}
+
+/// The same on a solo listener, where each miner has roots of its own.
+#[divan::bench(args = [1, 1_000, 10_000], sample_count = 20)]
+fn new_solo_job(bencher: Bencher<'_, '_>, miners: u32) {
+    new_job_for(bencher, miners, Payout::Solo);
+}
+
+fn new_job_for(bencher: Bencher<'_, '_>, miners: u32, payout: Payout) {
+    let (mut pool, mut chain, mut out, _) = pool_with(miners, payout);
     bencher
         .with_inputs(|| {
             let tip = chain.grow();
@@ -134,7 +213,13 @@ fn new_job(bencher: Bencher<'_, '_>, miners: u32) {
             pool.handle(NOW, Event::Tip(tip), &mut out);
             pool.handle(NOW, Event::Template(template), &mut out);
             let mut told = 0;
-            out.drain(|action, _| told += u32::from(matches!(action, Action::SendShared(..))));
+            loop {
+                out.drain(|action, _| told += u32::from(matches!(action, Action::SendShared(..))));
+                if !pool.owes_solo_jobs() {
+                    break;
+                }
+                pool.handle(NOW, Event::SoloJobs, &mut out);
+            }
             assert_eq!(told, miners);
         });
 }

@@ -4,10 +4,13 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::accounting::ledger::{Credit, Tallied};
+use crate::accounting::ledger::{Credit, Tallied, Verdict};
+use crate::accounts::PayoutAddresses;
 use crate::accounts::ban::{Ban, BanChange};
 use crate::accounts::password::StoredPassword;
-use crate::chain::block::{FoundBlock, Solution, Verdict};
+use crate::chain::block::{FoundBlock, Solution};
+use crate::chain::coinbase::Payout;
+use crate::chain::coinbase_split::CoinbaseSplit;
 use crate::chain::template::{RawTransactions, Template};
 use crate::operator_order::{
     NewUser, NotWritten, Order, OrderId, OrderOutcome, OrderRefusal, UserChange,
@@ -23,6 +26,8 @@ pub enum Event<'a> {
     Tip(Hash),
     /// The node has a new template on its tip.
     Template(Box<Template>),
+    /// The jobs of the last event may have been written by now: those of solo listeners follow.
+    SoloJobs,
     /// The raw transactions of a template, which follow after its job was sent.
     Transactions(u64, Arc<[u8]>),
     /// The node can give no template, for this reason.
@@ -55,6 +60,10 @@ pub enum Event<'a> {
     Users(Vec<UserChange>),
     /// The operator's bans, as an earlier pool had them, or as they now are on all servers of the pool.
     Bans(Vec<Ban>),
+    /// All payout addresses of accounts, for solo listeners; until they come, none is known.
+    PayoutAddresses(Arc<PayoutAddresses>),
+    /// The split of blocks from now on.
+    Split(Arc<CoinbaseSplit>),
     /// An order of the operator; answered by [`Action::Answer`] or [`Action::KeepBans`].
     Order(OrderId, Order),
     /// The server stops soon: proxies should move their miners to other servers.
@@ -74,6 +83,8 @@ pub struct Arrival {
     pub kind: ArrivalKind,
     /// The start difficulty of the listener it came through.
     pub difficulty: Difficulty,
+    /// Recipient of the blocks of the miners of that listener.
+    pub payout: Payout,
 }
 
 /// The kind of peer that an [`Arrival`]'s address belongs to.
@@ -266,6 +277,11 @@ impl<A: AnyAction> Actions<A> {
     /// Adds an action.
     pub fn push(&mut self, action: A) {
         self.list.push(action);
+    }
+
+    /// Adds actions.
+    pub fn extend(&mut self, actions: impl IntoIterator<Item = A>) {
+        self.list.extend(actions);
     }
 
     /// Puts an action before all others of its event.

@@ -69,6 +69,9 @@ impl fmt::Debug for Hash {
     }
 }
 
+/// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).
+pub const BLOCK_S: f64 = 600.0;
+
 /// Hashes that a unit of difficulty takes on average: 2^256 over the target of difficulty 1, which is
 /// 2^224 − 1, rounded to a double.
 pub const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
@@ -306,10 +309,16 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends two lower-case hex digits a byte.
 pub fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.reserve(bytes.len() * 2);
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)]);
-        out.push(DIGITS[usize::from(byte & 15)]);
+    let start = out.len();
+    out.resize(start + bytes.len() * 2, 0);
+    put_hex(&mut out[start..], bytes);
+}
+
+/// Writes two lower-case hex digits a byte over `digits`.
+pub fn put_hex(digits: &mut [u8], bytes: &[u8]) {
+    for (digits, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

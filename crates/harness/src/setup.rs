@@ -1,9 +1,13 @@
 //! The setup of a harness: the pool's configuration and its users.
 
+use std::sync::Arc;
+
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::{StoredPassword, hash256};
 use hstratum_core::chain::address::Network;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::job::Boot;
+use hstratum_core::job::direct_payout::OperatorFee;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::session::difficulty::Dynamic;
@@ -21,6 +25,9 @@ pub struct Setup {
     pub admin_password: Option<String>,
     pub public_host: Option<String>,
     pub shares_remembered_max: usize,
+    /// Recipient of the miners' blocks, and the operator's part of solo blocks.
+    pub payout: Payout,
+    pub operator_fee: Arc<OperatorFee>,
     /// Names and passwords of users with argon2id passwords, which only the hasher can check.
     pub slow_users: Vec<(String, String)>,
     /// Names and passwords of users with passwords in the old form.
@@ -37,6 +44,8 @@ impl Default for Setup {
             admin_password: None,
             public_host: None,
             shares_remembered_max: SHARES_REMEMBERED_MAX,
+            payout: Payout::Operator,
+            operator_fee: Arc::default(),
             slow_users: Vec::new(),
             users: Vec::new(),
         }
@@ -62,6 +71,7 @@ impl Setup {
             public_host: self.public_host.clone(),
             public_port: 3008,
             proxy_secret: None,
+            operator_fee: self.operator_fee.clone(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Templates on any tip, from coinbases and leaves that hsd has made.
 
+use hstratum_core::chain::coinbase::Coinbase;
 use hstratum_core::chain::merkle::Branch;
-use hstratum_core::chain::template::{Coinbase, TemplateParts};
+use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::units::{Hash, Height, unhex};
 use serde_json::Value;
 

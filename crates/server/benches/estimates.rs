@@ -1,5 +1,6 @@
 //! Time to compute the estimates of all accounts from a year's ledger of a pool that finds a block a day, in
-//! SQLite and in PostgreSQL: the first reading, and one that knows the divisions of the pending blocks.
+//! SQLite and in PostgreSQL: the first reading, one that knows the divisions of the pending blocks and most of the
+//! credit since, and one a height later.
 //!
 //! Credit is as the server has it: a row a day for each account and difficulty, and 144 heights that are not
 //! merged yet. ACCOUNTS and DAYS change the numbers, ENGINE=sqlite or ENGINE=postgres chooses one.
@@ -65,16 +66,20 @@ fn measure(name: &str, ledger: &Ledger, accounts: u32, days: u32) {
         reward: REWARD,
         difficulty: Difficulty::new(network_difficulty(accounts)).expect("above zero"),
     };
+    let (mut next, mut db) = (next, ledger.open());
     for scheme in [Scheme::Prop, Scheme::Pplns { window }] {
         let (terms, mut estimator) = (terms(scheme), Estimator::default());
-        let mut db = ledger.open();
-        for reading in ["first", "next"] {
+        for reading in ["first", "next", "a height later"] {
+            if reading == "a height later" {
+                credit(ledger, next.height, SHARES_A_HEIGHT);
+                next.height += 1;
+            }
             let begun = Instant::now();
             let estimates = db.read(|sql| estimator.estimate(sql, &terms, Some(next)));
             let estimates = estimates.expect("read");
             assert!(estimates.has_next && estimates.of("account00001").pending > 0);
             println!(
-                "{name}, {}, {reading} reading: {:.2?}",
+                "{name}, {}, {reading}: {:.2?}",
                 scheme.name(),
                 begun.elapsed()
             );

@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use hstratum::store::ledger::{Batch, Compacted, Ledger};
 use hstratum::store::sqlite_ledger::SqliteLedger;
-use hstratum_core::accounting::ledger::{ShareTotals, Tally};
+use hstratum_core::accounting::ledger::{ShareTotals, Tally, Verdict};
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::{FoundBlock, Verdict};
-use hstratum_core::chain::template::Coinbase;
+use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::coinbase::{Coinbase, Payout};
 use hstratum_core::units::{Hash, Height, Seq, unhex};
 use rusqlite::Connection;
 
@@ -154,6 +154,8 @@ impl Month {
         let batch = Batch {
             unix_s,
             found: vec![FoundBlock {
+                payout: Payout::Operator,
+                split: None,
                 hash,
                 height,
                 time: unix_s,

@@ -16,6 +16,7 @@ use std::{fs, thread};
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::node::{Node, Offer};
+use hstratum::payout::hsd::HsdAddresses;
 use hstratum::server::Server;
 use hstratum::store::ledger::{Batch, Ledger, Seal};
 use hstratum::store::shipper_exchange::ShipperExchange;
@@ -176,6 +177,7 @@ fn ship(dir: &Path, url: &str, sealed: u64, cpu: impl Fn() -> Option<Duration>) 
         config: Config::parse(&options).expect("good options"),
         network: Network::Regtest,
         dir: Some(dir.to_owned()),
+        hsd: HsdAddresses::default(),
     };
     let (begun, before) = (Instant::now(), cpu());
     let server = Server::start(settings, Arc::new(Silence)).expect("started");

@@ -18,6 +18,7 @@ use hstratum::client_tls;
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::node::{Node, Offer};
+use hstratum::payout::hsd::HsdAddresses;
 use hstratum::server::Server;
 use hstratum_core::chain::address::Network;
 use hstratum_core::event::Level;
@@ -158,6 +159,7 @@ fn serve(dir: &Path) {
         config: Config::parse(&options).expect("good options"),
         network: Network::Regtest,
         dir: Some(dir.to_owned()),
+        hsd: HsdAddresses::default(),
     };
     let server = Server::start(settings, Arc::new(NoNode)).expect("started");
     server.template(template::Chain::hard().empty_at(0));

@@ -3,7 +3,8 @@
 import {Chart} from './chart.js';
 import {get, h, name, setText} from './dom.js';
 import {
-  ago, amount, amountParts, count, date, duration, percent, rateParts, shortHash
+  ago, ahead, amount, amountParts, count, date, difficulty, duration, percent,
+  rateParts, shortHash
 } from './format.js';
 import {blocksTable, stat, workersTable} from './parts.js';
 import {Table} from './table.js';
@@ -22,10 +23,15 @@ export function accountPage(account) {
   const round = stat('Of the open round');
   const found = stat('If found now');
   const perDay = stat('Expected per day');
+  const best = stat('Best share');
+  const expected = stat('A block alone takes');
+  const odds = stat('Odds of a block in a day');
   const address = h('p', {class: 'faint wrap'});
   const problem = h('p', {class: 'empty', hidden: true});
+  const payment = h('p', {class: 'faint payment'});
   const chart = new Chart({title: 'Hashrate', path: `${path}/history`});
   const own = {account};
+  const state = {account: null, pool: null};
   const tables = [
     workersTable(own, 'This account has no worker now.'),
     creditsTable(path),
@@ -39,6 +45,8 @@ export function accountPage(account) {
     h('div', {class: 'stats money'},
       [pending, balance, threshold, paid, found, perDay]
         .map(one => one.element)),
+    payment,
+    h('div', {class: 'stats'}, [best, expected, odds].map(one => one.element)),
     chart.element, tables.map(table => table.element));
 
   const element = h('div', {},
@@ -68,13 +76,28 @@ export function accountPage(account) {
         [perDay, PER_DAY]])
         one.element.title = `${meaning} ${age(data.estimates_age_s)}`;
 
+      best.set(difficulty(data.best_share));
+      best.element.title = BEST_SHARE;
+      expected.set(data.block_expected_s === null ? '–'
+        : duration(data.block_expected_s));
+      odds.set(percent(data.block_odds_day));
+
+      for (const one of [expected, odds])
+        one.element.title = ALONE;
+
       round.set(percent(data.round_share));
+      state.account = data;
+      setText(payment, paymentText(state));
       setText(address, data.address ? `Paid at ${data.address}`
         : `Last share ${ago(data.last_share_at)}`);
       problem.hidden = true;
       content.hidden = false;
     } catch (e) {
-      if (e.status === 404) {
+      if (e.status === 401) {
+        setText(problem, e.message);
+        problem.hidden = false;
+        content.hidden = true;
+      } else if (e.status === 404) {
         setText(problem, 'Nobody of this name has mined here. A name is what '
           + 'stands before the first dot of a miner’s user.');
         problem.hidden = false;
@@ -89,17 +112,43 @@ export function accountPage(account) {
     sections: [],
     fast: refresh,
     slow: () => chart.refresh(),
-    onPool() {},
-    onHappening(what) {
-      if (what.kind === 'block')
-        refresh();
-    }
+    onPool(pool) {
+      state.pool = pool;
+      setText(payment, paymentText(state));
+    },
+    onHappening() {}
   };
+}
+
+/** When the account is paid, as far as that is known. */
+
+function paymentText({account, pool}) {
+  if (pool && pool.payout_state === 'failed')
+    return 'The last payout failed. Nothing is lost, and it is tried again.';
+
+  if (pool && pool.payout_state === 'paused')
+    return 'Payouts are paused by the owner of the pool.';
+
+  if (!account || account.next_payment_at === null)
+    return '';
+
+  const next = `Next payment ${ahead(account.next_payment_at)}: `;
+
+  if (account.next_payment_reaches === null)
+    return '';
+
+  return next + (account.next_payment_reaches
+    ? 'this account has reached its threshold by then.'
+    : 'this account stays below its threshold, and its balance is kept.');
 }
 
 const PENDING = 'Its part of the blocks on the main chain that are not divided '
   + 'yet. It becomes balance if they stay there.';
 const FOUND_NOW = 'Its part of a block if the pool found it now.';
+const BEST_SHARE = 'The greatest difficulty that a share of it has met since '
+  + 'this server started. At the network\'s difficulty it is a block.';
+const ALONE = 'At its own hashrate of the last day, on average, and at the '
+  + 'network\'s difficulty now.';
 const PER_DAY = 'At its hashrate of the last day, less the pool\'s fee. Luck '
   + 'makes it more or less.';
 
@@ -137,7 +186,7 @@ function creditsTable(path) {
 }
 
 const CREDIT_STATES = {
-  pending: 'The block is not divided yet',
+  pending: 'The reward of the block cannot be spent yet',
   owed: 'It is in the balance',
   paying: 'A payment is on its way',
   paid: 'It is paid',
@@ -161,6 +210,8 @@ function payoutsTable(params) {
       {title: 'State', cell: row => h('span', {class: `state ${row.state}`},
         row.state)},
       {title: 'Amount', kind: 'number', cell: row => amount(row.amount)},
+      {title: 'By', kind: 'minor', cell: row => row.block
+        ? h('a', {href: `/block/${row.block}`}, 'a block itself') : 'the wallet'},
       {title: 'Transaction', kind: 'minor', cell: row => transaction(row)}
     ]
   });

@@ -5,13 +5,17 @@ import {accountPage} from './account.js';
 import {Chart} from './chart.js';
 import {accountLink, get, h, setText} from './dom.js';
 import {
-  ago, amount, count, date, difficulty, duration, percent, rate, rateParts
+  ago, ahead, amount, count, date, difficulty, duration, percent, rate,
+  rateParts
 } from './format.js';
 import {
-  blockLink, blocksTable, dot, refusalsTable, serversTable, stat, workersTable
+  blocksTable, dot, refusalsTable, serversTable, stat, workersTable
 } from './parts.js';
+import {recognise, sessionControl, signInPage, viewer} from './session.js';
+import {blockPage, nextSplitCard} from './split.js';
 import {Table} from './table.js';
 
+const SOON_MS = 100;
 const FAST_MS = 5000;
 const SLOW_MS = 60000;
 const SILENT_MS = 6000;
@@ -37,6 +41,7 @@ function poolPage() {
     'No block yet. Each one that the pool finds will be here.');
   const accounts = accountsTable();
   const list = workersTable({}, () => noMiner());
+  const split = nextSplitCard();
   const servers = serversTable();
   const refusals = refusalsTable();
   const notes = h('div', {class: 'notes'});
@@ -47,21 +52,20 @@ function poolPage() {
       .map(one => one.element)),
     h('div', {class: 'two'}, chart.element,
       h('div', {class: 'stack'}, round.element, connect.element, money.element)),
-    h('div', {class: 'two'}, blocks.element, events.element),
+    h('div', {class: 'two'}, blocks.element, events.element), split.element,
     servers.element, accounts.element, list.element, refusals.element);
 
   servers.element.hidden = true;
   refusals.element.hidden = true;
+  accounts.element.hidden = list.element.hidden = !viewer.isOpen;
 
   blocks.options.onAnswer = answer => round.luck(answer.luck);
 
   function fast() {
     blocks.refresh();
-    accounts.refresh();
-    list.refresh();
     round.refresh();
 
-    for (const table of [servers, refusals]) {
+    for (const table of [accounts, list, split, servers, refusals]) {
       if (!table.element.hidden)
         table.refresh();
     }
@@ -71,8 +75,8 @@ function poolPage() {
     element,
     title: '',
     sections: [['hashrate', 'Hashrate'], ['blocks', 'Blocks'],
-      ['accounts', 'Accounts'], ['workers', 'Workers'],
-      ['connect', 'Connect']],
+      ...(viewer.isOpen ? [['accounts', 'Accounts'], ['workers', 'Workers']]
+        : []), ['connect', 'Connect']],
     fast,
     slow: () => chart.refresh(),
     onPool(pool) {
@@ -95,22 +99,15 @@ function poolPage() {
       money.pool(pool);
       notes.replaceChildren(...warnings(pool));
 
-      for (const [table, isWanted] of [[servers, pool.servers > 1],
-        [refusals, pool.places.refused_logins > 0]]) {
-        if (isWanted && table.element.hidden) {
+      for (const [table, isWanted] of [[split, paysAccounts(pool)],
+        [servers, pool.servers > 1], [refusals, pool.places.refused_logins > 0]]) {
+        if (isWanted && viewer.isOpen && table.element.hidden) {
           table.element.hidden = false;
           table.refresh();
         }
       }
     },
-    onHappening(what) {
-      events.add(what);
-
-      if (what.kind === 'block') {
-        blocks.refresh();
-        round.refresh();
-      }
-    }
+    onHappening: what => events.add(what)
   };
 }
 
@@ -152,6 +149,21 @@ function warnings(pool) {
       + 'confirmed and nobody is paid until it has caught up.']);
   }
 
+  if (pool.payout_state === 'failed') {
+    notes.push(['bad', `The payout failed: ${pool.payout_reason}. Nothing is `
+      + 'lost, and it is tried again every minute.']);
+  } else if (pool.payout_state === 'waits') {
+    notes.push(['warn', `The payout waits: ${pool.payout_reason}.`]);
+  } else if (pool.payout_state === 'paused') {
+    notes.push(['warn', `Payouts are ${pool.payout_reason}: nobody is paid `
+      + 'before "hstratum payout resume".']);
+  }
+
+  if (pool.wallet && pool.wallet.trouble) {
+    notes.push(['warn', `The wallet "${pool.wallet.name}" that pays: `
+      + `${pool.wallet.trouble}.`]);
+  }
+
   if (pool.undone.length > 0) {
     notes.push(['bad', `Not done for over a minute: ${pool.undone.join(', ')}. `
       + 'The log of the node says why.']);
@@ -180,6 +192,14 @@ function warnings(pool) {
       + 'some without an accepted share. '
       + `Since the start ${refused} were refused and ${gone + more} gave way`
       + `${left === null ? '' : `; ${left} descriptors are left`}.`]);
+  }
+
+  if (!viewer.isOpen) {
+    notes.push(['', 'Accounts and workers are shown to the owner of the pool '
+      + 'only.']);
+  } else if (viewer.isCut) {
+    notes.push(['', 'Names are cut. Your own page is at /account/ and your '
+      + 'whole name.']);
   }
 
   if (!pool.has_ledger) {
@@ -329,26 +349,33 @@ const LOGINS = {
 /** The card of the pool's address and terms, shown from the start. */
 
 function moneyCard() {
+  const blocks = h('span', {}, 'Each block pays ');
   const address = h('code', {class: 'pays'}, '–');
   const meaning = h('p', {class: 'faint'});
   const scheme = h('dd');
   const fee = h('dd');
   const threshold = h('dd');
   const owed = h('dd');
+  const wallet = h('dd');
   const last = h('dd');
+  const next = h('dd');
   const terms = h('dl', {hidden: true}, h('dt', {}, 'Scheme'), scheme,
     h('dt', {}, 'Fee'), fee, h('dt', {}, 'Threshold'), threshold,
-    h('dt', {}, 'Owed to accounts'), owed, h('dt', {}, 'Last payment'), last);
+    h('dt', {}, 'Owed to accounts'), owed, h('dt', {}, 'In the wallet'), wallet,
+    h('dt', {}, 'Last payment'), last, h('dt', {}, 'Next payment'), next);
 
   return {
     element: h('section', {
       class: 'card', id: 'money', 'aria-labelledby': 'money-title'
     },
     h('h2', {id: 'money-title'}, 'Where the money goes'),
-    h('p', {}, 'Each block pays ', address), terms, meaning),
+    h('p', {}, blocks, address), terms, meaning),
     pool(pool) {
+      setText(blocks, paysAccounts(pool)
+        ? 'Each block pays the accounts directly, and its fee and what is too '
+          + 'small for an output to ' : 'Each block pays ');
       setText(address, pool.pays || 'an address that the first job will tell');
-      setText(meaning, pool.has_ledger ? BALANCES[pool.auth]
+      setText(meaning, pool.has_ledger ? balances(pool)
         : 'The node runs in memory: nobody is owed anything.');
       terms.hidden = pool.terms === null;
 
@@ -361,6 +388,8 @@ function moneyCard() {
           duration(pool.money_age_s)} ago`;
         setText(last, pool.last_payment_at === null ? 'none yet'
           : ago(pool.last_payment_at));
+        setText(wallet, pool.wallet ? amount(pool.wallet.balance) : '–');
+        setText(next, nextPayment(pool));
       }
     }
   };
@@ -376,14 +405,39 @@ function showScheme(element, {scheme, window}) {
       + `${window} times the network's difficulty`;
 }
 
-const OWED = 'A balance is what the owner of that address owes an account for '
-  + 'its shares. It changes only when the owner runs "hstratum payout", which '
-  + 'divides blocks and pays ';
-const BALANCES = {
-  open: `${OWED}accounts that have an address. If you mine alone, all of it `
-    + 'is at that address already, and balances stay at 0.',
-  users: `${OWED}accounts that have an address.`,
-  address: `${OWED}the address that is the account's name.`
+function nextPayment(pool) {
+  if (pool.next_payment_at !== null)
+    return ahead(pool.next_payment_at);
+
+  return pool.payout_state === 'off' ? 'when the owner makes it' : 'not known';
+}
+
+function paysAccounts(pool) {
+  return pool.block_payouts.includes('split');
+}
+
+function balances(pool) {
+  const {auth, terms} = pool;
+
+  if (paysAccounts(pool)) {
+    return 'A balance is what the owner of that address owes an account: parts '
+      + 'too small for an output. Later blocks pay it with the account\'s part.';
+  }
+
+  const every = terms && terms.payout_every;
+  const when = every ? `The server divides blocks and pays every ${
+    duration(every)}: ` : 'It changes only when the owner runs "hstratum '
+    + 'payout", which divides blocks and pays ';
+
+  return 'A balance is what the owner of that address owes an account for its '
+    + `shares. ${when}${PAID[auth]}`;
+}
+
+const PAID = {
+  open: 'accounts that have an address. If you mine alone, all of it is at '
+    + 'that address already.',
+  users: 'accounts that have an address.',
+  address: 'the address that is the account\'s name.'
 };
 
 /** Without TLS a browser has no clipboard, except on localhost. */
@@ -443,7 +497,8 @@ function sentence(what) {
 
   switch (what.kind) {
     case 'block':
-      return ['Block ', blockLink(what, count(what.height)), ` ${what.state}`,
+      return ['Block ', h('a', {href: `/block/${what.hash}`},
+        count(what.height)), ` ${what.state}`,
         ...(what.account === null ? [] : [' by ', accountLink(what.account)]),
         because];
     case 'no_job':
@@ -486,10 +541,25 @@ function accountsTable() {
 
 const state = {url: null, heardAt: Date.now()};
 
-function choosePage() {
-  const match = /^\/account\/(.+)$/.exec(location.pathname);
+/** A part of the path; as it is where its escapes are no UTF-8, so that it is found to be nobody's. */
 
-  return match ? accountPage(decodeURIComponent(match[1])) : poolPage();
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch (e) {
+    return text;
+  }
+}
+
+function choosePage() {
+  if (location.pathname === '/sign-in')
+    return signInPage();
+
+  const [, kind, rest] = /^\/(account|block)\/(.+)$/.exec(location.pathname)
+    || [];
+  const pages = {account: accountPage, block: blockPage};
+
+  return kind ? pages[kind](decoded(rest)) : poolPage();
 }
 
 function showLive() {
@@ -534,7 +604,27 @@ function listen(page) {
   });
 
   source.addEventListener('happening', (event) => {
-    page.onHappening(JSON.parse(event.data));
+    const what = JSON.parse(event.data);
+
+    page.onHappening(what);
+
+    // Many come at once where the stream begins.
+    if (what.kind === 'block') {
+      clearTimeout(state.refresh);
+      state.refresh = setTimeout(page.fast, SOON_MS);
+    }
+  });
+
+  // Also after the server was away, or another page has signed out.
+  source.addEventListener('open', async () => {
+    const was = viewer.isOperator;
+    const pool = await get('/api/v1/pool').catch(() => null);
+
+    if (pool)
+      await recognise(pool).catch(() => {});
+
+    if (viewer.isOperator !== was)
+      location.reload();
   });
 
   // A server that refuses, because too many listen, ends the source for good.
@@ -545,7 +635,17 @@ function listen(page) {
 }
 
 async function start() {
+  // First, since the answer has the address as this browser reached it.
+  const pool = await get('/api/v1/pool').catch(() => null);
+
+  if (pool)
+    await recognise(pool).catch(() => {});
+
   const page = choosePage();
+  const control = pool && sessionControl(pool);
+
+  if (control)
+    $('session').replaceChildren(control);
 
   $('nav').replaceChildren(...page.sections.map(([id, text]) => {
     return h('a', {href: `#${id}`}, text);
@@ -560,10 +660,9 @@ async function start() {
     }, ms);
   };
 
-  // First, since the answer has the address as this browser reached it.
-  try {
-    showPool(page, await get('/api/v1/pool'));
-  } catch (e) {
+  if (pool) {
+    showPool(page, pool);
+  } else {
     state.heardAt = 0;
     showLive();
   }

@@ -32,9 +32,20 @@ export function name(text, empty = 'no name') {
   return h('bdi', {class: 'name', title: text}, text);
 }
 
+let areAccountsHidden = false;
+
+/** Link no account: names are cut, and nothing is found by what is left. */
+
+export function hideAccounts(areHidden) {
+  areAccountsHidden = areHidden;
+}
+
 /** A link to an account's own page. */
 
 export function accountLink(account) {
+  if (areAccountsHidden)
+    return name(account);
+
   return h('a', {href: `/account/${encodeURIComponent(account)}`},
     name(account));
 }
@@ -48,9 +59,23 @@ export function setText(element, text) {
 
 /** JSON of the API; a refusal is an error with the server's text. */
 
-export async function get(path) {
-  const response = await fetch(path, {headers: {Accept: 'application/json'}});
-  const body = await response.json();
+export function get(path) {
+  return ask(path, {headers: {Accept: 'application/json'}});
+}
+
+/** A change, with the token of the session if there is one. */
+
+export function send(method, path, body, token = null) {
+  return ask(path, {
+    method, body: body && JSON.stringify(body),
+    headers: {'Content-Type': 'application/json',
+      ...(token ? {'X-CSRF-Token': token} : {})}
+  });
+}
+
+async function ask(path, options) {
+  const response = await fetch(path, options);
+  const body = response.status === 204 ? null : await response.json();
 
   if (!response.ok) {
     const error = new Error(body.error);

@@ -110,6 +110,12 @@ export function ago(time) {
   return seconds < 60 ? 'just now' : `${duration(seconds)} ago`;
 }
 
+/** A time that is to come. */
+
+export function ahead(time) {
+  return `in ${duration(Math.max(0, time - Date.now() / 1000))}`;
+}
+
 export function date(time) {
   return clock.format(new Date(time * 1000));
 }

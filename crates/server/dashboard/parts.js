@@ -76,28 +76,43 @@ function rejected({reject_rate: part, shares}) {
 }
 
 export function blocksTable(params, empty) {
-  const ofAll = !params.account;
-
   return new Table({
     id: 'blocks', title: 'Blocks', path: '/api/v1/blocks', key: 'blocks',
-    params, empty, limit: 10,
-    columns: [
-      {title: 'Height', cell: row => blockLink(row, count(row.height))},
-      {title: 'State', cell: row => h('span', {
-        class: `state ${row.state}`, title: row.reason || null
-      }, row.state)},
-      {title: 'Found', cell: row => h('span', {title: date(row.found_at)},
-        ago(row.found_at))},
-      ...(ofAll ? [{title: 'By', kind: 'minor', cell: row => row.account === null ? '–'
-        : accountLink(row.account)}] : []),
-      {title: 'Effort', kind: 'number', cell: row => effort(row.effort)},
-      {title: 'Reward', kind: 'number minor', cell: row => amount(row.reward)},
-      {title: 'Hash', kind: 'minor', cell: row => blockLink(row,
-        h('code', {title: row.hash}, row.hash.slice(-8)))},
-      {title: 'First asked', kind: 'number minor', cell: row => race(row.race)}
-    ]
+    params, empty, limit: 10, columns: blockColumns(!params.account)
   });
 }
+
+/** What is said of a block. `ofAll` is false on the page of its finder. */
+
+export function blockColumns(ofAll) {
+  return [
+    {title: 'Height', cell: row => h('a', {href: `/block/${row.hash}`},
+      count(row.height))},
+    {title: 'State', cell: row => h('span', {
+      class: `state ${row.state}`, title: row.reason || null
+    }, row.state)},
+    {title: 'Pays', kind: 'minor',
+      isShown: ({payouts}) => payouts.some(name => name !== 'operator'),
+      cell: row => h('span', {
+        title: PAYOUTS[row.payout]
+      }, row.payout)},
+    {title: 'Found', cell: row => h('span', {title: date(row.found_at)},
+      ago(row.found_at))},
+    ...(ofAll ? [{title: 'By', kind: 'minor', cell: row => row.account === null ? '–'
+      : accountLink(row.account)}] : []),
+    {title: 'Effort', kind: 'number', cell: row => effort(row.effort)},
+    {title: 'Reward', kind: 'number minor', cell: row => amount(row.reward)},
+    {title: 'Hash', kind: 'minor', cell: row => blockLink(row,
+      h('code', {title: row.hash}, row.hash.slice(-8)))},
+    {title: 'First asked', kind: 'number minor', cell: row => race(row.race)}
+  ];
+}
+
+const PAYOUTS = {
+  operator: 'The operator, who divides it',
+  solo: 'Its finder, by its coinbase',
+  split: 'The accounts, by its coinbase'
+};
 
 /** How soon a peer asked for a block, and its rival. */
 

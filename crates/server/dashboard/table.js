@@ -2,6 +2,7 @@
 
 import {get, h, setText} from './dom.js';
 import {count} from './format.js';
+import {viewer} from './session.js';
 
 const SEARCH_MS = 250;
 let tables = 0;
@@ -9,8 +10,10 @@ let tables = 0;
 /**
  * @param {Object} options
  *   title, path, key (of the rows in the answer), empty (element or text),
- *   columns: {title, sort, cell(row), kind: 'number'|'minor', descending},
- *   params: always sent; search: label or none; limit; onAnswer(answer).
+ *   columns: {title, sort, cell(row), kind: 'number'|'minor', descending,
+ *   isShown(answer): else always},
+ *   params: always sent; search: label or none; limit; onAnswer(answer);
+ *   list(answer): the part with rows and total, else the answer.
  */
 
 export class Table {
@@ -44,7 +47,7 @@ export class Table {
     this.where = h('span', {class: 'where', 'aria-live': 'polite'});
     this.pages = h('div', {class: 'pages', hidden: true},
       this.before, this.where, this.after);
-    this.field = search ? h('input', {
+    this.field = search && !viewer.isCut ? h('input', {
       type: 'search', placeholder: search, 'aria-label': search,
       maxlength: '128', autocomplete: 'off', spellcheck: 'false',
       oninput: () => this.onSearch()
@@ -59,8 +62,8 @@ export class Table {
     this.showSort();
   }
 
-  head({title, sort, kind, descending = true}) {
-    const cell = h('th', {scope: 'col', class: kind});
+  head({title, sort, kind, isShown, descending = true}) {
+    const cell = h('th', {scope: 'col', class: kind, hidden: !!isShown});
 
     if (!sort) {
       cell.append(title);
@@ -140,8 +143,8 @@ export class Table {
   }
 
   show(answer) {
-    const {key, columns, empty, onAnswer} = this.options;
-    const rows = answer[key];
+    const {key, columns, empty, onAnswer, list} = this.options;
+    const {[key]: rows, total} = list ? list(answer) : answer;
 
     // The rows of this page are gone.
     if (rows.length === 0 && this.offset > 0) {
@@ -154,8 +157,15 @@ export class Table {
     const focus = document.activeElement;
     const href = this.body.contains(focus) ? focus.getAttribute('href') : null;
 
+    const shown = columns.filter(({isShown}, place) => {
+      const isWanted = !isShown || isShown(answer);
+
+      this.heads[place].hidden = !isWanted;
+      return isWanted;
+    });
+
     this.body.replaceChildren(...rows.map((row) => {
-      return h('tr', {}, columns.map(({kind, cell}) => {
+      return h('tr', {}, shown.map(({kind, cell}) => {
         return h('td', {class: kind}, cell(row));
       }));
     }));
@@ -166,10 +176,10 @@ export class Table {
         link.focus({preventScroll: true});
     }
 
-    setText(this.total, answer.total > 0 ? count(answer.total) : '');
+    setText(this.total, total > 0 ? count(total) : '');
     this.say(rows.length > 0 ? null
       : this.search ? 'Nothing has that in its name.' : empty);
-    this.showPages(rows.length, answer.total);
+    this.showPages(rows.length, total);
 
     if (onAnswer)
       onAnswer(answer);

@@ -1,4 +1,4 @@
-//! TLS client as in a miner, for `hstratum mine` and `hstratum doctor`.
+//! TLS client as in a miner, for `hstratum mine`, `doctor` and `verify`.
 //!
 //! The server's certificate is not verified: miners in the field do not verify it, and many pools have a
 //! self-signed one. The name and password of an account are sent over it.

@@ -7,6 +7,9 @@ use std::path::Path;
 
 use anyhow::Context;
 
+/// Mode of a file that the umask alone restricts.
+pub(crate) const FOR_ALL: u32 = 0o666;
+
 /// Creates a directory with its parents, syncing each into the one above.
 pub(crate) fn create_dir(dir: &Path) -> anyhow::Result<()> {
     if dir.is_dir() {
@@ -35,7 +38,7 @@ pub(crate) fn sync_dir(dir: &Path) -> anyhow::Result<()> {
 ///
 /// A temporary left by a crash is overwritten by the next attempt and never read.
 pub(crate) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-    write(dir, name, bytes, 0o666)
+    write(dir, name, bytes, FOR_ALL)
 }
 
 /// The same for a file that only its owner may read.
@@ -44,9 +47,20 @@ pub(crate) fn write_secret(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Resu
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+    write_by_way_of(dir, &format!(".{name}.tmp"), name, bytes, mode)
+}
+
+/// [`write_whole`] with this temporary name, for who reads the temporaries that a crash left, and a file of this mode.
+pub(crate) fn write_by_way_of(
+    dir: &Path,
+    temporary: &str,
+    name: &str,
+    bytes: &[u8],
+    mode: u32,
+) -> anyhow::Result<()> {
     create_dir(dir)?;
     let path = dir.join(name);
-    let temporary = dir.join(format!(".{name}.tmp"));
+    let temporary = dir.join(temporary);
     write_synced(&temporary, bytes, mode)
         .and_then(|()| fs::rename(&temporary, &path))
         .inspect_err(|_| {

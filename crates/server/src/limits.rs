@@ -143,11 +143,19 @@ pub(crate) const ROUND_LOOK: Duration = Duration::from_millis(500);
 /// The open round is read again after this many times the time that the last reading took.
 pub(crate) const ROUND_REST: u32 = 20;
 
-/// Age at which the division of a block is read again for estimates: a share may come late.
-pub(crate) const ESTIMATE_DIVISION_KEPT: Duration = Duration::from_secs(600);
+/// Age at which divisions of blocks are made again for estimates, and sums of credit compared: a share may come late.
+pub(crate) const ESTIMATE_KEPT: Duration = Duration::from_secs(600);
 
 /// Time in a reading after which no known division is read again. Those that are left are read by the next.
 pub(crate) const ESTIMATE_AGAIN: Duration = Duration::from_secs(2);
+
+/// Heights whose credit is read in each estimate of a block found now, the one that is mined among them: shares of
+/// the others may still be on their way.
+pub(crate) const ESTIMATE_HEIGHTS_READ: i64 = 3;
+
+/// Sums of an account's shares of one difficulty that are kept for estimates, some 50 MiB. Those of older
+/// intervals are read each time.
+pub(crate) const ESTIMATE_SUMS_MAX: usize = 1_000_000;
 
 /// Threads that hash passwords; at most half the cores. Each needs 4 MiB while it hashes.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
@@ -221,6 +229,18 @@ pub(crate) const HSD_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Characters shown of an error text of hsd. The rest is cut.
 pub(crate) const HSD_SAYING_CHARS: usize = 300;
+
+/// Characters of a payout's failure that are kept in the ledger. The rest is cut.
+pub(crate) const PAYOUT_FAILURE_CHARS: usize = 500;
+
+/// Interval at which the thread that pays looks whether payouts were paused and what the wallet has.
+pub(crate) const PAYOUT_LOOK: Duration = Duration::from_secs(30);
+
+/// The same before the first job, which comes once the node is open.
+pub(crate) const PAYOUT_FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// Time after a payout that failed until the next one, where `payout-every` is not shorter.
+pub(crate) const PAYOUT_AGAIN: Duration = Duration::from_secs(60);
 
 /// Accounts that one transaction pays; the others are paid by the next. More would make a transaction that
 /// nodes do not relay.
@@ -434,6 +454,9 @@ pub(crate) const SHARED_BANS_KEPT_S: u64 = 7 * 24 * 60 * 60;
 /// (hsd lib/protocol/consensus.js, MAX_RAW_BLOCK_SIZE). Anything larger is not taken for a block.
 pub(crate) const BLOCK_BYTES_MAX: u64 = 8 << 20;
 
+/// Longest text of a block's split in the spool, in bytes: 100,000 accounts need a tenth of it.
+pub(crate) const SPLIT_BYTES_MAX: u64 = 128 << 20;
+
 /// Seconds after it was found for which a block is relayed to other servers.
 pub(crate) const RELAY_S: u64 = 60 * 60;
 
@@ -457,6 +480,22 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Milliseconds after its last heartbeat for which other servers count a server as alive.
 pub(crate) const ALIVE_MS: i64 = 10_000;
+
+/// Time after which a split is computed again that failed or lacks balances.
+pub(crate) const SPLIT_RETRY: Duration = Duration::from_secs(1);
+
+/// Weight of an output of a coinbase that pays a script (hsd lib/primitives/output.js): what the largest payable
+/// address needs.
+pub(crate) const OUTPUT_WEIGHT: u32 = 4 * 44;
+
+/// Most outputs that a split may have: as much as an eighth of a block may weigh.
+pub(crate) const OUTPUTS_MAX: u32 = 2_500;
+
+/// Interval at which payout addresses of accounts are read for solo listeners.
+pub(crate) const PAYOUT_ADDRESSES_EVERY: Duration = Duration::from_secs(5);
+
+/// Time for reading them. Then it is interrupted.
+pub(crate) const PAYOUT_ADDRESSES_TIME: Duration = Duration::from_secs(10);
 
 /// Wait between attempts to reach the shared ledger.
 pub(crate) const SHARED_RETRY: Duration = Duration::from_secs(1);

@@ -1,18 +1,20 @@
 //! Messages of other threads to the driver. Those of the node are processed first.
 
-use hstratum_core::chain::block::{Solution, Verdict};
+use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::template::{RawTransactions, TemplateParts};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use hstratum_core::accounting::ledger::{ChainView, Knowledge};
+use hstratum_core::accounting::ledger::{ChainView, Knowledge, Verdict};
+use hstratum_core::accounts::PayoutAddresses;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::coinbase_split::CoinbaseSplit;
 use hstratum_core::event::{LedgerState, Password, Ticket};
 use hstratum_core::operator_order::{
     NotWritten, Order, OrderId, OrderOutcome, OrderRefusal, UserChange,
 };
-use hstratum_core::units::{Hash, Height, Seq};
+use hstratum_core::units::{Difficulty, Hash, Height, Seq};
 use rustls::ServerConfig;
 
 use crate::node::Look;
@@ -74,6 +76,11 @@ pub struct SetAccountCommand {
     pub answer: Sender<anyhow::Result<()>>,
 }
 
+/// The reason why an account may not have a setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SettingRefused(pub(crate) String);
+
 /// What an account has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountSetting {
@@ -119,6 +126,21 @@ pub struct DrainCommand {
     pub answer: Sender<anyhow::Result<()>>,
 }
 
+/// The block that a split is computed for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MinedBlock {
+    /// Its parent.
+    pub tip: Hash,
+    /// Its height.
+    pub height: Height,
+    /// What the node's template pays, in base units.
+    pub reward: u64,
+    /// The network's.
+    pub difficulty: Difficulty,
+    /// The block that this server has found last.
+    pub last_found: Option<Hash>,
+}
+
 /// Messages of the worker threads.
 pub enum WorkerEvent {
     /// Shares up to this one are durable.
@@ -137,6 +159,10 @@ pub enum WorkerEvent {
     UserAdded(Ticket, String, Result<StoredPassword, NotWritten>),
     /// Users that another server has changed.
     Users(Vec<UserChange>),
+    /// All payout addresses of accounts, for solo listeners.
+    PayoutAddresses(Arc<PayoutAddresses>),
+    /// The split of blocks from now on.
+    Split(Arc<CoinbaseSplit>),
     /// All of the operator's bans.
     Bans(Vec<Ban>),
     /// An order given on another server.

@@ -20,7 +20,8 @@ use crate::task_threads;
 pub(crate) struct Orders {
     to_driver: DriverHandle,
     network: Network,
-    terms: PayoutTerms,
+    /// The terms of the ledger in the file. Those of a shared ledger are compared where it is written.
+    terms: Option<PayoutTerms>,
     /// Description of where users, bans and addresses are written, for messages.
     people: &'static str,
 }
@@ -34,7 +35,10 @@ impl Orders {
         Self {
             to_driver,
             network: settings.network,
-            terms: settings.config.terms,
+            terms: match settings.config.database {
+                Some(_) => None,
+                None => Some(settings.config.terms),
+            },
             people,
         }
     }
@@ -60,8 +64,8 @@ impl Orders {
         threshold: Option<u64>,
     ) -> anyhow::Result<AccountStored> {
         check_name(account)?;
-        if let Some(threshold) = threshold {
-            let allowed = self.terms.check_threshold(threshold);
+        if let Some((threshold, terms)) = threshold.zip(self.terms) {
+            let allowed = terms.check_threshold(threshold);
             allowed.map_err(|error| anyhow!(error))?;
         }
         Ok(self.set_account(account, AccountSetting::Threshold(threshold)))

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::cluster::cluster_status::ClusterStatus;
+use crate::payer::PayerStatus;
 use crate::store::ledger_status::LedgerStatus;
 use crate::supervision::Duties;
 use crate::telemetry::node_lag::NodeLag;
@@ -17,5 +18,6 @@ pub(crate) struct Statuses {
     pub cluster: Option<Arc<ClusterStatus>>,
     pub node_lag: Arc<NodeLag>,
     pub node_reports: Arc<NodeReports>,
+    pub payer: Arc<PayerStatus>,
     pub duties: Duties,
 }

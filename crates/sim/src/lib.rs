@@ -23,6 +23,7 @@ use plan::{Injected, RunPlan};
 use proxy_world::ProxyWorld;
 use proxy_world::plan::ProxyWorldPlan;
 use world::World;
+use world::estimate_check::{EstimateCheck, calm_plan};
 
 /// The set-up that is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,9 +112,13 @@ pub struct RunReport {
     pub ms: u64,
     /// Acknowledged shares.
     pub shares: u64,
+    /// Acknowledged shares of solo miners, which are no credit.
+    pub solo_shares: u64,
     /// Blocks found by the pool.
     pub blocks: u64,
-    /// Of those, blocks lost with the process before anything of them could be on a disk.
+    /// Of those, blocks that pay their finder.
+    pub solo_blocks: u64,
+    /// Blocks lost with the process before anything of them could be on a disk.
     pub lost_blocks: u64,
     /// Blocks whose reward was divided and checked.
     pub settled: u64,
@@ -135,7 +140,9 @@ impl RunReport {
         self.steps += other.steps;
         self.ms += other.ms;
         self.shares += other.shares;
+        self.solo_shares += other.solo_shares;
         self.blocks += other.blocks;
+        self.solo_blocks += other.solo_blocks;
         self.lost_blocks += other.lost_blocks;
         self.settled += other.settled;
         self.lines += other.lines;
@@ -153,6 +160,43 @@ impl RunReport {
             *most = count.max(*most);
         }
     }
+}
+
+/// Estimates of blocks, compared with what they brought. Differences and work are parts of one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EstimateReport {
+    /// Blocks that were settled and compared.
+    pub blocks: u64,
+    /// Readings of what was pending of them that were what the settlement credited.
+    pub pending_exact: u64,
+    /// Readings before all shares of the round were in the ledger, or the block below had its verdict.
+    pub pending_early: u64,
+    /// Blocks whose estimate at the find was compared.
+    pub forecasts: u64,
+    /// Blocks that were found before the block below had its verdict.
+    pub forecasts_of_other_rounds: u64,
+    /// Largest difference of an account in a block, as a part of the reward.
+    pub off_largest: f64,
+    /// Sum over the blocks of the largest difference of an account.
+    pub off_sum: f64,
+    /// Largest work that the ledger did not have at a find, as a part of the round or window.
+    pub missing_largest: f64,
+    /// Sum of that over the blocks.
+    pub missing_sum: f64,
+}
+
+/// Runs this seed without faults, under PROP or PPLNS over a window, until so many blocks are settled, and
+/// compares estimates with settlements. A panic is a violated invariant.
+///
+/// # Panics
+/// Where an estimate was wrong.
+#[must_use]
+pub fn run_with_estimates(seed: u64, window: Option<&str>, blocks: u64) -> EstimateReport {
+    // Even seeds have the ledger in SQLite.
+    let mut world = World::new(2 * seed, calm_plan(), None, false);
+    let mut check = EstimateCheck::new(window);
+    world.run_with_estimates(&mut check, blocks);
+    check.report
 }
 
 /// A violated invariant.

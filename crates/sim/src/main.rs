@@ -115,10 +115,12 @@ fn show_report(all: &RunReport) {
     println!("simulated hours   {:.1}", all.ms as f64 / 3_600_000.0);
     println!("events            {}", all.steps);
     println!("shares            {}", all.shares);
+    println!("solo shares       {}", all.solo_shares);
     let (blocks, lost) = (all.blocks, all.lost_blocks);
     println!(
         "blocks            {blocks}, of which {lost} died with the process as they were found"
     );
+    println!("solo blocks       {}", all.solo_blocks);
     println!("rewards divided   {}", all.settled);
     for (name, count) in all.injected.iter().chain(&all.counted) {
         println!("{name:<26} {count}");

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use hstratum::stratum_url::StratumUrl;
+use hstratum_core::chain::address::{Address, Network};
 
 use crate::account_sums::Kinds;
 use crate::limits::{CONNECTIONS_MAX, GATHERING, OPENED_PER_TURN};
@@ -37,6 +39,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     accounts: u32,
 
+    /// Name the accounts by addresses of this network, as a solo listener wants them: main, testnet,
+    /// regtest or simnet
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    addresses: Option<Network>,
+
     /// Addresses that miners come from, 127.1.0.1 and up, where the server is on IPv4 loopback;
     /// 0 leaves it to the system [default: one for each miner]
     #[arg(long, value_name = "N")]
@@ -53,6 +60,10 @@ pub(crate) struct Args {
     /// Print JSON lines instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn network(name: &str) -> anyhow::Result<Network> {
+    Network::from_name(name).ok_or_else(|| anyhow!("expected main, testnet, regtest or simnet"))
 }
 
 /// The number of connections that are opened together.
@@ -111,7 +122,8 @@ pub(crate) struct AudienceOpened {
 pub(crate) struct Audience {
     links: Links,
     seats: Vec<AudienceSeat>,
-    accounts: usize,
+    /// Their names.
+    accounts: Vec<String>,
     /// The first seat that was not opened yet.
     next: usize,
     at_once: usize,
@@ -133,7 +145,9 @@ impl Audience {
         Ok(Self {
             links: Links::to(&args.url, args.connections, args.sources)?,
             seats: vec![AudienceSeat::Empty; seats],
-            accounts: args.accounts as usize,
+            accounts: (1..=args.accounts.min(args.connections))
+                .map(|number| account(number, args.addresses))
+                .collect(),
             next: 0,
             at_once: args.at_once.0,
             opening: 0,
@@ -222,12 +236,13 @@ impl Audience {
             self.opening += 1;
             match self.links.open(seat) {
                 Ok(()) => {
-                    let (account, worker) = (seat % self.accounts + 1, seat + 1);
+                    let account = &self.accounts[seat % self.accounts.len()];
+                    let worker = seat + 1;
                     let out = self.links.out(seat).expect("just opened");
                     out.extend_from_slice(
                         format!(
                             "{{\"id\":0,\"method\":\"mining.subscribe\",\"params\":[\"swarm\"]}}\n\
-                             {{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"u{account}.w{worker}\",\"x\"]}}\n"
+                             {{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"{account}.w{worker}\",\"x\"]}}\n"
                         )
                         .as_bytes(),
                     );
@@ -287,6 +302,16 @@ impl Audience {
         self.seats[seat] = AudienceSeat::Gone;
         self.ends.add(cause);
     }
+}
+
+/// The name of an account: of its number, or an address that nobody has the key of.
+fn account(number: u32, addresses: Option<Network>) -> String {
+    let Some(network) = addresses else {
+        return format!("u{number}");
+    };
+    let hash = [number.to_be_bytes(); 5].concat();
+    let address = Address::new(0, hash).expect("20 bytes are a hash of version 0");
+    address.encode(network)
 }
 
 /// hstratum and its like begin a job with `{"id":null,"method":"mining.notify"`; the answer to a

@@ -1,4 +1,5 @@
-//! The pool with four connections, a node, a ledger and a password hasher, all driven by bytes.
+//! The pool with four connections, two of which may be on a solo listener, a node, a ledger and a password
+//! hasher, all driven by bytes.
 //!
 //! The first byte chooses the setup. The rest are steps separated by `~`: the first byte of a step is its
 //! kind, the others are its argument. See `Table::step`.

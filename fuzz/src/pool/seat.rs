@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::limits::{LINE_BYTES_MAX, PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX};
 use hstratum_core::units::ConnId;
 use hstratum_core::wire::http_redirect::is_request_line;
@@ -26,6 +27,8 @@ enum Speech {
 
 pub(super) struct Seat {
     pub(super) conn: ConnId,
+    /// Recipient of the blocks of its listener.
+    pub(super) payout: Payout,
     pub(super) is_paused: bool,
     /// True once the pool has logged that it drops a connection, which may be this one: replies may be
     /// missing.
@@ -41,9 +44,10 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(conn: ConnId) -> Self {
+    pub(super) fn new(conn: ConnId, payout: Payout) -> Self {
         Self {
             conn,
+            payout,
             is_paused: false,
             is_suspect: false,
             unread: Vec::new(),

@@ -1,16 +1,21 @@
 //! Drives the pool's surroundings and checks its output after every event.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use hstratum_core::accounting::ledger::Verdict;
+use hstratum_core::accounting::reward_split::FeePpm;
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::{StoredPassword, hash256};
-use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::block::{FoundBlock, Solution};
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::{
     Action, Actions, Arrival, ArrivalKind, Event, LedgerState, Listening, Password, Ticket,
 };
 use hstratum_core::job::Boot;
+use hstratum_core::job::direct_payout::OperatorFee;
 use hstratum_core::limits::{CLOSE_DELAY_MS, PENDING_REPLIES_MAX, SHARES_REMEMBERED_MAX};
 use hstratum_core::operator_order::NotWritten;
 use hstratum_core::pool::Pool;
@@ -23,6 +28,11 @@ use super::seat::Seat;
 use super::template::{Blocks, TIME, template};
 
 const SEATS: usize = 4;
+/// Those that may be on a solo listener.
+const SOLO_SEATS: RangeInclusive<usize> = 1..=2;
+const NETWORK: Network = Network::Regtest;
+/// The operator's part of a solo block: one percent.
+const FEE_PPM: u32 = 10_000;
 /// Bytes that a repeated step sends.
 const REPEATED_BYTES_MAX: usize = 24 * 1024;
 
@@ -32,6 +42,7 @@ pub(super) struct Table {
     seats: [Option<Seat>; SEATS],
     last_conn: u64,
     is_listening: bool,
+    has_solo_listener: bool,
     tip: Hash,
     template_id: u64,
     recorded: Seq,
@@ -50,12 +61,16 @@ impl Table {
     pub(super) fn new(setup: u8) -> Self {
         let has = |bit: u8| setup & bit != 0;
         let config = PoolConfig {
+            operator_fee: Arc::new(OperatorFee {
+                part: FeePpm::new(FEE_PPM).expect("below one"),
+                address: None,
+            }),
             boot: Boot {
                 prefix: 0,
                 nonce: 0,
                 secret: [7; 32],
             },
-            network: Network::Regtest,
+            network: NETWORK,
             auth: [Auth::Open, Auth::Users, Auth::Address, Auth::Open][usize::from(setup & 3)],
             admin_password: (!has(4)).then(|| "pw".to_owned()),
             difficulty_min: Difficulty::new(f64::MIN_POSITIVE).expect("above zero"),
@@ -81,6 +96,7 @@ impl Table {
             seats: [const { None }; SEATS],
             last_conn: 0,
             is_listening: true,
+            has_solo_listener: has(64),
             tip: Hash::blake2b(&[b"parent"]),
             template_id: 0,
             recorded: Seq(0),
@@ -111,6 +127,7 @@ impl Table {
                 let bytes: Arc<[u8]> = Arc::from(argument);
                 self.handle(Event::Transactions(self.template_id, bytes));
             }
+            b'j' => self.handle(Event::SoloJobs),
             b'v' => self.answer_block(number),
             b'y' => {
                 if let Some(block) = self.found.last() {
@@ -136,6 +153,9 @@ impl Table {
     /// Carries out everything that the ledger, the password hasher and the miners still owe; then no
     /// reply may be missing.
     pub(super) fn settle(&mut self) {
+        while self.pool.owes_solo_jobs() {
+            self.handle(Event::SoloJobs);
+        }
         while self.settled < self.recorded || !self.logins.is_empty() || !self.writes.is_empty() {
             self.make_durable(self.recorded);
             self.answer_login(0, Password::Right);
@@ -164,13 +184,18 @@ impl Table {
     fn connect(&mut self, at: usize) {
         self.last_conn += 1;
         let conn = ConnId(self.last_conn << 32 | at as u64);
-        self.seats[at] = Some(Seat::new(conn));
+        let payout = match self.has_solo_listener && SOLO_SEATS.contains(&at) {
+            true => Payout::Solo,
+            false => Payout::Operator,
+        };
+        self.seats[at] = Some(Seat::new(conn, payout));
         let arrival = Arrival {
             address: ["10.0.0.1", "10.0.0.1", "2001:db8::1", "::1"][at]
                 .parse()
                 .expect("an address"),
             kind: [ArrivalKind::Miner, ArrivalKind::Proxy][at / 3],
             difficulty: Difficulty::new(8.0).expect("above zero"),
+            payout,
         };
         self.handle(Event::Connected(conn, arrival));
     }
@@ -287,6 +312,7 @@ impl Table {
         match action {
             Action::SubmitBlock(solution) => {
                 assert_eq!(solution.verify(), Ok(()));
+                self.check_payee(&solution, speaker);
                 assert!(self.offered.insert(solution.hash), "offered once");
                 self.found.push(FoundBlock::of(&solution));
             }
@@ -298,6 +324,8 @@ impl Table {
             Action::Admitted(_) | Action::Proven(_) => {}
             Action::Tally(_) => {}
             Action::Record(credit) => {
+                let is_solo = self.payout(speaker) == Some(Payout::Solo);
+                assert!(!is_solo, "credit of a solo share");
                 assert_eq!(credit.seq, Seq(self.recorded.0 + 1));
                 self.recorded = credit.seq;
             }
@@ -324,6 +352,19 @@ impl Table {
         }
     }
 
+    /// Recipient of the blocks of who has sent a share; `None` for a line that had waited in the pool.
+    fn payout(&mut self, speaker: Option<ConnId>) -> Option<Payout> {
+        Some(self.seat(speaker?).payout)
+    }
+
+    /// Checks that a solo block pays its finder, whose name is the address here.
+    fn check_payee(&mut self, solution: &Solution, speaker: Option<ConnId>) {
+        let payout = self.payout(speaker);
+        assert!(payout.is_none_or(|payout| payout == solution.payout()));
+        let finder = Address::parse_payable(&solution.account, NETWORK);
+        assert!(solution.payee.is_none() || solution.payee == finder);
+    }
+
     /// Marks the connections that the pool may have dropped: its log line does not name one, unless there
     /// is only one candidate.
     fn suspect(&mut self, speaker: Option<ConnId>) {
@@ -333,7 +374,11 @@ impl Table {
     }
 
     fn deliver(&mut self, conn: ConnId, bytes: &[u8]) {
-        self.acknowledged += self.seat(conn).receive(bytes);
+        let acknowledged = self.seat(conn).receive(bytes);
+        // Solo shares are no credit, and wait for nothing.
+        if self.seat(conn).payout == Payout::Operator {
+            self.acknowledged += acknowledged;
+        }
         assert!(self.acknowledged <= self.durable, "not durable yet");
         let session = self.seat(conn).session.clone();
         let seats = self.seats.iter().flatten();

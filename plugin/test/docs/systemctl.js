@@ -113,8 +113,12 @@ function start(name) {
     env.CREDENTIALS_DIRECTORY = dir;
   }
 
-  for (const file of unit.EnvironmentFile || [])
-    Object.assign(env, assignments(fs.readFileSync(file, 'utf8').split('\n')));
+  for (const entry of unit.EnvironmentFile || []) {
+    const file = entry.replace(/^-/, '');
+
+    if (entry === file || fs.existsSync(file))
+      Object.assign(env, assignments(fs.readFileSync(file, 'utf8').split('\n')));
+  }
   Object.assign(env, assignments(unit.Environment || []));
 
   const commands = unit.ExecStart.map(line => line

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use hstratum::ledger_tools::{Activity, LedgerLocation, LedgerReport, RATE_SPANS_S, report};
+use hstratum::ledger_tools::{
+    Activity, BlockReport, LedgerLocation, LedgerReport, RATE_SPANS_S, report,
+};
 use serde_json::{Value, json};
 
 use super::now_unix_s;
@@ -29,6 +31,9 @@ fn read(ledger: &LedgerLocation) -> anyhow::Result<LedgerReport> {
 fn as_table(report: &LedgerReport) -> String {
     let mut out = String::new();
     let open = &report.open;
+    if let Some(newest) = report.terms.last() {
+        let _ = writeln!(out, "newest terms: {}", newest.terms);
+    }
     let _ = writeln!(
         out,
         "open round from height {} on: {}, work {}, effort {}\npool's own: {} HNS\n",
@@ -38,6 +43,7 @@ fn as_table(report: &LedgerReport) -> String {
         percent(open.effort),
         hns(report.pool_balance)
     );
+    write_terms(report, &mut out);
     let mut table = Table::new([
         "height", "hash", "state", "reward", "effort", "luck", "divided",
     ]);
@@ -49,7 +55,7 @@ fn as_table(report: &LedgerReport) -> String {
             hns(block.reward),
             block.effort.map_or("-".into(), percent),
             luck(block.effort).map_or("-".into(), percent),
-            if block.settled { "yes" } else { "no" }.to_owned(),
+            divided(block).to_owned(),
         ]);
     }
     table.write("Blocks", &mut out);
@@ -86,6 +92,29 @@ fn as_table(report: &LedgerReport) -> String {
     out
 }
 
+fn write_terms(report: &LedgerReport, out: &mut String) {
+    let mut table = Table::new([
+        "from height",
+        "scheme",
+        "fee",
+        "threshold",
+        "threshold-min",
+        "set by",
+    ]);
+    for row in &report.terms {
+        let terms = &row.terms;
+        table.row([
+            row.from_height.to_string(),
+            terms.scheme.to_string(),
+            terms.fee.to_string(),
+            hns(terms.threshold),
+            hns(terms.threshold_min),
+            shown(&row.set_by),
+        ]);
+    }
+    table.write("Terms", out);
+}
+
 fn write_accounts(report: &LedgerReport, out: &mut String) {
     let mut table = Table::new([
         "account",
@@ -96,6 +125,7 @@ fn write_accounts(report: &LedgerReport, out: &mut String) {
         RATE_NAMES[0],
         RATE_NAMES[1],
         RATE_NAMES[2],
+        "threshold",
         "address",
     ]);
     for account in &report.accounts {
@@ -109,10 +139,20 @@ fn write_accounts(report: &LedgerReport, out: &mut String) {
             short,
             middle,
             long,
+            account.threshold.map_or("-".into(), hns),
             account.address.as_deref().map_or("-".into(), shown),
         ]);
     }
     table.write("Accounts", out);
+}
+
+/// Text about what became of a block's reward.
+fn divided(block: &BlockReport) -> &'static str {
+    match (&*block.payout, block.settled) {
+        ("operator", true) => "yes",
+        ("operator", false) => "no",
+        _ => "paid by its coinbase",
+    }
 }
 
 fn as_json(report: &LedgerReport) -> Value {
@@ -120,13 +160,24 @@ fn as_json(report: &LedgerReport) -> Value {
         json!({
             "height": block.height, "hash": block.hash, "state": block.state,
             "reward": block.reward, "found_at": block.found_at, "effort": block.effort,
-            "luck": luck(block.effort), "settled": block.settled,
+            "luck": luck(block.effort), "settled": block.settled, "payout": block.payout,
+        })
+    });
+    let terms = report.terms.iter().map(|row| {
+        let window = row.terms.scheme.window();
+        json!({
+            "from_height": row.from_height, "scheme": row.terms.scheme.name(),
+            "window": (!window.is_empty()).then_some(window),
+            "fee": f64::from(row.terms.fee.get()) / 10_000.0,
+            "threshold": row.terms.threshold, "threshold_min": row.terms.threshold_min,
+            "set_at": row.set_at, "set_by": row.set_by,
         })
     });
     let accounts = report.accounts.iter().map(|account| {
         let mut value = activity_json(&account.activity);
         value["account"] = account.name.as_str().into();
         value["address"] = account.address.as_deref().into();
+        value["threshold"] = account.threshold.into();
         value["credited"] = account.credited.into();
         value["paid"] = account.paid.into();
         value["balance"] = account.balance.into();
@@ -140,6 +191,7 @@ fn as_json(report: &LedgerReport) -> Value {
     });
     json!({
         "network": report.network.name(),
+        "terms": terms.collect::<Vec<_>>(),
         "pool_balance": report.pool_balance,
         "open_round": {
             "from_height": report.open.from_height, "shares": report.open.shares,

@@ -7,10 +7,11 @@ use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
 use hstratum::payout::{
     BalanceOutcome, HeldReason, PayoutPlan, Wait, check_agreement, check_node, plan,
 };
+use hstratum::secret::Secret;
 use hstratum::sql::Db;
 use serde_json::{Value, json};
 
-use super::{AwaitedServersArgs, NODE_KEY, PoolArgs, TermsArgs, secret};
+use super::{AwaitedServersArgs, NODE_KEY, PoolArgs, TermsArgs};
 use crate::terminal::{Table, hns, print, print_json, shown};
 use hstratum_core::chain::address::Network;
 use hstratum_core::plural::counted;
@@ -91,7 +92,7 @@ fn refusal(args: &Args, db: &mut Db, network: Network) -> anyhow::Result<Option<
         call: NODE_PATIENCE,
         create: NODE_PATIENCE,
     };
-    let node = HsdNode::new(url, secret(NODE_KEY)?, network, patience);
+    let node = HsdNode::new(url, Secret::of_environment(NODE_KEY)?, network, patience);
     if node.status().is_err() {
         return Ok(None);
     }
@@ -348,6 +349,7 @@ fn reason(wait: Wait) -> &'static str {
     match wait {
         Wait::Owes => "owes: a block was lost after it was paid",
         Wait::BelowThreshold => "below the threshold",
+        Wait::InCoinbase => "paid by the blocks themselves",
         Wait::NoAddress => "no address",
     }
 }

@@ -1,12 +1,11 @@
 //! `hstratum payout send`: settles, pays, and says what it did. Keys and the passphrase come from
 //! the environment only.
 
-use std::env;
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::ensure;
 use hstratum::config::{Config, PayoutConfig};
+use hstratum::payer::PASSPHRASE;
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url, Wallet};
 use hstratum::payout::{
     PayoutLock, PayoutRun, PayoutStep, RunTotals, Sender, Settled, SettlementChange,
@@ -18,12 +17,11 @@ use hstratum_core::plural::counted;
 use serde_json::{Value, json};
 
 use super::plan::{as_json as plan_json, as_table as plan_table};
-use super::{AwaitedServersArgs, Pool, PoolArgs, RunTerms, TermsArgs};
+use super::{AwaitedServersArgs, COMMAND, Pool, PoolArgs, RunTerms, TermsArgs, now};
 use crate::terminal::{Table, hns, print, print_json, shown};
 
 pub(crate) const NODE_KEY: &str = "HSTRATUM_NODE_API_KEY";
 const WALLET_KEY: &str = "HSTRATUM_WALLET_API_KEY";
-const PASSPHRASE: &str = "HSTRATUM_WALLET_PASSPHRASE";
 
 /// Arguments of `hstratum payout send`.
 #[derive(clap::Args)]
@@ -101,6 +99,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         },
         terms: &terms.history,
         awaited_servers: &awaited_servers,
+        by: COMMAND,
     };
     if args.dry_run {
         return foretell(args, &terms, &run, &mut pool);
@@ -132,6 +131,7 @@ fn payer(args: &Args, config: Option<&Config>) -> anyhow::Result<PayoutConfig> {
         wallet,
         account: args.account.clone().unwrap_or(configured.account),
         fee_max: args.max_fee.unwrap_or(configured.fee_max),
+        every: configured.every,
     })
 }
 
@@ -144,34 +144,23 @@ fn connect(
         |given: &Option<Url>, part| given.clone().unwrap_or_else(|| Url::usual(network, part));
     let patience = HsdTimeouts::default();
     let node_url = url(&args.node_url, HsdPart::Node);
-    let node = HsdNode::new(node_url, secret(NODE_KEY)?, network, patience);
+    let node = HsdNode::new(
+        node_url,
+        Secret::of_environment(NODE_KEY)?,
+        network,
+        patience,
+    );
     let wallet = Wallet::new(
         url(&args.wallet_url, HsdPart::Wallet),
-        secret(WALLET_KEY)?,
+        Secret::of_environment(WALLET_KEY)?,
         (
             payout.wallet.as_deref().unwrap_or_default(),
             &payout.account,
         ),
-        secret(PASSPHRASE)?,
+        Secret::of_environment(PASSPHRASE)?,
         patience,
     )?;
     Ok((node, wallet))
-}
-
-/// A secret of the environment; an empty one is none.
-pub(crate) fn secret(name: &str) -> anyhow::Result<Option<Secret>> {
-    match env::var(name) {
-        Ok(text) if text.is_empty() => Ok(None),
-        Ok(text) => Ok(Some(Secret(text))),
-        Err(env::VarError::NotPresent) => Ok(None),
-        // The error itself would show it.
-        Err(env::VarError::NotUnicode(_)) => Err(anyhow!("{name} is not UTF-8")),
-    }
-}
-
-fn now() -> anyhow::Result<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Ok(since.context("failed to read the clock")?.as_secs())
 }
 
 fn foretell(
@@ -194,7 +183,7 @@ fn foretell(
     }
     let mut text = heading(pool, sender.wallet, terms);
     if let Some(step) = &first {
-        let _ = writeln!(text, "First: {}\n", in_words(step));
+        let _ = writeln!(text, "First: {step}\n");
     }
     text += &plan_table(&plan);
     text += match first {
@@ -242,7 +231,7 @@ fn tell(
     }
     let mut text = heading(pool, wallet, terms);
     for step in &done.steps {
-        let _ = writeln!(text, "{}", in_words(step));
+        let _ = writeln!(text, "{step}");
     }
     text.push('\n');
     if !done.settled.is_empty() {
@@ -318,52 +307,6 @@ fn write_paid(step: &PayoutStep, out: &mut String) {
         counted(payees.len(), "account"),
         hns(*network_fee)
     );
-}
-
-/// A step in one line.
-fn in_words(step: &PayoutStep) -> String {
-    match step {
-        PayoutStep::Discarded { payment } => {
-            format!("payment {payment} had no transaction yet: it is made again")
-        }
-        PayoutStep::Confirmed {
-            payment,
-            txid,
-            depth,
-        } => {
-            format!(
-                "payment {payment} confirmed: {txid}, {} deep",
-                counted(*depth, "block")
-            )
-        }
-        PayoutStep::Abandoned {
-            payment,
-            txid,
-            by,
-            depth,
-        } => format!(
-            "payment {payment} abandoned: {txid} can never confirm, since {by} has spent an input of \
-             it and is {} deep; its accounts are due again",
-            counted(*depth, "block")
-        ),
-        PayoutStep::Waiting {
-            payment,
-            txid,
-            depth,
-            needed,
-        } => {
-            format!("payment {payment} waits: {txid} is {depth} of {needed} blocks deep")
-        }
-        PayoutStep::Sent { payment, txid, .. } => format!("payment {payment} sent: {txid}"),
-        PayoutStep::Left { accounts, amount } => {
-            format!(
-                "with the next payment: {} HNS to {}",
-                hns(*amount),
-                counted(*accounts, "more account")
-            )
-        }
-        PayoutStep::NobodyDue => "nobody is due".to_owned(),
-    }
 }
 
 /// A step for scripts: amounts in base units.

@@ -220,7 +220,7 @@ impl ProxyOptions {
     pub(super) fn settings(self) -> anyhow::Result<ProxySettings> {
         let listen = each("listen", &self.listen, LISTENERS_MAX, |text| {
             ListenSpec::parse(text)
-                .filter(|spec| spec.difficulty.is_none())
+                .filter(|spec| spec.difficulty.is_none() && spec.payout.is_none())
                 .context("expected tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT")
         })?;
         let backends = each("backend", &self.backend, BACKENDS_MAX, backend)?;

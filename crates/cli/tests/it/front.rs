@@ -1,23 +1,18 @@
 //! `hstratum proxy` as a process before several servers.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use hstratum::proxy::control::{self, ControlOrder};
+pub(crate) use hstratum_harness::ports::free_port;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{Miner, wait_until};
-
-/// A port that is free at this moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
-}
 
 /// A proxy process and its files; killed when dropped.
 pub(crate) struct Front {

@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use hstratum::config::Config;
-use hstratum::payout::put_terms;
+use hstratum::payout::{PayoutTerms, Scheme, put_terms};
 use hstratum::values;
+use hstratum_core::accounting::reward_split::FeePpm;
 use serde_json::{Value, json};
 
 use crate::ledgers::{Ledger, on_each};
@@ -304,6 +305,49 @@ fn a_report_tells_effort_luck_and_hashrates() {
             table.contains("alice.rig") && table.contains("200.0 %"),
             "{table}"
         );
+    });
+}
+
+#[test]
+fn a_report_has_the_terms_and_thresholds() {
+    on_each(|ledger| {
+        let path = ledger.argument();
+        let json = || {
+            let json = succeed(&["ledger", "report", "--ledger", &path, "--json"]);
+            serde_json::from_str::<Value>(&json).expect("JSON")
+        };
+        ledger.credit(6, "alice", 1.0, 1);
+        assert_eq!(json()["terms"], json!([]));
+        assert_eq!(json()["accounts"][0]["threshold"], Value::Null);
+
+        let newest = PayoutTerms {
+            fee: FeePpm::parse_percent("1.25").expect("a percentage"),
+            ..Config::parse(&[]).expect("the defaults").terms
+        };
+        let first = PayoutTerms {
+            scheme: Scheme::Prop,
+            ..newest
+        };
+        for terms in [first, newest] {
+            ledger.write(|sql| put_terms(sql, &terms, 1_000, "first"));
+        }
+        succeed(&["ledger", "threshold", "--ledger", &path, "alice", "2.5"]);
+        let terms = json()["terms"].clone();
+        assert_eq!(terms[0]["scheme"], "prop");
+        assert_eq!(terms[0]["window"], Value::Null);
+        assert_eq!(
+            terms[1],
+            json!({
+                "from_height": 8, "scheme": "pplns", "window": "2", "fee": 1.25,
+                "threshold": 10_000_000, "threshold_min": 1_000_000, "set_at": 1_000, "set_by": "first",
+            })
+        );
+        assert_eq!(json()["accounts"][0]["threshold"], 2_500_000);
+        let table = succeed(&["ledger", "report", "--ledger", &path]);
+        assert!(
+            table.contains("newest terms: pplns over 2 x network difficulty, fee 1.25 %, paid")
+        );
+        assert!(table.contains("2.500000"), "{table}");
     });
 }
 

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 use hstratum::values;
 
 use crate::ledgers::{Ledger, on_each};
-use crate::program::{hstratum, text};
+use crate::program::{hstratum, succeed, text};
 
 const ADDRESS: &str = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
 
@@ -23,6 +23,16 @@ fn findings(ledger: &Ledger, shares: Option<&Path>) -> Vec<String> {
     }
     assert!(code == 1 && !lines.is_empty(), "{out}{err}");
     lines
+}
+
+/// Expects that all is well but for one observation with this text.
+fn observes(ledger: &Ledger, what: &str) {
+    let out = succeed(&["ledger", "check", "--ledger", &ledger.argument()]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(
+        matches!(lines[..], [note, "all is well"] if note.starts_with("note: ") && note.contains(what)),
+        "{what}: {out}"
+    );
 }
 
 /// Expects one finding with this text.
@@ -184,6 +194,141 @@ fn a_check_divides_anew() {
             ledger,
             None,
             "settlement 1, up to height 7, lacks 40 shares that it divided",
+        );
+    });
+}
+
+/// Writes a row of terms as a hand would.
+fn put_row(ledger: &Ledger, from_height: i64, scheme: &str, window: &str, thresholds: [i64; 2]) {
+    ledger.execute(
+        "INSERT INTO terms (from_height, scheme, \"window\", fee_ppm, threshold, threshold_min, set_at,
+                            set_by)
+         VALUES (?1, ?2, ?3, 10000, ?4, ?5, 1000, 'here')",
+        &values![from_height, scheme, window, thresholds[0], thresholds[1]],
+    );
+}
+
+#[test]
+fn a_check_reads_the_terms() {
+    let usual = [10_000_000, 1_000_000];
+    on_each(|ledger| {
+        put_row(ledger, 0, "prop", "", usual);
+        put_row(ledger, 50, "pplns", "2", usual);
+        put_row(ledger, 50, "pplns", "0.5", usual);
+        assert!(findings(ledger, None).is_empty());
+        put_row(ledger, 40, "prop", "", usual);
+        finds(
+            ledger,
+            None,
+            "terms 4 hold from height 40 on, and those set before them from 50 on",
+        );
+    });
+    on_each(|ledger| {
+        put_row(ledger, 7, "prop", "", usual);
+        finds(
+            ledger,
+            None,
+            "terms 1, the first, hold from height 7 on and not from 0",
+        );
+    });
+    for (scheme, window, thresholds, what) in [
+        ("pplns", "", usual, "scheme pplns, window \"\""),
+        ("pplns", "-2", usual, "scheme pplns, window \"-2\""),
+        ("prop", "2", usual, "scheme prop, window \"2\""),
+        (
+            "prop",
+            "",
+            [1_000_000, -1],
+            "the threshold-min -0.000001 HNS",
+        ),
+        (
+            "prop",
+            "",
+            [1_000_000, 1_000_001],
+            "the threshold 1.000000 HNS",
+        ),
+    ] {
+        on_each(|ledger| {
+            put_row(ledger, 0, "prop", "", usual);
+            put_row(ledger, 5, scheme, window, thresholds);
+            ledger.execute("UPDATE accounts SET threshold = 1", &[]);
+            finds(ledger, None, what);
+        });
+    }
+}
+
+#[test]
+fn a_check_observes_settlements_by_other_terms() {
+    on_each(|ledger| {
+        put_row(ledger, 0, "prop", "", [10_000_000, 1_000_000]);
+        put_row(ledger, 50, "pplns", "2", [10_000_000, 1_000_000]);
+        let settle = |height, state: &str, scheme: &str, window: &str, fee_ppm: i64| {
+            let fee = fee_ppm * 2_000;
+            let hash = ledger.block(height, "confirmed");
+            ledger.execute(
+                "INSERT INTO settlements (block, state, scheme, \"window\", fee_ppm, from_height, shares,
+                                          reward, fee, remainder, settled_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 2000000000, ?7, ?8, 1000)",
+                &values![hash, state, scheme, window, fee_ppm, height, fee, 2_000_000_000 - fee],
+            );
+        };
+        settle(10, "settled", "prop", "", 10_000);
+        settle(60, "settled", "pplns", "2", 10_000);
+        settle(61, "reversed", "prop", "", 0);
+        assert!(findings(ledger, None).is_empty());
+        settle(70, "settled", "pplns", "2", 20_000);
+        settle(80, "settled", "pplns", "2", 20_000);
+        observes(
+            ledger,
+            "2 settlements by other terms than those of the height, the first is 4 of height 70: fee 2 % \
+             instead of 1 %",
+        );
+        ledger.execute("UPDATE settlements SET scheme = 'prop' WHERE id > 3", &[]);
+        observes(
+            ledger,
+            "scheme prop instead of pplns over 2 x network difficulty",
+        );
+        // The flags of `payout send` may have been the terms' own by now.
+        ledger.execute("DELETE FROM terms", &[]);
+        assert!(findings(ledger, None).is_empty());
+        ledger.execute(
+            "UPDATE settlements SET scheme = 'pplns', \"window\" = 'x'",
+            &[],
+        );
+        put_row(ledger, 0, "prop", "", [10_000_000, 1_000_000]);
+        let found = findings(ledger, None).join("\n");
+        assert!(
+            found.contains("settlement 1 has the scheme \"pplns\", the window \"x\""),
+            "{found}"
+        );
+    });
+}
+
+#[test]
+fn a_check_compares_thresholds_with_the_newest_terms() {
+    on_each(|ledger| {
+        put_row(ledger, 0, "prop", "", [10_000_000, 3_000_000]);
+        put_row(ledger, 50, "prop", "", [10_000_000, 1_000_000]);
+        let set = |name: &str, threshold: i64| {
+            ledger.account(name);
+            let set = "UPDATE accounts SET threshold = ?2 WHERE name = ?1";
+            ledger.execute(set, &values![name, threshold]);
+        };
+        set("alice", 1_000_000);
+        assert!(findings(ledger, None).is_empty());
+        set("bob", 999_999);
+        set("carol", 0);
+        observes(
+            ledger,
+            "2 thresholds below the pool's threshold-min, which counts instead: \"bob\" has 0.999999 \
+             HNS, and threshold-min is 1.000000 HNS",
+        );
+        set("bob", 1_000_000);
+        set("carol", -1);
+        finds(
+            ledger,
+            None,
+            "account \"carol\" has the threshold -0.000001 HNS",
         );
     });
 }

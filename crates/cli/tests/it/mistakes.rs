@@ -15,7 +15,7 @@ type Mistake = (&'static str, &'static str, i32, &'static str);
 
 const PROXY: &str = "proxy --listen tcp://127.0.0.1:3008";
 
-const MISTAKES: [Mistake; 42] = [
+const MISTAKES: [Mistake; 44] = [
     // Commands and options.
     ("mien", "", 2, "unrecognized subcommand 'mien'"),
     (
@@ -41,6 +41,18 @@ const MISTAKES: [Mistake; 42] = [
         "",
         2,
         "the following required arguments were not provided:\n  --user <USER>",
+    ),
+    (
+        "verify --url stratum+tcp://a:1 --api a:1 --user a",
+        "",
+        2,
+        "invalid value 'a:1' for '--api <URL>': expected http://HOST:PORT or https://HOST",
+    ),
+    (
+        "verify --url stratum+tcp://a:1 --api http://a:1 --user a --address alice",
+        "",
+        2,
+        "invalid value 'alice' for '--address <ADDRESS>': expected a Handshake address",
     ),
     (
         "completions tcsh",

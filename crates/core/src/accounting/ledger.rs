@@ -7,7 +7,6 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::chain::block::Verdict;
 use crate::units::{Difficulty, Hash, Height, Seq, hex};
 
 /// The credit of one accepted share.
@@ -38,6 +37,19 @@ pub enum BlockState {
     Orphaned,
     /// Rejected by the node.
     Refused,
+}
+
+/// The node's answer about a found block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// On the main chain.
+    Accepted,
+    /// Valid and stored, on a side chain.
+    Side,
+    /// Not in the chain, for the reason given.
+    Refused(String),
+    /// The node could not tell, for the reason given: the block stays in the spool.
+    Unknown(String),
 }
 
 /// The total work of a chain, as hsd counts it (`chainwork`): a big-endian number.

@@ -52,6 +52,35 @@ impl<'a> Sum<&'a Self> for Weight {
     }
 }
 
+/// Bits of a [`WorkShare`]: times any amount of coins it fits 128 bits.
+pub const SHARE_BITS: u32 = 76;
+
+/// A share of all work, rounded down to 2^-76, so that a reward is divided among 100,000 accounts in a
+/// millisecond. A part computed from it differs from the exact one by a base unit, and only if the places of two
+/// accounts in the order of what they lost by rounding are closer than 10^-13.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkShare(u128);
+
+impl WorkShare {
+    /// The share that `weight` is of `total`; none of nothing.
+    #[must_use]
+    pub fn new(weight: &Weight, total: &Weight) -> Self {
+        if *total == Weight::default() {
+            return Self::default();
+        }
+        let share = (&weight.0 << SHARE_BITS) / &total.0;
+        Self(u128::try_from(share).expect("a part is at most the whole"))
+    }
+
+    /// Its part of an amount, in base units rounded down, and what it loses by that, in 2^-76 base units.
+    #[must_use]
+    pub fn of(self, amount: u64) -> (u64, u128) {
+        let exact = self.0 * u128::from(amount);
+        let whole = u64::try_from(exact >> SHARE_BITS).expect("a part is at most the whole");
+        (whole, exact & ((1 << SHARE_BITS) - 1))
+    }
+}
+
 /// A divided reward. `amounts` + fee + remainder is the reward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split<K> {

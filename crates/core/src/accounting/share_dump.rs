@@ -1,7 +1,7 @@
 //! The share dump: the file `shares/[height]-[hash].json`, written when a block of the pool is accepted.
 //!
 //! The fields, their names and their order are those of the JavaScript hstratum, because payout scripts in
-//! the field read these files.
+//! the field read these files. Ours come after them.
 
 use std::collections::BTreeMap;
 
@@ -26,12 +26,18 @@ pub struct Dump {
     pub txid: Hash,
     /// The address that coinbase output 0 pays.
     pub address: String,
-    /// The value of coinbase output 0, in base units.
+    /// The value of coinbase output 0, and of what the coinbase takes of it to pay accounts, in base units.
     pub reward: u64,
     /// The sum of all shares, in difficulty.
     pub total: f64,
     /// Sum of difficulty by account. Sorted, so that the same round gives the same bytes.
     pub shares: BTreeMap<String, f64>,
+    /// The recipient of the reward: `operator` or `split`.
+    pub payout: String,
+    /// Of a split block: what its coinbase has paid accounts, in base units.
+    pub paid: Option<BTreeMap<String, u64>>,
+    /// Of a split block: what the ledger has of its split, for a ledger that takes the file in.
+    pub split: Option<serde_json::Value>,
 }
 
 impl Dump {
@@ -53,7 +59,7 @@ impl Serialize for Dump {
             .iter()
             .map(|(account, difficulty)| (account.as_str(), Number(*difficulty)))
             .collect();
-        let mut dump = serializer.serialize_struct("Dump", 11)?;
+        let mut dump = serializer.serialize_struct("Dump", 14)?;
         dump.serialize_field("network", &self.network)?;
         dump.serialize_field("height", &self.height)?;
         dump.serialize_field("block", &self.block.to_string())?;
@@ -65,6 +71,15 @@ impl Serialize for Dump {
         dump.serialize_field("size", &shares.len())?;
         dump.serialize_field("total", &Number(self.total))?;
         dump.serialize_field("shares", &shares)?;
+        dump.serialize_field("payout", &self.payout)?;
+        match &self.paid {
+            Some(paid) => dump.serialize_field("paid", paid)?,
+            None => dump.skip_field("paid")?,
+        }
+        match &self.split {
+            Some(split) => dump.serialize_field("split", split)?,
+            None => dump.skip_field("split")?,
+        }
         dump.end()
     }
 }
@@ -103,6 +118,9 @@ mod tests {
             reward: 2_000_000_000,
             total: 24.5,
             shares: BTreeMap::from([("bob".into(), 16.5), ("alice".into(), 8.0)]),
+            payout: "operator".into(),
+            paid: None,
+            split: None,
         }
     }
 
@@ -112,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_the_ancestors() {
+    fn json_is_the_ancestors_with_our_fields_at_its_end() {
         let expected = format!(
             r#"{{
   "network": "regtest",
@@ -128,12 +146,24 @@ mod tests {
   "shares": {{
     "alice": 8,
     "bob": 16.5
-  }}
+  }},
+  "payout": "operator"
 }}"#,
             "ab".repeat(32),
             "01".repeat(32)
         );
         assert_eq!(dump().to_json(), expected);
+        let split = Dump {
+            payout: "split".into(),
+            paid: Some(BTreeMap::from([("bob".into(), 1_400_000_000)])),
+            ..dump()
+        };
+        let end = r#""payout": "split",
+  "paid": {
+    "bob": 1400000000
+  }
+}"#;
+        assert!(split.to_json().ends_with(end), "{}", split.to_json());
     }
 
     #[test]

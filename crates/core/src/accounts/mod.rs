@@ -71,6 +71,9 @@ pub struct User {
     pub worker: Option<Box<str>>,
 }
 
+/// Addresses that accounts are paid at, of those that have one beside their name.
+pub type PayoutAddresses = HashMap<Box<str>, Address>;
+
 /// The answer to a name and a password.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Login {

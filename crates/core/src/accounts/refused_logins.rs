@@ -19,7 +19,7 @@ pub enum RefusalReason {
     WrongPassword,
     /// `auth: users`, and there is no such user.
     UnknownUser,
-    /// `auth: address`, and the name is not a payable address.
+    /// `auth: address` or a solo listener, and the name is not a payable address.
     NoAddress,
     /// The operator has disabled the account.
     Disabled,
@@ -31,6 +31,8 @@ pub enum RefusalReason {
     Guesses,
     /// The connection has as many names as it may have.
     Names,
+    /// On a solo listener, the connection pays another address.
+    OtherPayee,
     /// The proof of a proxy is wrong.
     Proof,
     /// The name is missing, too long or not a string.
@@ -41,7 +43,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::WrongPassword,
         Self::UnknownUser,
         Self::NoAddress,
@@ -50,6 +52,7 @@ impl RefusalReason {
         Self::NoAdmin,
         Self::Guesses,
         Self::Names,
+        Self::OtherPayee,
         Self::Proof,
         Self::Malformed,
         Self::Server,
@@ -67,6 +70,7 @@ impl RefusalReason {
             Self::NoAdmin => "no_admin",
             Self::Guesses => "guesses",
             Self::Names => "names",
+            Self::OtherPayee => "other_payee",
             Self::Proof => "proof",
             Self::Malformed => "malformed",
             Self::Server => "server",
@@ -83,6 +87,7 @@ impl RefusalReason {
             Self::NoAdmin => "no password of an admin is set",
             Self::Guesses => "too many wrong passwords of the admin from there",
             Self::Names => "too many names on a connection",
+            Self::OtherPayee => "another address than that of its connection",
             Self::Proof => "a proxy with another secret",
             Self::Malformed => "no name, or too long",
             Self::Server => "by the server",

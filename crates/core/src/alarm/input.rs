@@ -26,6 +26,8 @@ pub enum AlarmInput {
     Ledger(LedgerInput),
     /// The node has less work than the ledger was shown, up to this height; `None` once it has caught up.
     Behind(Option<Height>),
+    /// The payouts that the server makes.
+    Payout(PayoutInput),
     /// The connection to the ledger that several servers share.
     Link(SharedLedgerInput),
     /// Names of the background tasks that have not been done for too long.
@@ -83,6 +85,17 @@ pub enum LedgerInput {
     Stalled,
     /// Shares are refused, for this reason.
     Failing(String),
+}
+
+/// A report of the thread that pays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PayoutInput {
+    /// A payment was made: amount, number of accounts, transaction.
+    Sent(String),
+    /// A run came to its end.
+    Well,
+    /// A run met this obstacle.
+    Failed(String),
 }
 
 /// State of the connection to the ledger that several servers share.

@@ -63,13 +63,15 @@ pub enum AlarmKind {
     WorkersBack,
     ConnectionsRefused,
     ConnectionsTaken,
+    PayoutSent,
+    PayoutFailed,
     PoolFailed,
     Stopping,
 }
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::BlockFound,
         Self::BlockAccepted,
         Self::BlockConfirmed,
@@ -103,6 +105,8 @@ impl AlarmKind {
         Self::WorkersBack,
         Self::ConnectionsRefused,
         Self::ConnectionsTaken,
+        Self::PayoutSent,
+        Self::PayoutFailed,
         Self::PoolFailed,
         Self::Stopping,
     ];
@@ -143,6 +147,8 @@ impl AlarmKind {
             Self::WorkersBack => "workers_back",
             Self::ConnectionsRefused => "connections_refused",
             Self::ConnectionsTaken => "connections_taken",
+            Self::PayoutSent => "payout_sent",
+            Self::PayoutFailed => "payout_failed",
             Self::PoolFailed => "pool_failed",
             Self::Stopping => "stopping",
         }
@@ -166,6 +172,7 @@ impl AlarmKind {
             | Self::HashrateBack
             | Self::WorkersBack
             | Self::ConnectionsTaken
+            | Self::PayoutSent
             | Self::Stopping => Severity::Info,
             Self::BlockOrphaned
             | Self::ServerIdTwice
@@ -185,6 +192,7 @@ impl AlarmKind {
             | Self::BlockPathBroken
             | Self::LedgerFailing
             | Self::DutyLate
+            | Self::PayoutFailed
             | Self::PoolFailed => Severity::Error,
         }
     }
@@ -205,6 +213,7 @@ impl AlarmKind {
                 | Self::LedgerLogSmall
                 | Self::ConnectionsRefused
                 | Self::ConnectionsTaken
+                | Self::PayoutFailed
         )
     }
 }

@@ -6,6 +6,7 @@
 //! outage raises one alarm, and workers that do not come back after it are noticed. Sending alarms is not
 //! in here.
 
+mod failed_payouts;
 mod full_pool;
 pub mod hashrate_drop;
 mod input;
@@ -15,8 +16,11 @@ pub(crate) mod worker_loss;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::failed_payouts::FailedPayouts;
 use self::full_pool::OccupancyWatch;
-pub use self::input::{AlarmInput, BlockOutcome, Draining, LedgerInput, SharedLedgerInput};
+pub use self::input::{
+    AlarmInput, BlockOutcome, Draining, LedgerInput, PayoutInput, SharedLedgerInput,
+};
 use self::kind::plain;
 pub use self::kind::{Alarm, AlarmKind, Detail, Severity};
 use crate::alarm::hashrate_drop::HashrateDrop;
@@ -74,6 +78,7 @@ pub struct AlarmMonitor {
     is_template_invalid: bool,
     is_block_path_broken: bool,
     is_log_large: bool,
+    payouts: FailedPayouts,
     draining: Draining,
     blocks: VecDeque<KnownBlock>,
     crowd: OccupancyWatch,
@@ -105,6 +110,7 @@ impl AlarmMonitor {
             is_template_invalid: false,
             is_block_path_broken: false,
             is_log_large: false,
+            payouts: FailedPayouts::default(),
             draining: Draining::No,
             blocks: VecDeque::new(),
             crowd: OccupancyWatch::default(),
@@ -142,6 +148,7 @@ impl AlarmMonitor {
             AlarmInput::Block(hash, height, fate) => self.settle_block(hash, height, fate, out),
             AlarmInput::Ledger(sign) => self.check_ledger(now, sign, out),
             AlarmInput::Behind(height) => self.check_knowledge(height, out),
+            AlarmInput::Payout(report) => self.payouts.check(report, out),
             AlarmInput::Link(sign) => self.check_shared_ledger(now, sign, out),
             AlarmInput::Duties(undone) => self.check_duties(undone, out),
             AlarmInput::Twin(is_twin) => {

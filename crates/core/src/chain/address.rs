@@ -139,26 +139,30 @@ impl Address {
         self.hash.iter().all(|byte| *byte == 0)
     }
 
-    /// The reason, for people, why `parse_payable` refuses a text on this network.
+    /// The reason why `parse_payable` refuses a text on this network.
     #[must_use]
-    pub fn why_not_payable(text: &str, network: Network) -> String {
-        let name = network.name();
+    pub fn fault(text: &str, network: Network) -> AddressFault {
         let others = Network::ALL.into_iter().filter(|other| *other != network);
         let mut others = others.filter(|other| Self::parse(text, *other).is_some());
         match (Self::parse(text, network), others.next()) {
-            (Some(address), _) => {
-                let why = match address.version {
-                    0 => "it is all zeros, and nobody's",
-                    _ => "its version is not 0",
-                };
-                format!("not a payable {name} address: {text:?} ({why})")
-            }
-            (None, Some(other)) => {
-                let other = other.name();
-                format!("not a payable {name} address: {text:?} (it is one of {other})")
-            }
-            (None, None) => format!("not a payable {name} address: {text:?}"),
+            (Some(address), _) if address.version == 0 => AddressFault::Nobodys,
+            (Some(_), _) => AddressFault::Version,
+            (None, Some(other)) => AddressFault::Network(other),
+            (None, None) if looks_like_address(text) => AddressFault::Malformed,
+            (None, None) => AddressFault::NoAddress,
         }
+    }
+
+    /// The same, for people.
+    #[must_use]
+    pub fn why_not_payable(text: &str, network: Network) -> String {
+        let why = match Self::fault(text, network) {
+            AddressFault::Nobodys => " (it is all zeros, and nobody's)".to_owned(),
+            AddressFault::Version => " (its version is not 0)".to_owned(),
+            AddressFault::Network(other) => format!(" (it is one of {})", other.name()),
+            AddressFault::Malformed | AddressFault::NoAddress => String::new(),
+        };
+        format!("not a payable {} address: {text:?}{why}", network.name())
     }
 
     /// The text of this address on the network, in lower case.
@@ -173,6 +177,28 @@ impl Address {
             .chars()
             .collect()
     }
+}
+
+/// Reason why a text is no address that can be paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressFault {
+    /// It is all zeros, which nobody has a key for.
+    Nobodys,
+    /// Its version is not 0.
+    Version,
+    /// It is one of this other network.
+    Network(Network),
+    /// It begins like an address, and is none.
+    Malformed,
+    /// It does not look like an address.
+    NoAddress,
+}
+
+/// True if a text begins as addresses of some network do.
+fn looks_like_address(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let starts = Network::ALL.map(|network| format!("{}1", network.hrp()));
+    starts.iter().any(|start| text.starts_with(start))
 }
 
 fn hrp_of(network: Network) -> Hrp {

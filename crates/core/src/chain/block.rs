@@ -6,7 +6,13 @@ use crate::chain::header::{
 use crate::units::{Difficulty, Hash, Height};
 use std::sync::Arc;
 
-use crate::chain::template::{Coinbase, RawTransactions, Template, encode_block};
+use crate::chain::address::Address;
+use crate::chain::coinbase::{Coinbase, Payout};
+use crate::chain::coinbase_split::{FrozenSplit, SplitRecord};
+use crate::chain::merkle::Branch;
+use crate::chain::reader::Reader;
+use crate::chain::template::{RawTransactions, Template, encode_block};
+use crate::chain::transaction::Transaction;
 
 /// A share that meets the network's target, with everything needed to build its block.
 pub struct Solution {
@@ -22,6 +28,8 @@ pub struct Solution {
     pub mask: Hash,
     /// The coinbase of the job it was mined on.
     pub coinbase: Coinbase,
+    /// Address that the coinbase pays in place of the node's, if it pays its finder.
+    pub payee: Option<Address>,
     /// `Network` if its parent was still the tip when it came.
     pub reach: Reach,
     /// The account whose share it was.
@@ -60,9 +68,17 @@ impl Solution {
     /// The part that is wrong.
     pub fn verify_parts(&self) -> Result<(), &'static str> {
         let template = &self.template;
-        if self.coinbase.txid() != template.coinbase.txid()
-            || self.fields.merkle_root != template.merkle_branch.root(&self.coinbase.txid())
-        {
+        if !self.coinbase.is_variant_of(&template.node_coinbase) {
+            return Err("coinbase");
+        }
+        let is_paid = match &self.payee {
+            None => self.coinbase.txid() == template.coinbase.txid(),
+            Some(payee) => self.coinbase.address() == payee,
+        };
+        if !is_paid {
+            return Err("recipient");
+        }
+        if self.fields.merkle_root != template.merkle_branch.root(&self.coinbase.txid()) {
             return Err("merkle root");
         }
         if self.fields.witness_root != template.witness_root(&self.coinbase) {
@@ -77,24 +93,25 @@ impl Solution {
         Ok(())
     }
 
+    /// Recipient of its reward.
+    pub fn payout(&self) -> Payout {
+        match (&self.payee, &self.template.split) {
+            (Some(_), _) => Payout::Solo,
+            (None, Some(_)) => Payout::Split,
+            (None, None) => Payout::Operator,
+        }
+    }
+
+    /// The split of its coinbase.
+    pub fn split(&self) -> Option<Arc<FrozenSplit>> {
+        self.template.split.clone().filter(|_| self.payee.is_none())
+    }
+
     /// The whole raw block.
     pub fn encode(&self, transactions: &RawTransactions) -> Vec<u8> {
         let header = encode_header(&self.fields, &self.proof, &self.mask);
         encode_block(&header, &self.coinbase, transactions)
     }
-}
-
-/// The node's answer about a found block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// On the main chain.
-    Accepted,
-    /// Valid and stored, on a side chain.
-    Side,
-    /// Not in the chain, for the reason given.
-    Refused(String),
-    /// The node could not tell, for the reason given: the block stays in the spool.
-    Unknown(String),
 }
 
 /// A found block that waits for the node's verdict: what the pool and the ledger keep of it, without its
@@ -111,13 +128,63 @@ pub struct FoundBlock {
     pub bits: u32,
     /// Its coinbase, with the address and amount that it pays.
     pub coinbase: Coinbase,
+    /// Recipient of its reward.
+    pub payout: Payout,
+    /// How its reward is split; `None` if it is not.
+    pub split: Option<BlockSplit>,
     /// The account whose share it was; `None` for a block of an earlier run.
     pub account: Option<Arc<str>>,
 }
 
+/// True if a whole raw block has the transactions that its header's roots are of.
+#[must_use]
+pub fn is_whole(raw: &[u8]) -> bool {
+    let roots = || -> Option<(Hash, Hash)> {
+        let mut reader = Reader(raw.get(HEADER_BYTES..)?);
+        let count = reader.varint()?;
+        let mut rest = reader.0;
+        let (mut ids, mut witnesses) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let transaction;
+            (transaction, rest) = Transaction::parse_first(rest)?;
+            ids.push(transaction.txid);
+            witnesses.push(transaction.witness_hash);
+        }
+        let root = |leaves: &[Hash]| {
+            let (first, others) = leaves.split_first()?;
+            Some(Branch::of_first(others.iter().copied()).root(first))
+        };
+        Some((root(&ids)?, root(&witnesses)?)).filter(|_| rest.is_empty())
+    };
+    let header = raw.get(..HEADER_BYTES).and_then(decode_header);
+    let expected = header.map(|(fields, ..)| (fields.merkle_root, fields.witness_root));
+    expected.is_some() && roots() == expected
+}
+
+/// How the coinbase of a found block splits its reward.
+#[derive(Clone)]
+pub enum BlockSplit {
+    /// As the job was frozen.
+    Frozen(Arc<FrozenSplit>),
+    /// As an earlier run has recorded it.
+    Recorded(Arc<SplitRecord>),
+}
+
+impl BlockSplit {
+    /// What the ledger keeps of it; see [`FrozenSplit::record`].
+    #[must_use]
+    pub fn record(&self) -> Arc<SplitRecord> {
+        match self {
+            Self::Frozen(frozen) => Arc::new(frozen.record()),
+            Self::Recorded(record) => record.clone(),
+        }
+    }
+}
+
 impl FoundBlock {
-    /// Reads a whole raw block; `None` if the bytes are not one.
-    pub fn parse(raw: &[u8]) -> Option<Self> {
+    /// Reads a whole raw block; `None` if the bytes are not one. They do not tell its kind of payout, nor its
+    /// split.
+    pub fn parse(raw: &[u8], payout: Payout) -> Option<Self> {
         let (fields, proof, mask) = decode_header(raw.get(..HEADER_BYTES)?)?;
         let coinbase = Coinbase::of_block(raw)?;
         Some(Self {
@@ -126,6 +193,8 @@ impl FoundBlock {
             time: proof.time,
             bits: fields.bits,
             coinbase,
+            payout,
+            split: None,
             account: None,
         })
     }
@@ -138,6 +207,8 @@ impl FoundBlock {
             time: solution.proof.time,
             bits: solution.fields.bits,
             coinbase: solution.coinbase.clone(),
+            payout: solution.payout(),
+            split: solution.split().map(BlockSplit::Frozen),
             account: Some(solution.account.clone()),
         }
     }

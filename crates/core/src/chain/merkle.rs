@@ -29,6 +29,18 @@ impl Branch {
         Self(branch)
     }
 
+    /// The branch of these nodes, from the sibling of leaf 0 up.
+    #[must_use]
+    pub fn of_nodes(nodes: Vec<Hash>) -> Self {
+        Self(nodes)
+    }
+
+    /// Its nodes, from the sibling of leaf 0 up.
+    #[must_use]
+    pub fn nodes(&self) -> &[Hash] {
+        &self.0
+    }
+
     /// The root of the tree with `first`, a raw id, as leaf 0.
     #[must_use]
     pub fn root(&self, first: &Hash) -> Hash {

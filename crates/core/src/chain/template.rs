@@ -6,178 +6,15 @@
 
 use std::sync::Arc;
 
-use crate::chain::address::Address;
+use crate::chain::coinbase::{Coinbase, push_varint};
+use crate::chain::coinbase_split::{CoinbaseSplit, FrozenSplit};
 use crate::chain::header::HEADER_BYTES;
 use crate::chain::merkle::Branch;
-use crate::chain::reader::Reader;
 use crate::units::{Hash, Height, Target};
 use std::fmt;
 
-/// Longest coinbase flags hsd's miner takes, in bytes (hsd lib/mining/miner.js, coinbaseFlags).
-const FLAGS_BYTES_MAX: usize = 20;
-/// Size of the second witness item of the coinbase.
-const WITNESS_NONCE_BYTES: usize = 8;
 /// Bytes of `TemplateParts::leaves` for each transaction.
 const LEAF_BYTES: usize = 64;
-
-/// The first transaction of a block: it has the block's height and pays its reward.
-///
-/// Its first input has the witness hsd gives it (lib/mining/template.js, createCoinbase): the flags,
-/// eight random bytes, and more. Those eight bytes enter the witness hash alone, so they make jobs differ
-/// without changing the transaction's id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coinbase {
-    raw: Vec<u8>,
-    /// The first bytes of `raw`, without the witnesses.
-    base_bytes: usize,
-    /// Offset of the witness nonce in `raw`.
-    nonce_at: usize,
-    value: u64,
-    address: Address,
-    locktime: u32,
-    txid: Hash,
-    witness_hash: Hash,
-}
-
-impl Coinbase {
-    /// Reads a transaction as hsd writes it (lib/primitives/tx.js, read): base, then witnesses,
-    /// and nothing after them. `None` if it is no coinbase with an output, or its first witness is
-    /// not at most 20 bytes of flags, eight bytes, and whatever follows.
-    #[must_use]
-    pub fn parse(raw: &[u8]) -> Option<Self> {
-        let (coinbase, rest) = Self::read(raw)?;
-        rest.is_empty().then_some(coinbase)
-    }
-
-    /// Reads the first transaction of a whole raw block, as [`encode_block`] writes it.
-    #[must_use]
-    pub fn of_block(block: &[u8]) -> Option<Self> {
-        let mut reader = Reader(block.get(HEADER_BYTES..)?);
-        let _count = reader.varint()?;
-        Self::read(reader.0).map(|(coinbase, _)| coinbase)
-    }
-
-    /// Reads a transaction at the start of `bytes`; also gives the bytes after it.
-    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let mut reader = Reader(bytes);
-        let _version = reader.u32()?;
-        let input_count = reader.varint()?;
-        read_inputs(&mut reader, input_count)?;
-        let (value, address) = read_outputs(&mut reader)?;
-        let locktime = reader.u32()?;
-        let base_bytes = bytes.len() - reader.0.len();
-        let nonce_at = bytes.len() - read_first_witness(&mut reader)?;
-        for _ in 1..input_count {
-            reader.skip_items()?;
-        }
-        let raw = bytes[..bytes.len() - reader.0.len()].to_vec();
-        let txid = Hash::blake2b(&[&raw[..base_bytes]]);
-        let witness_hash = witness_hash(&txid, &raw[base_bytes..]);
-        let coinbase = Self {
-            raw,
-            base_bytes,
-            nonce_at,
-            value,
-            address,
-            locktime,
-            txid,
-            witness_hash,
-        };
-        Some((coinbase, reader.0))
-    }
-
-    /// The same transaction with the eight bytes that are the second item of its first witness replaced:
-    /// the witness hash changes, the id does not.
-    #[must_use]
-    pub fn with_witness_nonce(&self, nonce: [u8; WITNESS_NONCE_BYTES]) -> Self {
-        let mut changed = self.clone();
-        changed.raw[self.nonce_at..][..WITNESS_NONCE_BYTES].copy_from_slice(&nonce);
-        changed.witness_hash = witness_hash(&self.txid, &changed.raw[self.base_bytes..]);
-        changed
-    }
-
-    /// The whole transaction, with witnesses.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.raw
-    }
-
-    /// Hash of the transaction without witnesses (hsd lib/primitives/tx.js, left).
-    #[must_use]
-    pub fn txid(&self) -> Hash {
-        self.txid
-    }
-
-    /// Hash of the id and the hash of the witnesses (hsd lib/primitives/tx.js, root).
-    #[must_use]
-    pub fn witness_hash(&self) -> Hash {
-        self.witness_hash
-    }
-
-    /// Amount of the first output, reward and fees, in base units (a millionth of a coin).
-    #[must_use]
-    pub fn value(&self) -> u64 {
-        self.value
-    }
-
-    /// Address of the first output.
-    #[must_use]
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// The lock time, which is the height of the coinbase's block.
-    #[must_use]
-    pub fn locktime(&self) -> u32 {
-        self.locktime
-    }
-}
-
-/// Skips the inputs. `None` unless the first spends nothing, as a coinbase's does: an outpoint of zeros
-/// with index 2^32 − 1. Further inputs are claims and airdrops.
-fn read_inputs(reader: &mut Reader<'_>, count: u64) -> Option<()> {
-    for place in 0..count {
-        let hash = reader.take(32)?;
-        let index = reader.u32()?;
-        let _sequence = reader.u32()?;
-        if place == 0 && (hash != Hash::ZERO.0 || index != u32::MAX) {
-            return None;
-        }
-    }
-    (count > 0).then_some(())
-}
-
-/// Value and address of the first output; the others are skipped.
-fn read_outputs(reader: &mut Reader<'_>) -> Option<(u64, Address)> {
-    let mut first = None;
-    for _ in 0..reader.varint()? {
-        let value = reader.u64()?;
-        let address = reader.address()?;
-        let _covenant_type = reader.u8()?;
-        reader.skip_items()?;
-        first.get_or_insert((value, address));
-    }
-    first
-}
-
-/// Skips the first witness; gives the count of unread bytes at the start of its nonce.
-fn read_first_witness(reader: &mut Reader<'_>) -> Option<usize> {
-    let count = reader.varint()?;
-    if count < 2 || reader.var_bytes()?.len() > FLAGS_BYTES_MAX {
-        return None;
-    }
-    let nonce_bytes = reader.varint()?;
-    let left = reader.0.len();
-    reader.take(WITNESS_NONCE_BYTES)?;
-    for _ in 2..count {
-        reader.var_bytes()?;
-    }
-    (nonce_bytes == WITNESS_NONCE_BYTES as u64).then_some(left)
-}
-
-fn witness_hash(txid: &Hash, witnesses: &[u8]) -> Hash {
-    Hash::blake2b(&[&txid.0, &Hash::blake2b(&[witnesses]).0])
-}
 
 /// A template as the node gives it, unchecked.
 #[derive(Clone, Debug)]
@@ -214,7 +51,7 @@ pub struct TemplateParts {
     pub leaves: Vec<u8>,
 }
 
-/// A checked template. Made by `Template::new` only, and never changed.
+/// A checked template. Made by `Template::new` only, and changed by [`Template::pay`] only.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// Number of the template.
@@ -240,8 +77,12 @@ pub struct Template {
     /// Reserved by the protocol.
     pub reserved_root: Hash,
     /// The node's coinbase.
+    pub node_coinbase: Coinbase,
+    /// The coinbase of jobs that pay nobody in particular: the node's, or one that pays `split`.
     pub coinbase: Coinbase,
-    /// Merkle root with the node's coinbase, and with any coinbase of the same id.
+    /// The split of `coinbase`.
+    pub split: Option<Arc<FrozenSplit>>,
+    /// Merkle root with `coinbase`, and with any coinbase of the same id.
     pub merkle_root: Hash,
     /// Computes the merkle root for another coinbase id.
     pub merkle_branch: Branch,
@@ -264,15 +105,15 @@ impl Template {
         let (txids, witness_hashes) =
             split_leaves(&parts.leaves).ok_or(TemplateError::BadLeaves)?;
         let merkle_branch = Branch::of_first(txids.iter().copied());
-        if merkle_branch.root(&coinbase.txid) != parts.merkle_root {
+        if merkle_branch.root(&coinbase.txid()) != parts.merkle_root {
             return Err(TemplateError::MerkleRootMismatch);
         }
         let witness_branch = Branch::of_first(witness_hashes);
-        if witness_branch.root(&coinbase.witness_hash) != parts.witness_root {
+        if witness_branch.root(&coinbase.witness_hash()) != parts.witness_root {
             return Err(TemplateError::WitnessRootMismatch);
         }
         let target = Target::from_compact(parts.bits).ok_or(TemplateError::BadBits)?;
-        if coinbase.locktime != parts.height.0 {
+        if coinbase.locktime() != parts.height.0 {
             return Err(TemplateError::HeightMismatch);
         }
         let in_order = parts.mtp < parts.time_min
@@ -293,7 +134,9 @@ impl Template {
             prev_block: parts.prev_block,
             tree_root: parts.tree_root,
             reserved_root: parts.reserved_root,
+            node_coinbase: coinbase.clone(),
             coinbase,
+            split: None,
             merkle_root: parts.merkle_root,
             merkle_branch,
             witness_branch,
@@ -302,10 +145,20 @@ impl Template {
         })
     }
 
+    /// Has its blocks pay the accounts of a split.
+    pub fn pay(&mut self, split: &Arc<CoinbaseSplit>) {
+        let node = &self.node_coinbase;
+        let frozen = split.freeze(self.prev_block, node.value());
+        let payments = frozen.outputs.iter();
+        self.coinbase = node.sharing(payments.map(|output| (output.value, &output.address)));
+        self.merkle_root = self.merkle_branch.root(&self.coinbase.txid());
+        self.split = Some(Arc::new(frozen));
+    }
+
     /// The witness root of the block with this coinbase in place of the node's.
     #[must_use]
     pub fn witness_root(&self, coinbase: &Coinbase) -> Hash {
-        self.witness_branch.root(&coinbase.witness_hash)
+        self.witness_branch.root(&coinbase.witness_hash())
     }
 }
 
@@ -374,54 +227,11 @@ pub fn encode_block(
     coinbase: &Coinbase,
     transactions: &RawTransactions,
 ) -> Vec<u8> {
-    let size = HEADER_BYTES + 9 + coinbase.raw.len() + transactions.bytes.len();
+    let size = HEADER_BYTES + 9 + coinbase.as_bytes().len() + transactions.bytes.len();
     let mut block = Vec::with_capacity(size);
     block.extend_from_slice(header);
     push_varint(&mut block, transactions.count as u64 + 1);
-    block.extend_from_slice(&coinbase.raw);
+    block.extend_from_slice(coinbase.as_bytes());
     block.extend_from_slice(&transactions.bytes);
     block
-}
-
-fn push_varint(out: &mut Vec<u8>, value: u64) {
-    let bytes = value.to_le_bytes();
-    let (tag, size) = match value {
-        0..0xfd => (None, 1),
-        0xfd..=0xffff => (Some(0xfd), 2),
-        0x1_0000..=0xffff_ffff => (Some(0xfe), 4),
-        _ => (Some(0xff), 8),
-    };
-    out.extend(tag);
-    out.extend_from_slice(&bytes[..size]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn varints_come_back_and_longer_forms_are_refused() {
-        for value in [
-            0,
-            0xfc,
-            0xfd,
-            0xffff,
-            0x1_0000,
-            u64::from(u32::MAX),
-            1 << 32,
-            u64::MAX,
-        ] {
-            let mut raw = Vec::new();
-            push_varint(&mut raw, value);
-            assert_eq!(Reader(&raw).varint(), Some(value));
-            assert_eq!(Reader(&raw[..raw.len() - 1]).varint(), None);
-        }
-        for long in [
-            &[0xfd, 0xfc, 0][..],
-            &[0xfe, 0xff, 0xff, 0, 0],
-            &[0xff, 1, 0, 0, 0, 0, 0, 0, 0],
-        ] {
-            assert_eq!(Reader(long).varint(), None);
-        }
-    }
 }

@@ -58,6 +58,8 @@ pub struct Transaction {
     pub locktime: u32,
     /// Hash of the transaction without its witnesses; signing does not change it.
     pub txid: Hash,
+    /// Hash of id and witnesses, a leaf of a block's witness root.
+    pub witness_hash: Hash,
     /// Weight of the transaction in a block (hsd lib/primitives/tx.js, getWeight).
     pub weight: usize,
 }
@@ -67,6 +69,12 @@ impl Transaction {
     /// nothing after them. `None` if the bytes are not one.
     #[must_use]
     pub fn parse(raw: &[u8]) -> Option<Self> {
+        let (transaction, rest) = Self::parse_first(raw)?;
+        rest.is_empty().then_some(transaction)
+    }
+
+    /// The same with other bytes after it, which are the second value.
+    pub(crate) fn parse_first(raw: &[u8]) -> Option<(Self, &[u8])> {
         let mut reader = Reader(raw);
         let version = reader.u32()?;
         let mut inputs = read_many(&mut reader, read_input)?;
@@ -76,14 +84,19 @@ impl Transaction {
         for input in &mut inputs {
             input.witness = read_many(&mut reader, |reader| Some(reader.var_bytes()?.to_vec()))?;
         }
-        (reader.0.is_empty() && !inputs.is_empty()).then(|| Self {
+        let rest = reader.0;
+        let raw = &raw[..raw.len() - rest.len()];
+        let txid = Hash::blake2b(&[&raw[..base_bytes]]);
+        let transaction = Self {
             version,
-            inputs,
             outputs,
             locktime,
-            txid: Hash::blake2b(&[&raw[..base_bytes]]),
+            txid,
+            witness_hash: witness_hash(&txid, &Hash::blake2b(&[&raw[base_bytes..]])),
             weight: base_bytes * (WITNESS_SCALE - 1) + raw.len(),
-        })
+            inputs,
+        };
+        (!transaction.inputs.is_empty()).then_some((transaction, rest))
     }
 
     /// True if one of its inputs spends `outpoint`.
@@ -91,6 +104,11 @@ impl Transaction {
     pub fn spends(&self, outpoint: Outpoint) -> bool {
         self.inputs.iter().any(|input| input.outpoint == outpoint)
     }
+}
+
+/// Witness hash of a transaction with this id, whose witnesses have this hash.
+pub(crate) fn witness_hash(txid: &Hash, witnesses: &Hash) -> Hash {
+    Hash::blake2b(&[&txid.0, &witnesses.0])
 }
 
 /// Reads a count and that many items. The count alone allocates nothing.

@@ -3,7 +3,14 @@
 //! A job is a template, a coinbase and a mask. Each job has its own coinbase witness nonce, hence its own
 //! witness root, so that no two jobs share header space. Ids never repeat, not even after a restart: they
 //! begin with a prefix drawn for this start of the pool.
+//!
+//! On a solo listener a job has another coinbase for each payee, hence other roots: they are computed when the
+//! job is sent, and again for each share of it, so that no payee costs memory. Miners of one payee get the
+//! same bytes; their extra nonces keep their header space apart.
 
+pub mod direct_payout;
+pub(crate) mod ids;
+pub mod kept_jobs;
 pub(crate) mod remembered_shares;
 pub mod share;
 
@@ -11,29 +18,22 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::chain::block::Solution;
+use crate::chain::coinbase::Coinbase;
+use crate::chain::coinbase_split::CoinbaseSplit;
 use crate::chain::header::{HeaderFields, HeaderHasher, mask_hash};
-use crate::chain::template::{Coinbase, RawTransactions, Template};
+use crate::chain::template::{RawTransactions, Template};
+use crate::chain::transaction::witness_hash;
+use crate::job::direct_payout::DirectPayout;
+use crate::job::ids::JobIds;
+pub use crate::job::ids::{Boot, JobNumber};
 use crate::job::remembered_shares::ShareMemory;
 use crate::limits::{FOUND_BLOCKS_MAX, SHARED_JOBS_MAX, SHARES_PER_JOB_MAX, TEMPLATES_MAX};
-use crate::units::{Difficulty, Hash, hex, push_hex};
+use crate::units::{Difficulty, Hash, hex, push_hex, put_hex};
 
-/// Leading hex digits of a job's id, the same for all jobs of one start of the pool.
-const PREFIX_DIGITS: usize = 12;
-const PREFIX_MASK: u64 = (1 << (4 * PREFIX_DIGITS)) - 1;
-
-/// Values that make this start of the pool differ from every other; random.
-#[derive(Debug, Clone, Copy)]
-pub struct Boot {
-    /// Begins each job's id. For example Unix seconds and 16 random bits.
-    pub prefix: u64,
-    /// The first coinbase witness nonce; later ones count up from it.
-    pub nonce: u64,
-    /// Key of digests that live in memory only.
-    pub secret: [u8; 32],
-}
-
-/// The number of a job. Jobs are counted in the order in which they were made.
-pub type JobNumber = u64;
+/// Hex digits of a root.
+const ROOT_DIGITS: usize = 64;
+/// Between two parameters of `mining.notify`.
+const BETWEEN: &[u8] = b"\",\"";
 
 /// One piece of work for miners, with the accepted shares of it that are remembered.
 pub struct Job {
@@ -48,7 +48,10 @@ pub struct Job {
     pub hasher: HeaderHasher,
     /// The network's difficulty. A share's difficulty is capped at it.
     pub network_difficulty: Difficulty,
+    mask_hash: Hash,
     witness_nonce: [u8; 8],
+    /// Hash of the witnesses of all its coinbases.
+    witnesses: Hash,
     witness_root: Hash,
     seen: HashSet<u128>,
     /// True once it takes no more shares.
@@ -66,15 +69,19 @@ pub fn share_key(extra_nonce1: u32, extra_nonce2: u32, time: u32, nonce: u32) ->
 impl Job {
     fn new(number: JobNumber, template: Arc<Template>, witness_nonce: [u8; 8]) -> Self {
         let mask = Hash::ZERO;
+        let mask_hash = mask_hash(&template.prev_block, &mask);
         let coinbase = template.coinbase.with_witness_nonce(witness_nonce);
         let witness_root = template.witness_root(&coinbase);
+        let roots = (template.merkle_root, witness_root);
         Self {
             number,
             mask,
-            hasher: HeaderHasher::new(&fields(&template, witness_root, &mask)),
+            hasher: HeaderHasher::new(&fields(&template, roots, mask_hash)),
             network_difficulty: template.target.difficulty(),
             template,
+            mask_hash,
             witness_nonce,
+            witnesses: coinbase.hash_of_witnesses(),
             witness_root,
             seen: HashSet::new(),
             is_closed: false,
@@ -90,7 +97,28 @@ impl Job {
 
     /// The constant parts of this job's header.
     pub fn header_fields(&self) -> HeaderFields {
-        fields(&self.template, self.witness_root, &self.mask)
+        let roots = (self.template.merkle_root, self.witness_root);
+        fields(&self.template, roots, self.mask_hash)
+    }
+
+    /// The coinbase and the constant parts of the header of this job's blocks that pay `payout`.
+    pub fn direct(&self, payout: &DirectPayout) -> (Coinbase, HeaderFields) {
+        let template = &self.template;
+        let coinbase = payout.coinbase(&template.node_coinbase, self.witness_nonce);
+        let merkle_root = template.merkle_branch.root(&coinbase.txid());
+        let roots = (merkle_root, template.witness_root(&coinbase));
+        (coinbase, fields(template, roots, self.mask_hash))
+    }
+
+    /// Merkle and witness root of those blocks.
+    pub fn direct_roots(&self, payout: &DirectPayout) -> Roots {
+        let template = &self.template;
+        let txid = payout.txid(&template.node_coinbase);
+        let witness_hash = witness_hash(&txid, &self.witnesses);
+        (
+            template.merkle_branch.root(&txid),
+            template.witness_branch.root(&witness_hash),
+        )
     }
 
     /// `difficulty`, but at most the network's.
@@ -134,22 +162,40 @@ impl Job {
     }
 }
 
-fn fields(template: &Template, witness_root: Hash, mask: &Hash) -> HeaderFields {
+/// A merkle and a witness root.
+pub type Roots = (Hash, Hash);
+
+/// Puts other roots into a `mining.notify` line, at the offset that [`Jobs::write_notify`] has returned.
+pub fn put_roots(line: &mut [u8], at: usize, (merkle_root, witness_root): &Roots) {
+    put_hex(&mut line[at..][..ROOT_DIGITS], &merkle_root.0);
+    let next = at + ROOT_DIGITS + BETWEEN.len();
+    put_hex(&mut line[next..][..ROOT_DIGITS], &witness_root.0);
+}
+
+/// The header fields with these merkle and witness roots.
+fn fields(
+    template: &Template,
+    (merkle_root, witness_root): Roots,
+    mask_hash: Hash,
+) -> HeaderFields {
     HeaderFields {
         prev_block: template.prev_block,
         tree_root: template.tree_root,
         reserved_root: template.reserved_root,
         witness_root,
-        merkle_root: template.merkle_root,
+        merkle_root,
         version: template.version,
         bits: template.bits,
-        mask_hash: mask_hash(&template.prev_block, mask),
+        mask_hash,
     }
 }
 
 /// A template, its raw transactions, and the blocks found on it before those came.
 struct Slot {
     template: Arc<Template>,
+    first_job: JobNumber,
+    /// The same template as it paid others before, each with its first job.
+    earlier: Vec<(JobNumber, Arc<Template>)>,
     transactions: Option<Arc<RawTransactions>>,
     /// Solutions that cannot be spooled yet, because the transactions of their block have not come.
     unspooled: Vec<Arc<Solution>>,
@@ -168,10 +214,7 @@ pub(crate) struct JobSizes {
 /// The templates still in use and their shared jobs: those that go to every miner. Jobs of one connection
 /// alone are made here and kept by its session.
 pub struct Jobs {
-    /// Begins each job id.
-    prefix: String,
-    /// The first coinbase witness nonce.
-    nonce: u64,
+    ids: JobIds,
     next: JobNumber,
     slots: VecDeque<Slot>,
     shared: VecDeque<Job>,
@@ -181,10 +224,8 @@ pub struct Jobs {
 impl Jobs {
     /// Makes an empty set that lets at most `shares_remembered_max` shares be remembered.
     pub fn new(boot: Boot, shares_remembered_max: usize) -> Self {
-        let prefix = boot.prefix & PREFIX_MASK;
         Self {
-            prefix: format!("{prefix:0PREFIX_DIGITS$x}"),
-            nonce: boot.nonce,
+            ids: JobIds::new(boot),
             next: 1,
             slots: VecDeque::new(),
             shared: VecDeque::new(),
@@ -204,6 +245,8 @@ impl Jobs {
         });
         self.slots.push_back(Slot {
             template: template.clone(),
+            first_job: self.next,
+            earlier: Vec::new(),
             transactions,
             unspooled: Vec::new(),
         });
@@ -213,6 +256,19 @@ impl Jobs {
         let oldest = self.oldest_template();
         self.shared.retain(|job| job.template.id >= oldest);
         self.push_shared(template)
+    }
+
+    /// Has blocks of the newest template pay a split, and makes a shared job of it.
+    pub fn pay_newest(&mut self, split: &Arc<CoinbaseSplit>) {
+        let Some(slot) = self.slots.back_mut() else {
+            return;
+        };
+        let mut template = Template::clone(&slot.template);
+        template.pay(split);
+        let before = std::mem::replace(&mut slot.template, Arc::new(template));
+        slot.earlier.push((slot.first_job, before));
+        slot.first_job = self.next;
+        self.push_fresh();
     }
 
     /// Makes another shared job from the newest template.
@@ -263,8 +319,7 @@ impl Jobs {
     fn make(&mut self, template: Arc<Template>) -> Job {
         let number = self.next;
         self.next += 1;
-        let nonce = self.nonce.wrapping_add(number).to_be_bytes();
-        Job::new(number, template, nonce)
+        Job::new(number, template, self.ids.witness_nonce(number))
     }
 
     /// The newest shared job.
@@ -287,18 +342,13 @@ impl Jobs {
 
     /// The id on the wire of a job.
     pub fn id(&self, number: JobNumber) -> String {
-        format!("{}{number:x}", self.prefix)
+        self.ids.id(number)
     }
 
     /// The number of a job from its id on the wire; `None` if the id is not of this start of the pool, or
     /// not spelled as [`Jobs::id`] writes it.
     pub fn number(&self, id: &str) -> Option<JobNumber> {
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let number = id.strip_prefix(&self.prefix)?;
-        if number.starts_with('0') || !number.bytes().all(is_digit) {
-            return None;
-        }
-        JobNumber::from_str_radix(number, 16).ok()
+        self.ids.number(id)
     }
 
     /// Takes the raw transactions of a template; returns the solutions that waited for them.
@@ -355,28 +405,42 @@ impl Jobs {
             .find(|slot| slot.template.id == template)
     }
 
-    /// Appends the `mining.notify` line of a job.
-    pub fn write_notify(&self, out: &mut Vec<u8>, job: &Job, now_unix_s: u64) {
+    /// Appends the `mining.notify` line of a job, for blocks that pay `payout` if it is given; returns the offset of
+    /// its roots.
+    pub fn write_notify(
+        &self,
+        out: &mut Vec<u8>,
+        job: &Job,
+        payout: Option<&DirectPayout>,
+        now_unix_s: u64,
+    ) -> usize {
         let template = &job.template;
+        let (merkle_root, witness_root) = match payout {
+            None => (template.merkle_root, job.witness_root),
+            Some(payout) => job.direct_roots(payout),
+        };
         out.extend_from_slice(b"{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"");
         out.extend_from_slice(self.id(job.number).as_bytes());
+        out.extend_from_slice(BETWEEN);
+        push_hex(out, &template.prev_block.0);
+        let roots_at = out.len() + BETWEEN.len();
         for hash in [
-            &template.prev_block,
-            &template.merkle_root,
-            &job.witness_root,
+            &merkle_root,
+            &witness_root,
             &template.tree_root,
             &template.reserved_root,
         ] {
-            out.extend_from_slice(b"\",\"");
+            out.extend_from_slice(BETWEEN);
             push_hex(out, &hash.0);
         }
         let time = now_unix_s.clamp(template.time_min, template.time_max);
         let time = u32::try_from(time).unwrap_or(u32::MAX);
         for number in [template.version, template.bits, time] {
-            out.extend_from_slice(b"\",\"");
+            out.extend_from_slice(BETWEEN);
             push_hex(out, &number.to_be_bytes());
         }
         out.extend_from_slice(b"\"]}\n");
+        roots_at
     }
 
     /// A JSON array of the ids of the template's transactions, the coinbase excluded.

@@ -3,7 +3,7 @@
 //! The share hash is compared with the share target, and the share hash xor mask with the network's
 //! target. Every block is a share, whatever its difficulty. Duplicates are found elsewhere.
 
-use crate::chain::header::{Proof, extra_nonce};
+use crate::chain::header::{HeaderHasher, Proof, extra_nonce};
 use crate::job::Job;
 use crate::limits::TIME_AHEAD_MAX_S;
 use crate::units::{Hash, Target};
@@ -24,6 +24,8 @@ pub struct Checked {
     /// The block's hash, if it meets the network's target. Set for a stale job too, because its block may
     /// still win.
     pub block: Option<Hash>,
+    /// The share's hash, if its time is right.
+    pub hash: Option<Hash>,
     /// `Ok` if the share earns credit, unless it turns out to be a duplicate.
     pub verdict: Result<(), Reject>,
 }
@@ -38,9 +40,10 @@ pub fn proof(extra_nonce1: u32, submit: &Submit<'_>) -> Proof {
 }
 
 /// Judges a submit for `job` by the target that the job was sent under, in the order of checks usual in
-/// the field: stale, time, block, share.
+/// the field: stale, time, block, share. `hasher` is the job's, or that of its blocks for one payee.
 pub fn check(
     job: &Job,
+    hasher: &HeaderHasher,
     parent: Parent,
     proof: &Proof,
     share_target: &Target,
@@ -55,10 +58,11 @@ pub fn check(
         };
         return Checked {
             block: None,
+            hash: None,
             verdict: Err(reject),
         };
     }
-    let share_hash = job.hasher.share_hash(proof);
+    let share_hash = hasher.share_hash(proof);
     let block_hash = share_hash.xor(&job.mask);
     let is_block = job.template.target.is_met_by(&block_hash);
     let verdict = if parent == Parent::Stale {
@@ -70,6 +74,7 @@ pub fn check(
     };
     Checked {
         block: is_block.then_some(block_hash),
+        hash: Some(share_hash),
         verdict,
     }
 }

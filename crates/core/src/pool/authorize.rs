@@ -233,6 +233,18 @@ impl RequestContext<'_> {
             self.note_refused(session, &user.name, RefusalReason::Names);
             return Err(Reject::UnauthorizedUser);
         }
+        match self.set_payee(session, &user.account) {
+            Ok(()) => {}
+            // Nothing is wrong with the miner.
+            Err(reject @ Reject::PayeesUnknown) => return Err(reject),
+            Err(reject) => {
+                let why = match reject {
+                    Reject::OtherPayee => RefusalReason::OtherPayee,
+                    _ => RefusalReason::NoAddress,
+                };
+                return self.refuse_as(session, &user.name, why, reject);
+            }
+        }
         let (name, address) = (&user.name, session.conn.address);
         let text = || format!("{name:?} mines from {address}");
         self.shared
@@ -251,9 +263,20 @@ impl RequestContext<'_> {
         name: &str,
         why: RefusalReason,
     ) -> Result<Reply, Reject> {
+        self.refuse_as(session, name, why, Reject::UnauthorizedUser)
+    }
+
+    /// The same, with this error.
+    fn refuse_as(
+        &mut self,
+        session: &mut Session,
+        name: &str,
+        why: RefusalReason,
+        reject: Reject,
+    ) -> Result<Reply, Reject> {
         self.note_refused(session, name, why);
         self.blame(session, SCORE_BAD_PASSWORD);
-        Err(Reject::UnauthorizedUser)
+        Err(reject)
     }
 
     /// Ends the wait of one connection for a password check: the reply is sent and the next lines are

@@ -4,8 +4,10 @@ use crate::accounts::Auth;
 use crate::accounts::proxy_secret::ProxySecret;
 use crate::chain::address::Network;
 use crate::job::Boot;
+use crate::job::direct_payout::OperatorFee;
 use crate::session::difficulty::Dynamic;
 use crate::units::Difficulty;
+use std::sync::Arc;
 
 /// The configuration of a pool, fixed for its lifetime.
 #[derive(Clone)]
@@ -33,4 +35,6 @@ pub struct PoolConfig {
     pub public_port: u16,
     /// The secret shared with trusted proxies, which may have miners admitted without their password.
     pub proxy_secret: Option<ProxySecret>,
+    /// The operator's part of blocks of solo listeners.
+    pub operator_fee: Arc<OperatorFee>,
 }

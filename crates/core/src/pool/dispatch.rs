@@ -172,8 +172,9 @@ impl RequestContext<'_> {
         };
         session.assign(&job, self.now, self.out);
         let (jobs, unix_s) = (&self.shared.jobs, self.now.unix_s);
+        let direct = session.direct.as_deref();
         self.out.send(session.conn.id, |line| {
-            jobs.write_notify(line, &job, unix_s);
+            jobs.write_notify(line, &job, direct, unix_s);
         });
         session.push_own_job(job);
     }

@@ -34,7 +34,14 @@ impl Pool {
             time: template.time,
             extra_nonce: extra_nonce(0, 0),
         };
-        let checked = share::check(job, Parent::Tip, &proof, &Target::MAX, now.unix_s);
+        let checked = share::check(
+            job,
+            &job.hasher,
+            Parent::Tip,
+            &proof,
+            &Target::MAX,
+            now.unix_s,
+        );
         if let Err(reject) = checked.verdict {
             return Some(Err(reject.text()));
         }
@@ -45,6 +52,7 @@ impl Pool {
             proof,
             mask: job.mask,
             coinbase: job.coinbase(),
+            payee: None,
             reach: Reach::Chain,
             account: Arc::from(""),
             difficulty: job.network_difficulty,

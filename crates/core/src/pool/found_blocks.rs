@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::chain::block::{FoundBlock, Reach, Solution, Verdict};
+use crate::accounting::ledger::Verdict;
+use crate::chain::block::{FoundBlock, Reach, Solution};
 use crate::event::{Action, Actions, Level};
 use crate::pool::state::{Pool, PoolShared};
 use crate::units::Hash;

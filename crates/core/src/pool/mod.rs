@@ -5,6 +5,7 @@
 //! Sockets, files, threads, clocks and log output are not in here.
 
 pub(crate) mod authorize;
+pub(crate) mod best_shares;
 pub(crate) mod changes_of_other_servers;
 pub(crate) mod clock_skew;
 pub mod config;
@@ -20,6 +21,7 @@ pub(crate) mod offered_blocks;
 pub mod operator_orders;
 pub(crate) mod password_queue;
 pub(crate) mod password_tasks;
+pub(crate) mod payee;
 pub(crate) mod proxy_requests;
 pub(crate) mod shares_awaiting_ledger;
 pub(crate) mod state;
@@ -48,6 +50,7 @@ impl Pool {
         match event {
             Event::Tip(hash) => self.handle_tip(now, hash),
             Event::Template(template) => self.handle_template(now, *template, out),
+            Event::SoloJobs => self.send_solo_jobs(now, out),
             Event::Transactions(template, bytes) => self.handle_transactions(template, bytes, out),
             Event::NoTemplate(reason) => self.handle_no_template(now, reason, out),
             Event::BlockResult(hash, verdict) => self.handle_block_result(hash, verdict, out),
@@ -72,6 +75,8 @@ impl Pool {
             Event::UserAdded(ticket, stored) => self.handle_user_added(now, ticket, stored, out),
             Event::Users(changes) => self.handle_users(changes, out),
             Event::Bans(bans) => self.handle_bans(bans),
+            Event::PayoutAddresses(addresses) => self.shared.payout_addresses = Some(addresses),
+            Event::Split(split) => self.handle_split(now, split, out),
             Event::Order(id, order) => self.handle_order(now, id, order, out),
             Event::Leave => self.leave(),
             Event::Tick => self.handle_tick(now, out),

@@ -1,14 +1,18 @@
 //! State of the pool: what each session and all sessions together have. Handling is not in here: each file
 //! beside it adds the handlers of its subject.
 
+use std::sync::Arc;
+
 use crate::accounts::ban::{Bans, Guesses};
 use crate::accounts::password::{StoredPassword, hash256};
-use crate::accounts::{ADMIN, Accounts};
+use crate::accounts::{ADMIN, Accounts, PayoutAddresses};
+use crate::chain::coinbase_split::CoinbaseSplit;
 use crate::conn::Connections;
 use crate::event::Listening;
 use crate::job::Jobs;
 use crate::limits::SWEEP_MS;
 use crate::operator_order::NewUser;
+use crate::pool::best_shares::BestShares;
 use crate::pool::config::PoolConfig;
 use crate::pool::counts::PoolCounts;
 use crate::pool::offered_blocks::OfferedBlocks;
@@ -25,6 +29,8 @@ use crate::units::{Hash, Height, Now, Seq};
 pub(crate) struct PoolShared {
     pub config: PoolConfig,
     pub accounts: Accounts,
+    /// Payout addresses of accounts, once they are known.
+    pub payout_addresses: Option<Arc<PayoutAddresses>>,
     pub jobs: Jobs,
     pub extra_nonces: ExtraNonces,
     /// The chain's tip, which must be the parent of a job.
@@ -34,6 +40,8 @@ pub(crate) struct PoolShared {
     pub is_leaving: bool,
     /// True if the current job remembers so many shares that everybody needs a fresh one.
     pub wants_fresh_job: bool,
+    /// Slot from which on sessions of solo listeners are to get the newest job.
+    pub solo_jobs_from: Option<usize>,
     pub ledger: SharesAwaitingLedger,
     pub conns: Connections,
     /// Time since which there is no job; `None` while there is one.
@@ -48,6 +56,7 @@ pub(crate) struct PoolShared {
     /// Counters for status reports, see `status`.
     pub counts: PoolCounts,
     pub rate: Rate,
+    pub best_shares: BestShares,
     pub found: OfferedBlocks,
     pub last_block: Option<(Height, Hash)>,
 }
@@ -62,6 +71,8 @@ pub struct Pool {
     /// The state of the port that was last ordered.
     pub(crate) port: Listening,
     pub(crate) no_template: Option<String>,
+    /// The split of jobs from now on.
+    pub(crate) split: Option<Arc<CoinbaseSplit>>,
     /// Time at which the newest template came.
     pub(crate) job_at_ms: u64,
     pub(crate) next_sweep_ms: u64,
@@ -98,12 +109,14 @@ impl Pool {
         Self {
             shared: PoolShared {
                 accounts,
+                payout_addresses: None,
                 jobs: Jobs::new(config.boot, config.shares_remembered_max),
                 extra_nonces: ExtraNonces::new(config.boot.nonce, config.hints_max),
                 tip: None,
                 is_listening: true,
                 is_leaving: false,
                 wants_fresh_job: false,
+                solo_jobs_from: None,
                 ledger: SharesAwaitingLedger::new(recorded),
                 conns: Connections::new(config.public_host.clone(), config.public_port),
                 jobless_since_ms: Some(now.ms),
@@ -114,6 +127,7 @@ impl Pool {
                 wanted_users: Vec::new(),
                 counts: PoolCounts::default(),
                 rate: Rate::new(now.ms),
+                best_shares: BestShares::default(),
                 found: OfferedBlocks::default(),
                 last_block: None,
                 config,
@@ -124,6 +138,7 @@ impl Pool {
             drain: None,
             port: Listening::On,
             no_template: None,
+            split: None,
             job_at_ms: now.ms,
             next_sweep_ms: now.ms + SWEEP_MS,
             clock_s: now.unix_s,

@@ -11,6 +11,8 @@ use crate::accounts::User;
 use crate::accounts::refused_logins::{RefusalReason, RefusedAddress};
 use crate::chain::address::Address;
 use crate::event::LedgerState;
+use crate::job::JobNumber;
+use crate::job::kept_jobs::KeptJobs;
 use crate::limits::WORKERS_LISTED_MAX;
 use crate::occupancy::Occupancy;
 use crate::operator_order::{Info, JobInfo, WorkerInfo};
@@ -72,6 +74,8 @@ pub struct WorkerStatus {
     pub sends_blocks: bool,
     /// Estimated hashes per second.
     pub hashrate: f64,
+    /// The greatest difficulty that a share of the account has met since the pool began.
+    pub best_share: Option<Difficulty>,
     /// Time since the last accepted share on this connection, in milliseconds.
     pub last_share_ms: Option<u64>,
     /// Time since the connection was opened, in milliseconds.
@@ -79,6 +83,16 @@ pub struct WorkerStatus {
 }
 
 impl Pool {
+    /// Numbers of the first job of the newest template and of the newest job; zero before the first.
+    pub fn job_numbers(&self) -> (JobNumber, JobNumber) {
+        self.shared.jobs.numbers()
+    }
+
+    /// The jobs of the templates still in use.
+    pub fn kept_jobs(&self) -> KeptJobs {
+        self.shared.jobs.kept()
+    }
+
     /// The status of the pool. Takes the same time for any number of miners.
     pub fn status(&self, now: Now) -> PoolStatus {
         let shared = &self.shared;
@@ -87,7 +101,7 @@ impl Pool {
                 height: job.template.height,
                 network_difficulty: job.network_difficulty,
                 transactions: job.template.txids.len(),
-                reward: job.template.coinbase.value(),
+                reward: job.template.node_coinbase.value(),
             }),
             payee: shared
                 .jobs
@@ -120,27 +134,28 @@ impl Pool {
                 return Some(place);
             }
             if session.is_ready() {
-                into.extend(workers_of(session, now));
+                into.extend(self.workers_of(session, now));
             }
         }
         None
     }
 }
 
-/// The status of each user of a connection.
-pub(crate) fn workers_of(session: &Session, now: Now) -> impl Iterator<Item = WorkerStatus> {
-    session.users.iter().map(move |one| WorkerStatus {
-        account: one.user.account.clone(),
-        worker: one.user.worker.clone().unwrap_or_default(),
-        difficulty: session.announced(),
-        sends_blocks: session.difficulty_policy.sends_blocks(),
-        hashrate: one.rate.hashes_per_s(now.ms),
-        last_share_ms: one.last_share_ms.map(|at_ms| now.ms - at_ms),
-        connected_ms: now.ms - session.conn.connected_at_ms,
-    })
-}
-
 impl Pool {
+    /// The status of each user of a connection.
+    fn workers_of(&self, session: &Session, now: Now) -> impl Iterator<Item = WorkerStatus> {
+        session.users.iter().map(move |one| WorkerStatus {
+            account: one.user.account.clone(),
+            worker: one.user.worker.clone().unwrap_or_default(),
+            difficulty: session.announced(),
+            sends_blocks: session.difficulty_policy.sends_blocks(),
+            hashrate: one.rate.hashes_per_s(now.ms),
+            best_share: self.shared.best_shares.of(&one.user.account),
+            last_share_ms: one.last_share_ms.map(|at_ms| now.ms - at_ms),
+            connected_ms: now.ms - session.conn.connected_at_ms,
+        })
+    }
+
     pub(crate) fn info(&mut self, now: Now) -> Info {
         let workers = self.worker_names(None).count();
         let sessions = self.sessions.iter();

@@ -1,12 +1,14 @@
 //! Handles `mining.submit`: finds the job, judges the share, credits it, and offers its block if it is
-//! one. Also `mining.get_transactions`.
+//! one. A share of a solo listener is statistics and never credit: its reply does not wait for the ledger. Also `mining.get_transactions`.
 
 use std::sync::Arc;
 
 use crate::accounting::ledger::Credit;
 use crate::accounts::clean_name;
+use crate::chain::address::Address;
 use crate::chain::block::{Reach, Solution};
-use crate::chain::header::Proof;
+use crate::chain::coinbase::Coinbase;
+use crate::chain::header::{HeaderFields, HeaderHasher, Proof};
 use crate::conn::LineServer;
 use crate::event::{Action, LedgerState};
 use crate::job::share::{self, Parent};
@@ -31,6 +33,14 @@ struct Claim {
     key: u128,
 }
 
+/// An accepted share.
+struct Accepted {
+    difficulty: Difficulty,
+    hash: Option<Hash>,
+    /// Its credit; `None` on a solo listener.
+    credit: Option<Credit>,
+}
+
 impl RequestContext<'_> {
     pub(crate) fn handle_submit(
         &mut self,
@@ -43,16 +53,19 @@ impl RequestContext<'_> {
             Some(extra_nonce1) => submit.and_then(|s| self.judge(session, extra_nonce1, &s)),
         };
         let verdict = accepted.as_ref();
-        let verdict = verdict.map(|credit| credit.difficulty).map_err(|r| *r);
+        let verdict = verdict.map(|share| share.difficulty).map_err(|r| *r);
         self.shared.counts.count(verdict);
         match accepted {
-            Ok(credit) => {
-                session.reply_after(credit.seq, id);
+            Ok(share) => {
+                match &share.credit {
+                    Some(credit) => session.reply_after(credit.seq, id),
+                    None => self.reply(session, id, Ok(Reply::True)),
+                }
                 if !session.conn.has_credit {
                     self.out.push(Action::Proven(session.conn.id));
                 }
-                let urgency = session.count_share(credit.difficulty, self.now);
-                self.out.push(Action::Record(credit));
+                let urgency = session.count_share(share.difficulty, self.now);
+                self.out.extend(share.credit.map(Action::Record));
                 if urgency == Urgency::Now {
                     self.send_changed_difficulty(session);
                 }
@@ -77,7 +90,7 @@ impl RequestContext<'_> {
         session: &mut Session,
         extra_nonce1: u32,
         submit: &Submit<'_>,
-    ) -> Result<Credit, Reject> {
+    ) -> Result<Accepted, Reject> {
         let position = match session.position(&submit.user) {
             Some(position) => position,
             None => clean_name(&submit.user)
@@ -86,7 +99,7 @@ impl RequestContext<'_> {
         };
         let number = self.shared.jobs.number(&submit.job);
         let assigned = number.and_then(|number| session.assigned(number));
-        let credit = match number.zip(assigned) {
+        let accepted = match number.zip(assigned) {
             None => Err(Reject::JobNotFound),
             Some((job, (difficulty, target))) => {
                 let claim = Claim {
@@ -100,28 +113,37 @@ impl RequestContext<'_> {
                 self.judge_claim(session, claim)
             }
         };
-        if let Ok(credit) = &credit {
+        if let Ok(share) = &accepted {
             let one = &mut session.users[position];
             let is_first = !std::mem::replace(&mut one.is_proven, true);
-            one.rate.add(credit.difficulty, self.now.ms);
+            one.rate.add(share.difficulty, self.now.ms);
             one.last_share_ms = Some(self.now.ms);
-            self.shared.rate.add(credit.difficulty, self.now.ms);
+            if let Some(hash) = share.hash.filter(|hash| *hash < one.best_hash) {
+                one.best_hash = hash;
+                let met = Target(hash.0).difficulty();
+                self.shared.best_shares.add(&one.user.account, met);
+            }
+            self.shared.rate.add(share.difficulty, self.now.ms);
             if is_first {
                 self.shared.count_names(session);
             }
         }
         let difficulty = assigned.map(|(difficulty, _)| difficulty);
         if let Some(difficulty) = difficulty.or(session.announced()) {
-            let verdict = credit.as_ref().map(|_| ()).map_err(|reject| *reject);
+            let verdict = accepted.as_ref().map(|_| ()).map_err(|reject| *reject);
             let one = &mut session.users[position];
             worker_stats::count(&mut one.tally, verdict, difficulty, self.now.unix_s);
         }
-        credit
+        accepted
     }
 
-    fn judge_claim(&mut self, session: &mut Session, claim: Claim) -> Result<Credit, Reject> {
+    fn judge_claim(&mut self, session: &mut Session, claim: Claim) -> Result<Accepted, Reject> {
         let (tip, unix_s) = (self.shared.tip, self.now.unix_s);
-        let state = self.shared.ledger.state();
+        let direct = session.direct.clone();
+        let state = match direct {
+            None => self.shared.ledger.state(),
+            Some(_) => LedgerState::Open,
+        };
         let conn = session.conn.id;
         let difficulty_policy = &session.difficulty_policy;
         let told = difficulty_policy
@@ -131,10 +153,16 @@ impl RequestContext<'_> {
             .find_job(session, claim.job)
             .ok_or(Reject::JobNotFound)?;
         let parent = parent_of(job, tip);
-        let checked = share::check(job, parent, &claim.proof, &claim.target, unix_s);
+        let block = direct.as_deref().map(|payout| {
+            let (coinbase, fields) = job.direct(payout);
+            (payout.payee.clone(), coinbase, fields)
+        });
+        let direct_hasher = block.as_ref().map(|(.., fields)| HeaderHasher::new(fields));
+        let hasher = direct_hasher.as_ref().unwrap_or(&job.hasher);
+        let checked = share::check(job, hasher, parent, &claim.proof, &claim.target, unix_s);
         let is_share_as_told = told.is_some_and(|told| {
             let target = Target::of_difficulty(told);
-            share::check(job, parent, &claim.proof, &target, unix_s)
+            share::check(job, hasher, parent, &claim.proof, &target, unix_s)
                 .verdict
                 .is_ok()
         });
@@ -144,7 +172,7 @@ impl RequestContext<'_> {
         let is_full = job.is_full();
         let solution = checked
             .block
-            .map(|hash| solution(job, hash, parent, &claim));
+            .map(|hash| solution(job, block, hash, parent, &claim));
         if let Some(solution) = solution {
             self.shared.offer(solution, self.out);
         }
@@ -156,12 +184,18 @@ impl RequestContext<'_> {
             session.mines_shares(self.now);
         }
         verdict?;
-        Ok(Credit {
+        let difficulty = claim.difficulty;
+        let credit = direct.is_none().then(|| Credit {
             seq: self.shared.ledger.record(conn),
             height,
             account: claim.account,
-            difficulty: claim.difficulty,
+            difficulty,
             network_difficulty,
+        });
+        Ok(Accepted {
+            difficulty,
+            hash: checked.hash,
+            credit,
         })
     }
 
@@ -218,14 +252,26 @@ fn parent_of(job: &Job, tip: Option<Hash>) -> Parent {
     }
 }
 
-fn solution(job: &Job, hash: Hash, parent: Parent, claim: &Claim) -> Solution {
+/// The solution of a claim; `direct` has payee, coinbase and header of a block that pays its finder.
+fn solution(
+    job: &Job,
+    direct: Option<(Address, Coinbase, HeaderFields)>,
+    hash: Hash,
+    parent: Parent,
+    claim: &Claim,
+) -> Solution {
+    let (payee, coinbase, fields) = match direct {
+        None => (None, job.coinbase(), job.header_fields()),
+        Some((payee, coinbase, fields)) => (Some(payee), coinbase, fields),
+    };
     Solution {
         hash,
         template: job.template.clone(),
-        fields: job.header_fields(),
+        fields,
         proof: claim.proof,
         mask: job.mask,
-        coinbase: job.coinbase(),
+        coinbase,
+        payee,
         reach: match parent {
             Parent::Tip => Reach::Network,
             Parent::Stale => Reach::Chain,

@@ -2,14 +2,26 @@
 //!
 //! A template becomes one job, whose `mining.notify` is encoded once for everybody. Without a template on the
 //! tip there is no job; how long the port waits for one is decided at the tick.
+//!
+//! Solo listeners get a job with the next event, [`Event::SoloJobs`](crate::event::Event::SoloJobs), since each
+//! of their payees needs roots of its own: nobody else waits for that.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::chain::address::Address;
+use crate::chain::coinbase_split::CoinbaseSplit;
 use crate::chain::template::Template;
 use crate::event::{Action, Actions, Level};
+use crate::job::put_roots;
 use crate::pool::clock_skew::{CLOCK_BEHIND, is_ahead_of_clock};
 use crate::pool::state::{Pool, PoolShared};
 use crate::units::{Hash, Now};
+
+/// Room for a `mining.notify` line.
+const NOTIFY_BYTES: usize = 512;
+/// Payees whose lines are written before they are sent: few enough that the processor's cache has them still.
+const PAYEES_AT_ONCE: usize = 256;
 
 impl Pool {
     pub(crate) fn handle_tip(&mut self, now: Now, hash: Hash) {
@@ -22,7 +34,7 @@ impl Pool {
         }
     }
 
-    pub(crate) fn handle_template(&mut self, now: Now, template: Template, out: &mut Actions) {
+    pub(crate) fn handle_template(&mut self, now: Now, mut template: Template, out: &mut Actions) {
         if self
             .shared
             .tip
@@ -43,8 +55,36 @@ impl Pool {
             self.keep_port(out);
         }
         self.job_at_ms = now.ms;
+        let reward = template.node_coinbase.value();
+        if let Some(split) = &self.split
+            && split.serves(template.height, reward)
+        {
+            template.pay(split);
+        }
         self.shared.jobs.push(template);
         self.broadcast_newest_job(now, out);
+    }
+
+    /// Takes the split of later jobs. Where the newest job pays the operator alone, or the split has balances
+    /// that it lacks, everybody gets a job at once.
+    pub(crate) fn handle_split(&mut self, now: Now, split: Arc<CoinbaseSplit>, out: &mut Actions) {
+        self.split = Some(split.clone());
+        let Some(newest) = self.shared.jobs.newest() else {
+            return;
+        };
+        let template = &newest.template;
+        let has_less = match &template.split {
+            None => true,
+            Some(_) if split.tip != template.prev_block => false,
+            Some(frozen) => split.has_balances() && frozen.split().tip != split.tip,
+        };
+        if has_less
+            && self.shared.has_live_job()
+            && split.serves(template.height, template.node_coinbase.value())
+        {
+            self.shared.jobs.pay_newest(&split);
+            self.broadcast_newest_job(now, out);
+        }
     }
 
     pub(crate) fn handle_full_job(&mut self, now: Now, out: &mut Actions) {
@@ -61,22 +101,71 @@ impl Pool {
     }
 
     /// Sends the same bytes of `mining.notify` to everybody, each after a new difficulty if it has
-    /// changed.
+    /// changed. Sessions of solo listeners are owed theirs.
     pub(crate) fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
         let jobs = &self.shared.jobs;
         let Some(job) = jobs.newest() else { return };
         let mut line = Vec::new();
-        jobs.write_notify(&mut line, job, now.unix_s);
+        jobs.write_notify(&mut line, job, None, now.unix_s);
         let line: Arc<[u8]> = line.into();
         let oldest = jobs.oldest_template();
-        for session in self
+        let ready = self
             .sessions
             .iter_mut()
-            .filter(|session| session.is_ready())
-        {
+            .filter(|session| session.is_ready());
+        for session in ready {
+            if session.direct.is_some() {
+                self.shared.solo_jobs_from = Some(0);
+                continue;
+            }
             session.forget_jobs(oldest);
             session.assign(job, now, out);
             out.push(Action::SendShared(session.conn.id, line.clone()));
+        }
+    }
+
+    /// True if sessions of solo listeners are owed a job.
+    pub fn owes_solo_jobs(&self) -> bool {
+        self.shared.solo_jobs_from.is_some()
+    }
+
+    /// Sends the newest job to sessions of solo listeners, until it has lines for [`PAYEES_AT_ONCE`]; those of one
+    /// payee get the same bytes. A session that had another job of the same template meanwhile keeps that.
+    pub(crate) fn send_solo_jobs(&mut self, now: Now, out: &mut Actions) {
+        let Some(from) = self.shared.solo_jobs_from.take() else {
+            return;
+        };
+        let jobs = &self.shared.jobs;
+        let Some(job) = jobs.newest() else { return };
+        let oldest = jobs.oldest_template();
+        let mut lines: HashMap<Address, Arc<[u8]>> = HashMap::with_capacity(PAYEES_AT_ONCE);
+        // The line for everybody, whose roots are replaced by each payee's.
+        let mut written = Vec::with_capacity(NOTIFY_BYTES);
+        let roots_at = jobs.write_notify(&mut written, job, None, now.unix_s);
+        let owed = self
+            .sessions
+            .iter_mut_from(from)
+            .filter(|(_, session)| session.is_ready() && !session.has_job_from(job.number));
+        for (slot, session) in owed {
+            let Some(direct) = session.direct.clone() else {
+                continue;
+            };
+            let line = match lines.get(&direct.payee) {
+                Some(line) => line.clone(),
+                None if lines.len() == PAYEES_AT_ONCE => {
+                    self.shared.solo_jobs_from = Some(slot);
+                    return;
+                }
+                None => {
+                    put_roots(&mut written, roots_at, &job.direct_roots(&direct));
+                    let line: Arc<[u8]> = Arc::from(&*written);
+                    lines.insert(direct.payee.clone(), line.clone());
+                    line
+                }
+            };
+            session.forget_jobs(oldest);
+            session.assign(job, now, out);
+            out.push(Action::SendShared(session.conn.id, line));
         }
     }
 

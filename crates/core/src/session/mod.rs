@@ -13,19 +13,22 @@ pub(crate) mod replies_awaiting_ledger;
 pub mod vardiff;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::accounting::ledger::Tally;
 use crate::accounts::User;
+use crate::chain::coinbase::Payout;
 use crate::conn::MinerConn;
 use crate::conn::conn_map::ConnMap;
 use crate::event::{Actions, Arrival};
+use crate::job::direct_payout::DirectPayout;
 use crate::job::{Job, JobNumber};
 use crate::limits::{ASSIGNMENTS_MAX, LOGIN_MS, LOW_SHARE_GRACE_MS, OWN_JOBS_MAX, WISH_MS};
 use crate::pool::config::PoolConfig;
 use crate::session::difficulty::{DifficultyPolicy, Urgency};
 use crate::session::rate::Rate;
 use crate::session::replies_awaiting_ledger::{Durability, RepliesAwaitingLedger};
-use crate::units::{ConnId, Difficulty, Now, Seq, Target};
+use crate::units::{ConnId, Difficulty, Hash, Now, Seq, Target};
 use crate::wire::message::write_set_difficulty;
 use crate::wire::protocol::ProtocolPhase;
 
@@ -45,6 +48,8 @@ pub(crate) struct Authorized {
     pub is_proven: bool,
     /// Time of the last accepted share on this connection.
     pub last_share_ms: Option<u64>,
+    /// The smallest hash of its accepted shares.
+    pub best_hash: Hash,
     /// The shares that were reported to the ledger before.
     pub told: Tally,
 }
@@ -57,6 +62,7 @@ impl Authorized {
             rate: Rate::new(now_ms),
             is_proven: false,
             last_share_ms: None,
+            best_hash: Hash([0xff; 32]),
             told: Tally::default(),
         }
     }
@@ -80,10 +86,15 @@ pub(crate) struct Session {
     /// Set on a connection over which a proxy sends `hstratum.hello`: count of miners here that it could
     /// move to another server.
     pub proxied: Option<u32>,
+    /// Recipient of its blocks, by the listener.
+    pub payout: Payout,
+    /// The payee of a connection of a solo listener: set with its first user, and never changed.
+    pub direct: Option<Arc<DirectPayout>>,
     /// The difficulty of the last job.
     announced: Option<Difficulty>,
     /// The first job it was sent; it was sent every shared one since.
     first_job: Option<JobNumber>,
+    last_job: JobNumber,
     first_job_at_ms: u64,
     assignments: VecDeque<Assignment>,
     pub own_jobs: VecDeque<Box<Job>>,
@@ -107,8 +118,11 @@ impl Session {
             has_asked_for_admin: false,
             is_asking: false,
             proxied: None,
+            payout: arrival.payout,
+            direct: None,
             announced: None,
             first_job: None,
+            last_job: 0,
             first_job_at_ms: now.ms,
             assignments: VecDeque::new(),
             own_jobs: VecDeque::new(),
@@ -140,6 +154,11 @@ impl Session {
     /// True once it was sent a job.
     pub(crate) fn has_job(&self) -> bool {
         self.first_job.is_some()
+    }
+
+    /// True if it was sent this job or a later one.
+    pub(crate) fn has_job_from(&self, number: JobNumber) -> bool {
+        self.last_job >= number
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -182,6 +201,7 @@ impl Session {
             self.first_job = Some(job.number);
             self.first_job_at_ms = now.ms;
         }
+        self.last_job = job.number;
         let difficulty = job.cap(self.difficulty_policy.difficulty());
         if self.assignments.back().map(|last| last.difficulty) != Some(difficulty) {
             if self.assignments.len() == ASSIGNMENTS_MAX {

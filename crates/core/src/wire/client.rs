@@ -32,13 +32,19 @@ pub struct Work {
     pub difficulty: Difficulty,
     hasher: HeaderHasher,
     extra_nonce1: u32,
-    parent: Hash,
+    header: HeaderFields,
     share_target: Target,
     block_target: Target,
     connection: u64,
 }
 
 impl Work {
+    /// The constant parts of the job's header, as the server sent them.
+    #[must_use]
+    pub fn header(&self) -> &HeaderFields {
+        &self.header
+    }
+
     /// The share hash of one attempt.
     #[must_use]
     pub fn hash(&self, attempt: &Attempt) -> Hash {
@@ -288,7 +294,8 @@ impl Client {
     /// came over is gone, or the chain has moved on.
     pub fn submit(&mut self, work: &Work, attempt: &Attempt) -> Option<String> {
         let current = self.work()?;
-        if work.connection != self.connection || work.parent != current.parent {
+        if work.connection != self.connection || work.header.prev_block != current.header.prev_block
+        {
             return None;
         }
         let block = work.is_block(&work.hash(attempt));
@@ -415,7 +422,7 @@ impl ClientJob {
             time: self.time,
             difficulty: self.difficulty,
             extra_nonce1,
-            parent: self.fields.prev_block,
+            header: self.fields,
             // Every block is a share, even with a share target below the network's; a masked block cannot
             // be recognized here.
             share_target: if masked {

@@ -51,6 +51,18 @@ pub enum Reject {
     HighHash,
     /// A user that is not authorized on this connection.
     UnauthorizedUser,
+    /// On a solo listener, an account without an address to pay its blocks to.
+    NoPayee,
+    /// On a solo listener, while the payout addresses of accounts could not be read yet.
+    PayeesUnknown,
+    /// On a solo listener, a name that begins like an address and is none.
+    PayeeMalformed,
+    /// On a solo listener, an address of another network.
+    PayeeOfOtherNetwork,
+    /// On a solo listener, an address that is not of version 0, or all zeros.
+    PayeeUnpayable,
+    /// On a solo listener, a user with another payee than the first one of its connection.
+    OtherPayee,
     /// A submit before a subscribe.
     NotSubscribed,
 }
@@ -78,12 +90,18 @@ impl Reject {
             | Self::UserNotStored
             | Self::LedgerAway
             | Self::UnknownMethod
-            | Self::LineTooLong => return None,
+            | Self::LineTooLong
+            | Self::NoPayee
+            | Self::PayeesUnknown
+            | Self::PayeeMalformed
+            | Self::PayeeOfOtherNetwork
+            | Self::PayeeUnpayable
+            | Self::OtherPayee => return None,
         })
     }
 
     /// Every reject, for tests and counters.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidParams,
         Self::NotUpToDate,
         Self::InvalidPassword,
@@ -102,6 +120,12 @@ impl Reject {
         Self::Duplicate,
         Self::HighHash,
         Self::UnauthorizedUser,
+        Self::NoPayee,
+        Self::PayeesUnknown,
+        Self::PayeeMalformed,
+        Self::PayeeOfOtherNetwork,
+        Self::PayeeUnpayable,
+        Self::OtherPayee,
         Self::NotSubscribed,
     ];
 
@@ -122,7 +146,13 @@ impl Reject {
             Self::JobNotFound | Self::StalePrevblk => 21,
             Self::Duplicate => 22,
             Self::HighHash => 23,
-            Self::UnauthorizedUser => 24,
+            Self::UnauthorizedUser
+            | Self::NoPayee
+            | Self::PayeesUnknown
+            | Self::PayeeMalformed
+            | Self::PayeeOfOtherNetwork
+            | Self::PayeeUnpayable
+            | Self::OtherPayee => 24,
             Self::NotSubscribed => 25,
         }
     }
@@ -148,6 +178,12 @@ impl Reject {
             Self::Duplicate => "duplicate",
             Self::HighHash => "high-hash",
             Self::UnauthorizedUser => "unauthorized user",
+            Self::NoPayee => "no address to be paid at: use one as the user name",
+            Self::PayeesUnknown => "payout addresses not read yet, try again later",
+            Self::PayeeMalformed => "the user name is not a valid address",
+            Self::PayeeOfOtherNetwork => "the address is of another network",
+            Self::PayeeUnpayable => "the address cannot be paid",
+            Self::OtherPayee => "another address than that of this connection",
             Self::NotSubscribed => "not subscribed",
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::harness::{PoolHarness, Setup};
 use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::coinbase::Payout;
 
 /// Bits like those of the main network.
 const BITS_MAIN: u32 = 0x1906_292f;
@@ -17,7 +18,7 @@ fn drill_is_a_block_in_all_but_its_work() {
     assert_eq!(drill.solution.verify_parts(), Ok(()));
     assert_eq!(drill.solution.verify(), Err("proof of work"));
     let raw = drill.solution.encode(&drill.transactions);
-    let block = FoundBlock::parse(&raw).expect("a whole block");
+    let block = FoundBlock::parse(&raw, Payout::Operator).expect("a whole block");
     assert_eq!(block.hash, drill.solution.hash);
     assert_eq!(block.height, drill.solution.template.height);
     // Neither spool nor ledger has it.

@@ -1,7 +1,7 @@
 //! Arbitrary input: random sessions that must give the same output twice, and arbitrary bytes.
 
 use crate::harness::{Miner, Output, PoolHarness, Setup, Want, submit_line};
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::limits::CLOSE_DELAY_MS;
 use hstratum_core::session::difficulty::Dynamic;
 use proptest::prelude::*;

@@ -3,6 +3,7 @@
 
 mod alarm;
 mod architecture;
+mod direct_payout;
 mod drill;
 mod harness;
 mod hostile_input;

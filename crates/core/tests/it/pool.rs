@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use super::ACCESS;
 use crate::harness::{DIFFICULTY_TINY, Output, PoolHarness, Setup, Want, submit_line};
-use hstratum_core::chain::block::{FoundBlock, Reach, Verdict};
+use hstratum_core::accounting::ledger::Verdict;
+use hstratum_core::chain::block::{FoundBlock, Reach};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, TEMPLATES_MAX};
 use hstratum_core::operator_order::Order;
 
@@ -111,7 +112,8 @@ fn a_block_of_an_earlier_run_closes_its_round_when_the_node_takes_it() {
     let job = harness.job(alice);
     harness.submit(alice, &job, Want::Block);
     let (solution, transactions) = &harness.spooled[0];
-    let block = FoundBlock::parse(&solution.encode(transactions)).expect("a whole block");
+    let block = FoundBlock::parse(&solution.encode(transactions), solution.payout())
+        .expect("a whole block");
     let (hash, height) = (block.hash, block.height);
     let mut later = ACCESS.harness(&Setup::default());
     later.spooled(block);

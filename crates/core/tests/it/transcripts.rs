@@ -27,7 +27,7 @@ use std::path::Path;
 
 use crate::harness::transcript_words::{elsewhere, order, setup};
 use crate::harness::{Miner, Output, PoolHarness, SubmitFields, Want};
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::operator_order::NotWritten;
 use serde_json::Value;
 

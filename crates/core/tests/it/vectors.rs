@@ -1,15 +1,20 @@
 //! Golden data made by hsd (`vectors/generate.js`), checked in every field, and the share of a real
 //! device. Where hsd is not the reference, a second implementation or plain arithmetic is.
 
+use hstratum_core::accounting::reward_split::FeePpm;
 use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::coinbase::Coinbase;
 use hstratum_core::chain::header::{
     HeaderFields, HeaderHasher, Proof, decode_header, encode_header, extra_nonce, header_hash,
     mask_hash,
 };
 use hstratum_core::chain::template::{
-    Coinbase, RawTransactions, Template, TemplateError, TemplateParts, encode_block,
+    RawTransactions, Template, TemplateError, TemplateParts, encode_block,
 };
+use hstratum_core::job::direct_payout::{DirectPayout, OperatorFee};
 use hstratum_core::units::{Difficulty, Hash, Height, Target, hex, parse_hex_u32, unhex};
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -309,6 +314,62 @@ fn coinbases_with_claims_and_airdrops_are_read() {
         assert_eq!(Coinbase::parse(other.as_bytes()), Some(other));
         for cut in 0..raw.len() {
             assert_eq!(Coinbase::parse(&raw[..cut]), None);
+        }
+    }
+}
+
+/// Made by hsd of the coinbases above: another payee, and the fee in a last output.
+#[test]
+fn coinbases_that_pay_a_miner_are_those_of_hsd() {
+    let vectors = load(include_str!("../vectors/direct_coinbases.json"));
+    assert_eq!(vectors.len(), 16);
+    let address = |hash| Address::new(0, hash).expect("an address");
+    for vector in &vectors {
+        let node = Coinbase::parse(&bytes(vector, "raw")).expect("hsd's own coinbase");
+        let own = vector["fee_address"].as_str().and_then(unhex);
+        let payout = DirectPayout {
+            payee: address(bytes(vector, "payee")),
+            fee: Arc::new(OperatorFee {
+                part: FeePpm::new(small(vector, "ppm")).expect("at most all"),
+                address: own.map(address),
+            }),
+        };
+        let nonce = bytes(vector, "nonce").try_into().expect("eight bytes");
+        let direct = payout.coinbase(&node, nonce);
+        assert_eq!(hex(direct.as_bytes()), text(vector, "direct"));
+        assert_eq!(direct.txid(), hash(vector, "txid"));
+        assert_eq!(direct.witness_hash(), hash(vector, "witness_hash"));
+        assert_eq!(direct.address(), &payout.payee);
+        assert_eq!(
+            direct.value(),
+            node.value() - payout.fee.part.of(node.value())
+        );
+        assert!(direct.is_variant_of(&node));
+    }
+}
+
+#[test]
+fn coinbase_that_takes_or_moves_anything_is_no_variant_of_the_nodes() {
+    let vectors = load(include_str!("../vectors/direct_coinbases.json"));
+    for vector in vectors
+        .iter()
+        .filter(|vector| small(vector, "ppm") == 12_500)
+    {
+        let node = Coinbase::parse(&bytes(vector, "raw")).expect("hsd's own coinbase");
+        let raw = bytes(vector, "direct");
+        let inputs_end = 5 + 40 * usize::from(raw[4]);
+        // Version, inputs, outputs and height; the witnesses are of no account.
+        let is_base = |end: &usize| Hash::blake2b(&[&raw[..*end]]) == hash(vector, "txid");
+        let base_end = (0..raw.len()).find(is_base).expect("the base is a part");
+        for at in 0..base_end {
+            let mut changed = raw.clone();
+            changed[at] ^= 1;
+            let is_variant = Coinbase::parse(&changed).is_some_and(|one| one.is_variant_of(&node));
+            // Version and hash of an address; its length is between them.
+            let (payee_at, fee_at) = (inputs_end + 9, base_end - 40);
+            let is_payee = at == payee_at || (payee_at + 2..payee_at + 22).contains(&at);
+            let is_fee = at == fee_at || (fee_at + 2..fee_at + 34).contains(&at);
+            assert_eq!(is_variant, is_payee || is_fee, "byte {at}");
         }
     }
 }

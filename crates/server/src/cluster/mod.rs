@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use hstratum_core::chain::address::Network;
+use hstratum_core::units::Difficulty;
 use postgres::Client;
 
 use self::cluster_status::{ClusterStatus, ServerReport};
@@ -37,6 +38,7 @@ use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::limits::{REFUSED_TOLD_MAX, SHARED_START};
 use crate::messages::DriverHandle;
+use crate::net::listener::ListenSpec;
 use crate::node::Node;
 use crate::payout::agreement::PublishedTerms;
 use crate::store::ledger_status::LedgerStatus;
@@ -145,8 +147,16 @@ fn compared(config: &Config) -> ServerSettings {
         has_password: config.password.is_some(),
         has_proxy_secret: config.proxy_secret.is_some(),
         difficulty_min: config.difficulty_min.to_string(),
+        payouts: config.listeners().into_iter().map(payout_on).collect(),
+        fee_address: config.fee_address.clone(),
         terms: Some(PublishedTerms::from(&config.terms)),
     }
+}
+
+/// Port and kind of payout of a listener.
+fn payout_on((spec, _): (ListenSpec, Difficulty)) -> (u16, String) {
+    let payout = spec.payout.unwrap_or_default();
+    (spec.address.port(), payout.name().to_owned())
 }
 
 /// The report of this server for the others.

@@ -3,6 +3,10 @@
 //! Each server publishes its settings in its report, every second. A difference stops nothing, since an
 //! operator changes one server after the other: it is shown in the log, on the dashboard and by `doctor`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use hstratum_core::accounting::reward_split::FeePpm;
+use hstratum_core::chain::coinbase::Payout;
 use serde::{Deserialize, Serialize};
 
 use crate::payout::agreement::PublishedTerms;
@@ -21,8 +25,30 @@ pub struct ServerSettings {
     pub has_proxy_secret: bool,
     /// Lowest difficulty of a miner.
     pub difficulty_min: String,
+    /// Kind of payout on each port of miners; a report of an earlier version has none.
+    pub payouts: BTreeMap<u16, String>,
+    /// Address that is given for the operator's part of solo blocks.
+    pub fee_address: Option<String>,
     /// Terms for miners; a report of an earlier version has none.
     pub terms: Option<PublishedTerms>,
+}
+
+impl ServerSettings {
+    /// Kinds of payout of its listeners.
+    fn kinds(&self) -> Option<String> {
+        let kinds: BTreeSet<&str> = self.payouts.values().map(String::as_str).collect();
+        let kinds: Vec<&str> = kinds.into_iter().collect();
+        (!kinds.is_empty()).then(|| kinds.join(" and "))
+    }
+
+    /// Address that the operator's part of its solo blocks is paid to, if there are such blocks.
+    fn pays_fee_to(&self) -> Option<String> {
+        let is_solo = |payout: &String| payout == Payout::Solo.name();
+        let has_part = self.terms.as_ref()?.fee != FeePpm::default().to_string();
+        let is_paid = has_part && self.payouts.values().any(is_solo);
+        let address = self.fee_address.as_ref().or(self.pays.as_ref());
+        address.filter(|_| is_paid).cloned()
+    }
 }
 
 /// One line for each setting in which this server differs from others, with the others' names.
@@ -33,7 +59,7 @@ pub(crate) fn differences<'a>(
     // A report without these settings is from an earlier version.
     let others = others.filter(|(_, settings)| !settings.auth.is_empty());
     let mut lines = Vec::new();
-    let mut compare = |what: &str, of: fn(&ServerSettings) -> Option<String>| {
+    let mut compare = |what: &str, of: &dyn Fn(&ServerSettings) -> Option<String>| {
         let Some(ours) = of(own) else { return };
         let mut seen = Vec::new();
         for (name, settings) in others.clone() {
@@ -45,21 +71,27 @@ pub(crate) fn differences<'a>(
             lines.push(format!("{what}: {ours} here, {}", seen.join(", ")));
         }
     };
-    compare("blocks pay", |settings| settings.pays.clone());
-    compare("auth", |settings| Some(settings.auth.clone()));
-    compare("password", |settings| is_there(settings.has_password));
-    compare("proxy-secret", |settings| {
+    compare("blocks pay", &|settings| settings.pays.clone());
+    compare("payout", &ServerSettings::kinds);
+    for port in own.payouts.keys() {
+        let what = format!("payout on port {port}");
+        compare(&what, &|settings| settings.payouts.get(port).cloned());
+    }
+    compare("fee of solo blocks pays", &ServerSettings::pays_fee_to);
+    compare("auth", &|settings| Some(settings.auth.clone()));
+    compare("password", &|settings| is_there(settings.has_password));
+    compare("proxy-secret", &|settings| {
         is_there(settings.has_proxy_secret)
     });
-    compare("difficulty-min", |settings| {
+    compare("difficulty-min", &|settings| {
         Some(settings.difficulty_min.clone())
     });
-    compare("scheme", |settings| Some(settings.terms.clone()?.scheme));
-    compare("fee", |settings| Some(settings.terms.clone()?.fee));
-    compare("threshold", |settings| {
+    compare("scheme", &|settings| Some(settings.terms.clone()?.scheme));
+    compare("fee", &|settings| Some(settings.terms.clone()?.fee));
+    compare("threshold", &|settings| {
         Some(settings.terms.clone()?.threshold)
     });
-    compare("threshold-min", |settings| {
+    compare("threshold-min", &|settings| {
         Some(settings.terms.clone()?.threshold_min)
     });
     lines
@@ -73,6 +105,13 @@ fn is_there(is_there: bool) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn payouts(ports: &[(u16, Payout)]) -> BTreeMap<u16, String> {
+        let named = ports.iter();
+        named
+            .map(|(port, payout)| (*port, payout.name().to_owned()))
+            .collect()
+    }
+
     fn settings() -> ServerSettings {
         ServerSettings {
             pays: Some("hs1qa".to_owned()),
@@ -80,6 +119,8 @@ mod tests {
             has_password: true,
             has_proxy_secret: false,
             difficulty_min: "1".to_owned(),
+            payouts: payouts(&[(3008, Payout::Operator), (3010, Payout::Solo)]),
+            fee_address: None,
             terms: Some(PublishedTerms {
                 scheme: "prop".to_owned(),
                 fee: "1 %".to_owned(),
@@ -105,6 +146,8 @@ mod tests {
             has_password: false,
             has_proxy_secret: true,
             difficulty_min: "4".to_owned(),
+            payouts: payouts(&[(3008, Payout::Solo), (3009, Payout::Operator)]),
+            fee_address: None,
             terms: Some(PublishedTerms {
                 scheme: "prop".to_owned(),
                 fee: "2 %".to_owned(),
@@ -118,6 +161,8 @@ mod tests {
             lines,
             [
                 "blocks pay: hs1qa here, hs1qb on \"b\"",
+                "payout on port 3008: operator here, solo on \"b\"",
+                "fee of solo blocks pays: hs1qa here, hs1qb on \"b\"",
                 "auth: users here, open on \"b\"",
                 "password: set here, not set on \"b\"",
                 "proxy-secret: not set here, set on \"b\"",
@@ -126,5 +171,34 @@ mod tests {
                 "threshold: 9 HNS here, 1 HNS on \"b\"",
             ]
         );
+    }
+
+    #[test]
+    fn fee_address_matters_where_solo_blocks_have_a_fee() {
+        let own = settings();
+        let lines = |own: &ServerSettings, other: &ServerSettings| {
+            differences(own, [("b", other)].into_iter())
+        };
+        // What the other names is what this one's node pays.
+        let same = ServerSettings {
+            fee_address: own.pays.clone(),
+            ..settings()
+        };
+        assert!(lines(&own, &same).is_empty());
+        let mut other = ServerSettings {
+            fee_address: Some("hs1qc".to_owned()),
+            ..settings()
+        };
+        let said = "fee of solo blocks pays: hs1qa here, hs1qc on \"b\"";
+        assert_eq!(lines(&own, &other), [said]);
+        other.payouts = payouts(&[(3008, Payout::Operator)]);
+        let said = "payout: operator and solo here, operator on \"b\"";
+        assert_eq!(lines(&own, &other), [said]);
+        let mut free = (settings(), other);
+        free.1.payouts = free.0.payouts.clone();
+        for settings in [&mut free.0, &mut free.1] {
+            settings.terms.as_mut().expect("given").fee = "0 %".to_owned();
+        }
+        assert!(lines(&free.0, &free.1).is_empty());
     }
 }

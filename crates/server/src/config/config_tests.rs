@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use hstratum_core::accounting::reward_split::FeePpm;
 use hstratum_core::accounting::terms::Scheme;
+use hstratum_core::chain::coinbase::Payout;
 
 use super::*;
 use crate::config::peer_address::PeerAddress;
@@ -93,17 +96,23 @@ fn nothing_given_is_the_defaults() {
         http_port: None,
         http_host_names: Vec::new(),
         http_token: None,
+        dashboard: Dashboard::Public,
         explorer: None,
         proxy_secret: None,
         webhook: None,
         hashrate_alarm: 50,
         database: None,
         server_id: host_name(),
+        block_payout: Payout::Operator,
+        fee_address: None,
+        output_min: 1_000_000,
+        outputs_max: 400,
         terms: terms("pplns", "0", 10_000_000),
         payout: PayoutConfig {
             wallet: None,
             account: "default".to_owned(),
             fee_max: 10_000_000,
+            every: None,
         },
     };
     assert_eq!(check(&[]), expected);
@@ -134,10 +143,15 @@ const EVERYTHING: &[(&str, &str)] = &[
     ("httpport", "8080"),
     ("httphostnames", "hstratum, hstratum.pool.svc"),
     ("httptoken", "0123456789abcdef"),
+    ("dashboard", "names-hidden"),
     ("explorer", "https://example.com/block/%h"),
     ("proxysecret", "0123456789abcdef"),
     ("database", DATABASE),
     ("serverid", "east-1"),
+    ("payout", "solo"),
+    ("feeaddress", "hs1qexample"),
+    ("outputmin", "2.5"),
+    ("outputsmax", "1000"),
     ("scheme", "prop"),
     ("fee", "2.5"),
     ("threshold", "0.5"),
@@ -145,6 +159,7 @@ const EVERYTHING: &[(&str, &str)] = &[
     ("payoutwallet", "pool"),
     ("payoutaccount", "cold.1"),
     ("payoutmaxfee", "2"),
+    ("payoutevery", "90m"),
 ];
 
 #[test]
@@ -184,10 +199,15 @@ fn everything_can_be_given() {
         http_port: Some(8080),
         http_host_names: vec!["hstratum".to_owned(), "hstratum.pool.svc".to_owned()],
         http_token: Some(Secret("0123456789abcdef".into())),
+        dashboard: Dashboard::NamesHidden,
         explorer: Some("https://example.com/block/%h".into()),
         proxy_secret: ProxySecret::new("0123456789abcdef"),
         database: Some(DATABASE.parse().expect("an address")),
         server_id: "east-1".into(),
+        block_payout: Payout::Solo,
+        fee_address: Some("hs1qexample".into()),
+        output_min: 2_500_000,
+        outputs_max: 1_000,
         terms: PayoutTerms {
             threshold_min: 250_000,
             ..terms("prop", "2.5", 500_000)
@@ -196,6 +216,7 @@ fn everything_can_be_given() {
             wallet: Some("pool".to_owned()),
             account: "cold.1".to_owned(),
             fee_max: 2_000_000,
+            every: Some(Duration::from_secs(5_400)),
         },
     };
     assert_eq!(check(EVERYTHING), expected);
@@ -323,15 +344,20 @@ fn values_out_of_bounds_are_refused() {
         ("dynamic", &["yes", "TRUE", "2"]),
         ("password", &["", "true", &long]),
         ("auth", &["", "Users", "none"]),
+        ("dashboard", &["", "hidden", "Public", "true"]),
         ("refresh", &["0", "3601", "60s"]),
         ("verify", &["on", "Idle", "1"]),
+        ("payout", &["Split", "Solo", "true"]),
+        ("outputmin", &["0", "-1", "1 HNS", "0.0000001"]),
+        ("outputsmax", &["0", "2501", "1.5", "all"]),
         ("scheme", &["PROP", "pps", "true"]),
         ("window", &["0", "-1", "2x", "0.0000000001"]),
         ("fee", &["-1", "100.1", "1%", "0.00001"]),
         ("thresholdmin", &["-1", "x"]),
         ("payoutwallet", &["a/b", "..", &long]),
         ("payoutaccount", &["a b"]),
-        ("payoutmaxfee", &["-1", "10 HNS"]),
+        ("payoutmaxfee", &["-1", "10 HNS", "0"]),
+        ("payoutevery", &["59s", "1", "0m", "1.5h", "32d", "h", "on"]),
         ("threshold", &["-1", "ten", "0.0000001", "1e3"]),
     ] {
         for value in values {
@@ -505,7 +531,7 @@ fn ranges_are_as_they_are_told() {
         assert!(!is_taken(max + 1), "{}", spec.name);
         assert!(min == 0 || !is_taken(min - 1), "{}", spec.name);
     }
-    assert_eq!(ranges, 12);
+    assert_eq!(ranges, 13);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 pub mod deployment_signal;
 mod error_texts;
+pub mod hsd_address;
 pub(crate) mod option_value;
 mod options;
 pub mod options_in_force;
@@ -17,10 +18,12 @@ pub mod webhook;
 
 use crate::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use hstratum_core::accounting::terms::PayoutTerms;
+use hstratum_core::accounting::terms::{PayoutTerms, Scheme};
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::units::Difficulty;
 use thiserror::Error;
 
@@ -93,6 +96,8 @@ pub struct Config {
     pub http_host_names: Vec<String>,
     /// Token of the operator's HTTP calls; without it there are none.
     pub http_token: Option<Secret>,
+    /// What the dashboard and the API show to whoever is not the operator.
+    pub dashboard: Dashboard,
     /// URL that the dashboard links blocks to: `%h` is the height, `%s` the hash.
     pub explorer: Option<String>,
     /// Secret shared with our proxies.
@@ -105,6 +110,14 @@ pub struct Config {
     pub database: Option<PostgresUrl>,
     /// This server's name there.
     pub server_id: String,
+    /// Recipient of blocks, where a listener has none of its own.
+    pub block_payout: Payout,
+    /// Address that the fee on a solo block is paid to, as text; its network is not known yet.
+    pub fee_address: Option<String>,
+    /// Smallest output of a split block, in base units.
+    pub output_min: u64,
+    /// Most outputs of one, beside those that the node's coinbase has.
+    pub outputs_max: u32,
     /// Terms between the pool and its miners.
     pub terms: PayoutTerms,
     /// Payments to miners.
@@ -120,6 +133,19 @@ pub struct PayoutConfig {
     pub account: String,
     /// The most that a transaction may pay to the network, in base units.
     pub fee_max: u64,
+    /// Interval at which the server itself pays; `None`: never.
+    pub every: Option<Duration>,
+}
+
+impl PayoutConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        match (self.every, &self.wallet) {
+            (Some(_), None) => Err(ConfigError(
+                "payout-every needs the wallet that pays: set payout-wallet".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Time at which templates are verified by the node's own rules.
@@ -138,6 +164,36 @@ impl Verify {
             "idle" => Some(Self::Idle),
             "off" => Some(Self::Off),
             _ => None,
+        }
+    }
+}
+
+/// What the dashboard and the API show to whoever is not the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dashboard {
+    /// Everything.
+    Public,
+    /// Everything, with the names and addresses of accounts cut.
+    NamesHidden,
+    /// Sums and blocks.
+    Private,
+}
+
+impl Dashboard {
+    const ALL: [Self; 3] = [Self::Public, Self::NamesHidden, Self::Private];
+
+    /// Parses the option's value.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|shown| shown.name() == name)
+    }
+
+    /// The option's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::NamesHidden => "names-hidden",
+            Self::Private => "private",
         }
     }
 }
@@ -189,6 +245,13 @@ impl Draft {
             self.fee.expect(GIVEN),
             (self.threshold.expect(GIVEN), self.threshold_min),
         );
+        let payout = PayoutConfig {
+            wallet: self.payout_wallet,
+            account: self.payout_account.expect(GIVEN),
+            fee_max: self.payout_max_fee.expect(GIVEN),
+            every: self.payout_every.expect(GIVEN),
+        };
+        payout.check()?;
         let listen = self.listen.unwrap_or_default();
         let tls = tls::files(&listen, self.tls_cert, self.tls_key).map_err(ConfigError)?;
         let (host, port) = (self.host.expect(GIVEN), self.port.expect(GIVEN));
@@ -197,7 +260,7 @@ impl Draft {
             Some(_) => Auth::Users,
             None => Auth::Open,
         };
-        Ok(Config {
+        let config = Config {
             host,
             port,
             public_host: self.public_host,
@@ -220,6 +283,7 @@ impl Draft {
             http_port: self.http_port,
             http_host_names: self.http_host_names.unwrap_or_default(),
             http_token: self.http_token,
+            dashboard: self.dashboard.expect(GIVEN),
             explorer: self.explorer,
             proxy_secret: self.proxy_secret,
             webhook: webhook::from_options(self.webhook, self.webhook_secret)
@@ -227,13 +291,39 @@ impl Draft {
             hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
             database: self.database.map(|url| database(&url)).transpose()?,
             server_id: self.server_id.unwrap_or_else(host_name),
+            block_payout: self.block_payout.expect(GIVEN),
+            fee_address: self.fee_address,
+            output_min: self.output_min.expect(GIVEN),
+            outputs_max: self.outputs_max.expect(GIVEN),
             terms: terms.map_err(ConfigError)?,
-            payout: PayoutConfig {
-                wallet: self.payout_wallet,
-                account: self.payout_account.expect(GIVEN),
-                fee_max: self.payout_max_fee.expect(GIVEN),
-            },
-        })
+            payout,
+        };
+        config.check_split()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Checks what blocks that pay accounts need.
+    fn check_split(&self) -> Result<(), ConfigError> {
+        if !self.has_listener(Payout::Split) {
+            return Ok(());
+        }
+        let scheme = self.terms.scheme;
+        if !matches!(scheme, Scheme::Pplns { .. }) {
+            return Err(ConfigError(format!(
+                "payout: split needs scheme: pplns, found scheme: {scheme}: with it each block would pay the \
+                 work since the last one, which the next job does not know yet"
+            )));
+        }
+        if self.has_listener(Payout::Operator) {
+            return Err(ConfigError(
+                "payout: split and payout: operator do not go together, found both: shares of all listeners \
+                 are credit of the same window"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -242,6 +332,7 @@ fn check_listeners(address: SocketAddr, listen: &[ListenSpec]) -> Result<(), Con
         encryption: Encryption::Never,
         address,
         difficulty: None,
+        payout: None,
     };
     let all = [&[first], listen].concat();
     let Some((spec, before)) = listener::twice(&all) else {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hstratum_core::units::Difficulty;
 
@@ -15,6 +16,8 @@ const URL_BYTES_MAX: usize = 500;
 const DATABASE_BYTES_MAX: usize = 2048;
 const SERVER_ID_CHARS_MAX: usize = 64;
 const WALLET_NAME_BYTES_MAX: usize = 40;
+const INTERVAL_MIN: Duration = Duration::from_secs(60);
+const INTERVAL_MAX: Duration = Duration::from_secs(31 * 86_400);
 
 pub(crate) fn store<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
     *place = Some(value?);
@@ -104,6 +107,26 @@ pub(crate) fn parse_wallet_name(text: &str) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let is_name = text.len() <= WALLET_NAME_BYTES_MAX && text.bytes().all(fits);
     (is_name && text.bytes().any(|byte| byte != b'.')).then(|| text.to_owned())
+}
+
+/// Parses an interval: a whole number and its unit, or `off`, which is `Some(None)`.
+pub(crate) fn parse_interval(text: &str) -> Option<Option<Duration>> {
+    if text == "off" {
+        return Some(None);
+    }
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit_s = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let seconds = parse_integer::<u64>(number, 1, u32::MAX)? * unit_s;
+    let interval = Duration::from_secs(seconds);
+    (INTERVAL_MIN..=INTERVAL_MAX)
+        .contains(&interval)
+        .then_some(Some(interval))
 }
 
 /// Parses a server's name, which logs and pages show.

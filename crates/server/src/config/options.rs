@@ -2,21 +2,24 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hstratum_core::accounting::reward_split::{Decimal, FeePpm, parse_hns};
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::units::Difficulty;
 
 use super::deployment_signal::DeploymentSignal;
 use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
-    parse_list, parse_password, parse_path, parse_server_id, parse_token, parse_wallet_name, store,
+    parse_interval, parse_list, parse_password, parse_path, parse_server_id, parse_token,
+    parse_wallet_name, store,
 };
 use super::payout_terms::SchemeName;
 use super::peer_address::PeerAddress;
-use super::{Verify, webhook};
-use crate::limits::LISTENERS_MAX;
+use super::{Dashboard, Verify, webhook};
+use crate::limits::{LISTENERS_MAX, OUTPUTS_MAX};
 use crate::net::cidr::AddressRange;
 use crate::net::listener::ListenSpec;
 use crate::secret::Secret;
@@ -176,9 +179,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "listen",
         fallback: Fallback::None,
         help: "more listeners, separated by commas: `tcp://`, `tls://` or `auto://` (TLS or not, as \
-               the first byte tells); `difficulty` is the one that their miners start with",
+               the first byte tells); `difficulty` is the one that their miners start with, `payout` \
+               theirs instead of the option's: `tcp://[::]:3010?payout=solo&difficulty=1024`",
         expected: "up to 15 of tcp://IP:PORT, tls://IP:PORT or auto://IP:PORT, each with or \
-                   without ?difficulty=NUMBER",
+                   without ?difficulty=NUMBER, ?payout=NAME or both, joined by &",
         set: |draft, text| {
             let listen = parse_list(text, LISTENERS_MAX - 1, ListenSpec::parse);
             store(&mut draft.listen, listen)
@@ -236,10 +240,19 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "http-token",
         fallback: Fallback::None,
-        help: "what admin calls over HTTP must bear: see \
-               [HTTP](operating.md#dashboard-api-and-metrics); without it there are none",
+        help: "what admin calls over HTTP must bear, and the operator [signs in](operating.md#signing-in) \
+               with; without it there are none",
         expected: "16 to 256 visible characters without spaces",
         set: |draft, text| store(&mut draft.http_token, parse_token(text)),
+    },
+    OptionSpec {
+        name: "dashboard",
+        fallback: Fallback::Value("public"),
+        help: "what the dashboard and the API show to whoever is not the operator: `public` \
+               (everything), `names-hidden` (names and addresses of accounts are cut) or `private` \
+               (sums and blocks)",
+        expected: "public, names-hidden or private",
+        set: |draft, text| store(&mut draft.dashboard, Dashboard::from_name(text)),
     },
     OptionSpec {
         name: "explorer",
@@ -292,6 +305,41 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.server_id, parse_server_id(text)),
     },
     OptionSpec {
+        name: "payout",
+        fallback: Fallback::Value("operator"),
+        help: "whom blocks pay: the `operator`, who divides them; with `solo` their finder, at the \
+               address that is the miner's name, see [solo mining](operating.md#solo-mining); with `split` \
+               all accounts of the window, see [blocks that pay accounts](operating.md#blocks-that-pay-accounts)",
+        expected: "operator, solo or split",
+        set: |draft, text| store(&mut draft.block_payout, Payout::from_name(text)),
+    },
+    OptionSpec {
+        name: "fee-address",
+        fallback: Fallback::Derived("the node's `coinbase-address`"),
+        help: "address that `fee` of a solo block is paid to",
+        expected: "an address of the node's network",
+        set: |draft, text| store(&mut draft.fee_address, Some(text.to_owned())),
+    },
+    OptionSpec {
+        name: "output-min",
+        fallback: Fallback::Value("1"),
+        help: "smallest amount that a block with `payout: split` pays an account, in HNS; less stays \
+               with the operator as balance",
+        expected: "a number of HNS with at most 6 decimals, above 0",
+        set: |draft, text| {
+            let amount = parse_hns(text).ok().filter(|amount| *amount > 0);
+            store(&mut draft.output_min, amount)
+        },
+    },
+    OptionSpec {
+        name: "outputs-max",
+        fallback: Fallback::Value("400"),
+        help: "most accounts that such a block pays, those with the largest amounts; templates leave \
+               room for them",
+        expected: "a whole number from 1 to 2500",
+        set: |draft, text| store(&mut draft.outputs_max, parse_integer(text, 1, OUTPUTS_MAX)),
+    },
+    OptionSpec {
         name: "scheme",
         fallback: Fallback::Value("pplns"),
         help: "the reward of a block is divided over the work since the pool's last block (`prop`), or \
@@ -331,7 +379,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "payout-wallet",
         fallback: Fallback::None,
-        help: "hsd's wallet that pays miners, for `hstratum payout` with `--prefix`",
+        help: "hsd's wallet that pays miners, by `payout-every` and by `hstratum payout` with `--prefix`",
         expected: "the name of a wallet: up to 40 letters, digits, -, . and _",
         set: |draft, text| store(&mut draft.payout_wallet, parse_wallet_name(text)),
     },
@@ -343,11 +391,23 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.payout_account, parse_wallet_name(text)),
     },
     OptionSpec {
+        name: "payout-every",
+        fallback: Fallback::Value("off"),
+        help: "interval at which the server settles and pays who is due; `off`: only \
+               `hstratum payout send` does. See [paying miners](operating.md#paying-miners)",
+        expected: "off, or a whole number of at least one minute and at most 31 days with its unit: \
+                   30m, 1h, 1d",
+        set: |draft, text| store(&mut draft.payout_every, parse_interval(text)),
+    },
+    OptionSpec {
         name: "payout-max-fee",
         fallback: Fallback::Value("10"),
         help: "the most that a transaction which pays miners may pay to the network, in HNS",
-        expected: "a number of HNS with at most 6 decimals",
-        set: |draft, text| store(&mut draft.payout_max_fee, parse_hns(text).ok()),
+        expected: "a number of HNS above 0 with at most 6 decimals",
+        set: |draft, text| {
+            let fee = parse_hns(text).ok().filter(|fee| *fee > 0);
+            store(&mut draft.payout_max_fee, fee)
+        },
     },
 ];
 
@@ -384,6 +444,7 @@ pub(super) struct Draft {
     pub(super) http_port: Option<u16>,
     pub(super) http_host_names: Option<Vec<String>>,
     pub(super) http_token: Option<Secret>,
+    pub(super) dashboard: Option<Dashboard>,
     pub(super) explorer: Option<String>,
     pub(super) proxy_secret: Option<ProxySecret>,
     pub(super) webhook: Option<Secret>,
@@ -391,6 +452,10 @@ pub(super) struct Draft {
     pub(super) hashrate_alarm: Option<u8>,
     pub(super) database: Option<Secret>,
     pub(super) server_id: Option<String>,
+    pub(super) block_payout: Option<Payout>,
+    pub(super) fee_address: Option<String>,
+    pub(super) output_min: Option<u64>,
+    pub(super) outputs_max: Option<u32>,
     pub(super) scheme: Option<SchemeName>,
     pub(super) window: Option<Decimal>,
     pub(super) fee: Option<FeePpm>,
@@ -399,4 +464,6 @@ pub(super) struct Draft {
     pub(super) payout_wallet: Option<String>,
     pub(super) payout_account: Option<String>,
     pub(super) payout_max_fee: Option<u64>,
+    /// The inner value is `None` for `off`.
+    pub(super) payout_every: Option<Option<Duration>>,
 }

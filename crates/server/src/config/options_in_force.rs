@@ -15,6 +15,14 @@ use crate::net::listener::ListenSpec;
 pub struct OptionsInForce {
     /// Listeners as `tcp://`, `tls://` or `auto://`, and ADDRESS:PORT.
     pub listeners: Vec<String>,
+    /// Those of them whose blocks pay their finder.
+    #[serde(rename = "sololisteners")]
+    pub solo_listeners: Vec<String>,
+    /// The operator's part of solo blocks in percent; `None` if it is 0.
+    pub fee: Option<String>,
+    /// Address of that part, if it is not the node's.
+    #[serde(rename = "feeaddress")]
+    pub fee_address: Option<String>,
     /// Address of the dashboard, the API and the metrics; `None` if they are off.
     pub dashboard: Option<SocketAddr>,
     /// `users`, `open` or `address`.
@@ -30,12 +38,17 @@ pub struct OptionsInForce {
 impl OptionsInForce {
     pub(crate) fn of(
         config: &Config,
-        listeners: impl Iterator<Item = ListenSpec>,
+        listeners: &[ListenSpec],
         dashboard: Option<SocketAddr>,
     ) -> Self {
         let proxies = config.proxy_protocol.iter();
+        let solo = listeners.iter().filter(|spec| spec.is_solo());
+        let fee = config.terms.fee;
         Self {
-            listeners: listeners.map(|spec| spec.to_string()).collect(),
+            listeners: listeners.iter().map(ListenSpec::to_string).collect(),
+            solo_listeners: solo.map(ListenSpec::to_string).collect(),
+            fee: (fee.get() > 0).then(|| fee.to_string()),
+            fee_address: config.fee_address.clone(),
             dashboard,
             auth: config.auth.name().to_owned(),
             has_password: config.password.is_some(),

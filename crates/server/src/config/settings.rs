@@ -1,18 +1,24 @@
 //! Settings of a server at its start, and the pool configuration derived from them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hstratum_core::accounts::Auth;
-use hstratum_core::chain::address::Network;
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::job::Boot;
+use hstratum_core::job::direct_payout::OperatorFee;
 use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pool::config::PoolConfig;
 use hstratum_core::session::difficulty::Dynamic;
 use hstratum_core::units::Difficulty;
 
 use crate::config::Config;
+use crate::config::hsd_address::HsdAddresses;
+use crate::limits::OUTPUT_WEIGHT;
 use crate::net::listener::{Encryption, ListenSpec};
 use crate::sql::location::LedgerLocation;
 use crate::sql::sqlite_schema::FILE_NAME;
@@ -26,9 +32,40 @@ pub struct Settings {
     pub network: Network,
     /// `<prefix>/<network>/stratum`; `None` when nothing may be written.
     pub dir: Option<PathBuf>,
+    /// The node's HTTP and its wallet's, for payouts.
+    pub hsd: HsdAddresses,
 }
 
 impl Settings {
+    /// Checks what the options alone do not tell.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let pays = self.config.payout.every.is_some();
+        ensure!(
+            !pays || self.ledger().is_some(),
+            "payout-every needs a ledger, and a node in memory keeps none"
+        );
+        ensure!(
+            !self.splits() || self.ledger().is_some(),
+            "payout: split needs a ledger, and a node in memory keeps none"
+        );
+        Ok(())
+    }
+
+    /// True if blocks of any listener pay the accounts.
+    pub(crate) fn splits(&self) -> bool {
+        self.config.has_listener(Payout::Split)
+    }
+
+    /// Weight that the outputs of a split may add to a coinbase.
+    #[must_use]
+    pub fn coinbase_weight(&self) -> u32 {
+        if self.splits() {
+            OUTPUT_WEIGHT * self.config.outputs_max
+        } else {
+            0
+        }
+    }
+
     /// Location of the ledger with the whole pool's data; `None` in memory.
     pub fn ledger(&self) -> Option<LedgerLocation> {
         let shared = self.config.database.clone();
@@ -46,19 +83,20 @@ impl Settings {
         self
     }
 
-    /// Listeners, each with its start difficulty: `host`:`port` first.
-    pub(crate) fn listeners(&self) -> Vec<(ListenSpec, Difficulty)> {
-        let config = &self.config;
-        let first = ListenSpec {
-            encryption: Encryption::Never,
-            address: SocketAddr::new(config.host, config.port),
-            difficulty: None,
-        };
-        [&first]
-            .into_iter()
-            .chain(&config.listen)
-            .map(|spec| (*spec, spec.difficulty.unwrap_or(config.difficulty)))
-            .collect()
+    /// The operator's part of solo blocks.
+    ///
+    /// # Errors
+    /// When `fee-address` is no address of the network that can be paid.
+    pub(crate) fn operator_fee(&self) -> anyhow::Result<OperatorFee> {
+        let address = self.config.fee_address.as_deref().map(|text| {
+            let address = Address::parse_payable(text, self.network);
+            let why = || Address::why_not_payable(text, self.network);
+            address.with_context(|| format!("fee-address: {}", why()))
+        });
+        Ok(OperatorFee {
+            part: self.config.terms.fee,
+            address: address.transpose()?,
+        })
     }
 
     /// Configuration of a pool that starts now.
@@ -80,7 +118,45 @@ impl Settings {
             public_host: config.public_host.clone(),
             public_port: config.public_port,
             proxy_secret: config.proxy_secret.clone(),
+            operator_fee: Arc::new(self.operator_fee()?),
         })
+    }
+}
+
+impl Config {
+    /// Listeners, each with its start difficulty: `host`:`port` first.
+    pub(crate) fn listeners(&self) -> Vec<(ListenSpec, Difficulty)> {
+        let first = ListenSpec {
+            encryption: Encryption::Never,
+            address: SocketAddr::new(self.host, self.port),
+            difficulty: None,
+            payout: None,
+        };
+        let with_defaults = |spec: &ListenSpec| {
+            let payout = spec.payout.or(Some(self.block_payout));
+            let difficulty = spec.difficulty.unwrap_or(self.difficulty);
+            (ListenSpec { payout, ..*spec }, difficulty)
+        };
+        [&first]
+            .into_iter()
+            .chain(&self.listen)
+            .map(with_defaults)
+            .collect()
+    }
+
+    /// Kinds of payout of the listeners.
+    pub(crate) fn payouts(&self) -> BTreeSet<String> {
+        let listeners = self.listeners().into_iter();
+        let payouts = listeners.filter_map(|(spec, _)| spec.payout);
+        payouts.map(|payout| payout.name().to_owned()).collect()
+    }
+
+    /// True if some listener has this kind of payout.
+    pub(crate) fn has_listener(&self, payout: Payout) -> bool {
+        let listeners = self.listeners();
+        listeners
+            .iter()
+            .any(|(spec, _)| spec.payout == Some(payout))
     }
 }
 

@@ -220,7 +220,7 @@ fn judge_ledger(path: &Path, bytes: u64, network: Network) -> anyhow::Result<Opt
     if bytes > LEDGER_CHECK_BYTES_MAX {
         return Ok(None);
     }
-    ledger_tools::check(&mut db, None).map(Some)
+    Ok(Some(ledger_tools::check(&mut db, None)?.errors))
 }
 
 fn check_spool(dir: &Path, findings: &mut Findings) {

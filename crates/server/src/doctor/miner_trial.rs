@@ -1,16 +1,14 @@
 //! Trial as a miner: connects, logs in, waits for a job and, if asked for, mines one share.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::io;
+use std::net::TcpStream;
+use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use hstratum_core::wire::client::{Attempt, Client, ClientFailure, RequestRefusal, Update, Work};
 
 use super::miner_dialect::{Dialect, DialectCheck};
-use crate::client_tls::Wire;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::miner_wire::MinerWire;
 
 /// Time from the connection to the reply to a share.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -23,9 +21,6 @@ const SHARES_MAX: u32 = 10;
 
 /// Code of a reject for a job that is no longer valid.
 const STALE: i64 = 21;
-
-/// Bytes of a line. A longer line is not stratum.
-const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// PROXY header for a server that expects one here; it names no miner.
 const PROXY_HEADER: &[u8] = b"PROXY UNKNOWN\r\n";
@@ -81,43 +76,22 @@ impl From<anyhow::Error> for TrialEnd {
     }
 }
 
-/// Connects to the first of the name's addresses that accepts.
-pub(super) fn connect(server: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this name");
-    for address in server.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
 /// Runs the trial on an open connection.
 pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, TrialEnd> {
-    let address = stream.peer_addr().context("failed to read an address")?;
-    let stream = match trial.tls {
-        true => {
-            // A server that waits for another kind of message would wait for ever.
-            stream
-                .set_read_timeout(Some(DEADLINE))
-                .context("failed to set a time limit")?;
-            Wire::tls(stream).map_err(TrialEnd::NoTls)?
-        }
-        false => Wire::plain(stream),
-    };
+    let wire = MinerWire::open(stream, trial.tls, DEADLINE);
+    let wire = wire.map_err(|error| match trial.tls {
+        true => TrialEnd::NoTls(error),
+        false => TrialEnd::Failed(error.into()),
+    })?;
     let user = trial.dialect.user(trial.account);
     let mut miner = TrialMiner {
         trial,
-        address,
-        stream,
-        begun: Instant::now(),
+        wire,
         client: Client::new(&user, trial.password),
         judge: DialectCheck::default(),
-        unread: Vec::new(),
     };
     let work = miner.log_in(&user)?;
-    let job_after = miner.begun.elapsed();
+    let job_after = miner.wire.elapsed();
     let share = match trial.mines {
         true => Some(miner.mine(&work)?),
         false => None,
@@ -132,13 +106,9 @@ pub(super) fn run(trial: &Trial<'_>, stream: TcpStream) -> Result<Lived, TrialEn
 
 struct TrialMiner<'a> {
     trial: &'a Trial<'a>,
-    address: SocketAddr,
-    stream: Wire,
-    begun: Instant,
+    wire: MinerWire,
     client: Client,
     judge: DialectCheck,
-    /// Beginning of a line.
-    unread: Vec<u8>,
 }
 
 impl TrialMiner<'_> {
@@ -146,9 +116,9 @@ impl TrialMiner<'_> {
     fn log_in(&mut self, user: &str) -> Result<Work, TrialEnd> {
         let [now, then] = self.trial.dialect.hello(self.client.connect(), user);
         if self.trial.as_proxy {
-            self.send(PROXY_HEADER)?;
+            self.wire.send(PROXY_HEADER)?;
         }
-        self.send(now.as_bytes())?;
+        self.wire.send(now.as_bytes())?;
         let mut then = Some(then);
         loop {
             let line = match self.next_line() {
@@ -160,7 +130,7 @@ impl TrialMiner<'_> {
             };
             self.handle(&line)?;
             if let Some(then) = then.take() {
-                self.send(then.as_bytes())?;
+                self.wire.send(then.as_bytes())?;
             }
             if let Some(work) = self.client.work() {
                 return Ok(Work::clone(work));
@@ -179,7 +149,8 @@ impl TrialMiner<'_> {
             let attempt = find_share(&work)
                 .ok_or_else(|| anyhow!("no share in {HASHES_MAX} hashes: this is not regtest"))?;
             if let Some(line) = self.client.submit(&work, &attempt) {
-                self.send(self.trial.dialect.submit(&line).as_bytes())?;
+                self.wire
+                    .send(self.trial.dialect.submit(&line).as_bytes())?;
                 if let Some(block) = self.judged()? {
                     return Ok(block);
                 }
@@ -222,15 +193,10 @@ impl TrialMiner<'_> {
 
     /// Reason why nothing can be read any more.
     fn explain(&self, error: anyhow::Error) -> TrialEnd {
-        match self.has_alert() {
+        match self.wire.has_alert() {
             true => TrialEnd::Tls,
             false => error.into(),
         }
-    }
-
-    /// True if a TLS alert has come (RFC 8446, 5.1).
-    fn has_alert(&self) -> bool {
-        self.unread.starts_with(&[0x15, 0x03])
     }
 
     fn handle(&mut self, line: &str) -> Result<Update, TrialEnd> {
@@ -240,57 +206,14 @@ impl TrialMiner<'_> {
             .handle_line(&line)
             .map_err(|failure| match failure {
                 ClientFailure::AuthorizeRefused(refusal) => TrialEnd::Unauthorized(refusal),
-                failure => anyhow!("{}: {failure}", self.address).into(),
+                failure => anyhow!("{}: {failure}", self.wire.address()).into(),
             })
     }
 
-    fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.stream
-            .write_all(bytes)
-            .with_context(|| format!("failed to send to {}", self.address))
-    }
-
-    /// The next line; `None` when the time is over.
     fn next_line(&mut self) -> anyhow::Result<Option<String>> {
-        loop {
-            if self.has_alert() {
-                bail!("{} speaks TLS", self.address);
-            }
-            if let Some(end) = self.unread.iter().position(|&b| b == b'\n') {
-                let line: Vec<u8> = self.unread.drain(..=end).collect();
-                return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()));
-            }
-            if self.unread.len() > LINE_BYTES_MAX {
-                bail!("{} speaks no stratum: a line without end", self.address);
-            }
-            let left = DEADLINE.saturating_sub(self.begun.elapsed());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            self.stream
-                .socket()
-                .set_read_timeout(Some(left))
-                .context("failed to set a time limit")?;
-            let mut chunk = [0; 16 << 10];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => bail!("{} closed the connection", self.address),
-                Ok(length) => {
-                    self.judge.see_chunk(&chunk[..length]);
-                    self.unread.extend_from_slice(&chunk[..length]);
-                }
-                Err(error) if is_timeout(&error) => return Ok(None),
-                Err(error) => {
-                    let text = format!("failed to receive from {}", self.address);
-                    return Err(anyhow::Error::new(error).context(text));
-                }
-            }
-        }
+        let judge = &mut self.judge;
+        self.wire.next_line(|chunk| judge.see_chunk(chunk))
     }
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    use io::ErrorKind::{TimedOut, WouldBlock};
-    matches!(error.kind(), WouldBlock | TimedOut)
 }
 
 fn find_share(work: &Work) -> Option<Attempt> {

@@ -12,6 +12,7 @@ mod miner_dialect;
 mod miner_trial;
 mod node;
 mod port;
+mod solo;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use hstratum_core::accounts::Auth;
 use hstratum_core::chain::address::Network;
+use hstratum_core::chain::coinbase::Payout;
 
 use crate::config::Config;
 use crate::config::options_in_force::{OptionsInForce, plain};
@@ -162,6 +164,8 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
     }
     let (state, in_force) = node::examine(setup, &settings, &mut findings);
     settings.tell(in_force.as_ref(), &mut findings);
+    let known = (state, in_force.as_ref());
+    solo::examine(setup.network, &settings, known, &mut findings);
     if state == NodeState::Serving {
         files::examine_running(dir, &mut findings);
     }
@@ -218,11 +222,13 @@ impl KnownServer<'_> {
         }
     }
 
-    /// True if user names have to be addresses.
+    /// True if user names have to be addresses, at least on one listener.
     fn wants_addresses(&self) -> bool {
         match (self.in_force, self.config) {
-            (Some(options), _) => options.auth == "address",
-            (None, config) => config.is_some_and(|config| config.auth == Auth::Address),
+            (Some(options), _) => options.auth == "address" || !options.solo_listeners.is_empty(),
+            (None, config) => config.is_some_and(|config| {
+                config.auth == Auth::Address || config.has_listener(Payout::Solo)
+            }),
         }
     }
 

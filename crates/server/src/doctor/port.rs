@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use hstratum_core::chain::address::Address;
 
 use crate::config::Config;
+use crate::miner_wire::connect;
 
 use super::miner_dialect::Dialect;
 use super::miner_trial::{self, Lived, Trial, TrialEnd};
@@ -22,7 +23,7 @@ pub(super) fn examine(
     state: NodeState,
     findings: &mut Findings,
 ) {
-    let stream = match miner_trial::connect(server) {
+    let stream = match connect(server) {
         Ok(stream) => stream,
         Err(error) => return explain_closed(&error, known, server, state, findings),
     };
@@ -57,10 +58,7 @@ pub(super) fn examine(
             tls,
             as_proxy,
         };
-        let outcome = match stream
-            .take()
-            .map_or_else(|| miner_trial::connect(server), Ok)
-        {
+        let outcome = match stream.take().map_or_else(|| connect(server), Ok) {
             Ok(stream) => miner_trial::run(&trial, stream),
             Err(error) => Err(TrialEnd::Failed(error.into())),
         };
@@ -73,13 +71,13 @@ pub(super) fn examine(
     }
 }
 
-/// Account to mine as; with payout by address, a valid address.
+/// Account to mine as; where names are addresses, one that nobody has the key of: no share is mined for it.
 fn account(setup: &Setup, known: &KnownServer<'_>) -> String {
     if let Some(user) = &setup.user {
         return user.clone();
     }
     if known.wants_addresses() {
-        let address = Address::new(0, vec![0; 20]).expect("20 bytes are an address");
+        let address = Address::new(0, vec![1; 20]).expect("20 bytes are an address");
         return address.encode(setup.network);
     }
     ACCOUNT.to_owned()

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::alarm::{AlarmInput, BlockOutcome};
-use hstratum_core::chain::block::{Solution, Verdict};
+use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Action, Level};
 use hstratum_core::operator_order::{OrderId, OrderOutcome};
@@ -13,7 +14,7 @@ use crate::cluster::blocks::relay::RelayCommand;
 use crate::driver::io::DriverIo;
 use crate::driver::{Driver, ask};
 use crate::files::recovered_state::Unanswered;
-use crate::messages::{OrderAnswer, SpoolCommand};
+use crate::messages::{MinedBlock, OrderAnswer, SpoolCommand};
 use crate::node::Offer;
 use crate::store::StoreCommand;
 use crate::task_threads::{PasswordCommand, UsersCommand};
@@ -32,6 +33,8 @@ pub struct Senders {
     /// To the thread that relays found blocks to other servers; `None` when there are none. It may be gone,
     /// and the driver does not depend on it.
     pub relay: Option<Sender<RelayCommand>>,
+    /// To the thread that computes splits; `None` where blocks pay nobody directly.
+    pub splits: Option<Sender<MinedBlock>>,
     /// To the thread that raises alarms; it may be gone, and the driver does not depend on it.
     pub alarms: Sender<AlarmInput>,
     /// To the thread that reads the certificate; `None` when no listener speaks TLS.
@@ -70,6 +73,7 @@ impl<S: DriverIo> Driver<S> {
             }
             Action::BlockFound(block) => {
                 let account = block.account.clone();
+                self.last_found = Some(block.hash);
                 self.tell_alarms(AlarmInput::Found(block.hash, block.height, account));
                 self.senders.tell_store(StoreCommand::BlockFound(block));
             }

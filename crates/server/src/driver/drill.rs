@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::alarm::AlarmInput;
-use hstratum_core::chain::block::Verdict;
 use hstratum_core::event::Level;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::Now;

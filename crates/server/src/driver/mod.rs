@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use hstratum_core::accounting::ledger::Credit;
+use hstratum_core::accounting::ledger::{Credit, Verdict};
+use hstratum_core::accounts::PayoutAddresses;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::alarm::{AlarmInput, BlockOutcome, Draining};
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::chain::coinbase_split::CoinbaseSplit;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::{Actions, Event, LedgerState, Level, Listening};
 use hstratum_core::limits::LEAVE_MS;
@@ -69,6 +70,12 @@ pub struct Driver<S> {
     pub(crate) unanswered: BTreeMap<Hash, Unanswered>,
     /// The operator's bans, for a new pool.
     pub(crate) bans: Vec<Ban>,
+    /// Payout addresses of accounts, once they are known.
+    pub(crate) payout_addresses: Option<Arc<PayoutAddresses>>,
+    /// The newest split, for a new pool.
+    split: Option<Arc<CoinbaseSplit>>,
+    /// The block that was found last, in this run or left by an earlier one.
+    pub(crate) last_found: Option<Hash>,
     /// The operator has ordered that no connections are accepted, also for a new pool.
     is_draining: bool,
     /// Unanswered orders, and who waits for each.
@@ -134,6 +141,9 @@ impl<S: DriverIo> Driver<S> {
             users,
             unanswered,
             bans,
+            payout_addresses: None,
+            split: None,
+            last_found: None,
             is_draining: false,
             orders: HashMap::new(),
             last_order: OrderId(0),
@@ -203,6 +213,12 @@ impl<S: DriverIo> Driver<S> {
                 .log(Level::Error, &format!("failed to listen: {error}"));
         }
         self.handle(&mut pool, now, Event::Bans(self.bans.clone()));
+        if let Some(addresses) = self.payout_addresses.clone() {
+            self.handle(&mut pool, now, Event::PayoutAddresses(addresses));
+        }
+        if let Some(split) = self.split.clone() {
+            self.handle(&mut pool, now, Event::Split(split));
+        }
         if self.is_draining {
             let order = Order::Drain { over_s: 0 };
             self.handle(&mut pool, now, Event::Order(OrderId(0), order));
@@ -309,6 +325,11 @@ impl<S: DriverIo> Driver<S> {
         }
         self.commit_in_time(now);
         self.net.flush();
+        // All other jobs have left.
+        while pool.owes_solo_jobs() {
+            self.handle(pool, now, Event::SoloJobs);
+            self.net.flush();
+        }
         self.tell_lost(pool, now);
     }
 
@@ -324,7 +345,7 @@ impl<S: DriverIo> Driver<S> {
             ReadResult::Bytes(len) => {
                 let bytes = self.net.received(len);
                 pool.handle(now, Event::Received(conn, bytes), &mut self.actions);
-                self.perform_all();
+                self.perform_all(pool);
             }
             ReadResult::Nothing => {}
             ReadResult::Finished => self.handle(pool, now, Event::Finished(conn)),
@@ -457,6 +478,14 @@ impl<S: DriverIo> Driver<S> {
                 }
                 self.handle(pool, now, Event::Users(changes));
             }
+            WorkerEvent::PayoutAddresses(addresses) => {
+                self.payout_addresses = Some(addresses.clone());
+                self.handle(pool, now, Event::PayoutAddresses(addresses));
+            }
+            WorkerEvent::Split(split) => {
+                self.split = Some(split.clone());
+                self.handle(pool, now, Event::Split(split));
+            }
             WorkerEvent::Bans(bans) => {
                 self.bans.clone_from(&bans);
                 self.handle(pool, now, Event::Bans(bans));
@@ -472,10 +501,14 @@ impl<S: DriverIo> Driver<S> {
 
     fn handle(&mut self, pool: &mut Pool, now: Now, event: Event<'_>) {
         pool.handle(now, event, &mut self.actions);
-        self.perform_all();
+        self.perform_all(pool);
     }
 
-    fn perform_all(&mut self) {
+    /// Executes the pool's actions. Jobs among them can be asked for before they are sent.
+    fn perform_all(&mut self, pool: &Pool) {
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.show_jobs(pool);
+        }
         self.net.watch(&self.actions);
         if let Some(failure) = self.carry_out(None) {
             resume_unwind(failure);

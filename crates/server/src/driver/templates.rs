@@ -6,7 +6,7 @@
 //! that a ledger was shown. Fewer blocks are no reason: one node is always ahead of another, a reorganisation
 //! passes, and divided blocks lie far deeper.
 
-use crate::messages::{EvidenceSource, NodeEvent};
+use crate::messages::{EvidenceSource, MinedBlock, NodeEvent};
 use hstratum_core::accounting::ledger::{ChainView, Knowledge};
 use hstratum_core::alarm::AlarmInput;
 use hstratum_core::chain::template::{Template, TemplateParts};
@@ -95,6 +95,13 @@ impl<S: DriverIo> Driver<S> {
             return self.withhold(pool, now, parts, highest);
         }
         self.tell_alarms(AlarmInput::Template(parts.prev_block));
+        let mined = MinedBlock {
+            tip: parts.prev_block,
+            height: parts.height,
+            reward: template.node_coinbase.value(),
+            difficulty: template.target.difficulty(),
+            last_found: self.last_found,
+        };
         self.view.template = Some(parts);
         self.view.withheld = None;
         self.view.no_template = None;
@@ -102,6 +109,9 @@ impl<S: DriverIo> Driver<S> {
         self.handle(pool, now, Event::Template(Box::new(template)));
         if let (Some(telemetry), Some(begun)) = (&mut self.telemetry, begun) {
             telemetry.job_sent(begun);
+        }
+        if let Some(splits) = &self.senders.splits {
+            let _ = splits.send(mined);
         }
     }
 

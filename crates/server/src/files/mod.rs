@@ -4,22 +4,26 @@ pub(crate) mod bans;
 pub mod block_spool;
 pub mod recovered_state;
 pub mod share_dump;
+pub(crate) mod spooled_split;
 pub mod users;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::address::Network;
+use hstratum_core::chain::block::{BlockSplit, FoundBlock, is_whole};
+use hstratum_core::chain::coinbase_split::SplitRecord;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
 use crate::clock::unix_s;
 use crate::config::settings::Settings;
 use crate::files::bans::BansFile;
-use crate::files::block_spool::Spool;
+use crate::files::block_spool::{Spool, SpooledBlock};
 use crate::files::recovered_state::Unanswered;
 use crate::files::users::{Repair, UsersFile};
 use crate::node::Node;
@@ -30,6 +34,23 @@ use crate::sql::sqlite_schema::FILE_NAME;
 pub(crate) struct UsersFiles {
     pub users: Option<UsersFile>,
     pub bans: Option<BansFile>,
+}
+
+/// The split of a spooled block. Money follows from it, so it must be that of the block's own coinbase.
+fn read_split(
+    block: &SpooledBlock,
+    found: &FoundBlock,
+    network: Network,
+) -> Result<Option<Arc<SplitRecord>>, &'static str> {
+    let Some(text) = &block.split else {
+        return Ok(None);
+    };
+    let split = spooled_split::decode(text, network);
+    let split = split.ok_or("has a split that cannot be read")?;
+    match split.is_of(found.coinbase.as_bytes()) {
+        true => Ok(Some(split)),
+        false => Err("has a split that is not its coinbase's"),
+    }
 }
 
 /// Content of the files of an earlier run.
@@ -61,15 +82,26 @@ impl ServerFiles {
         }
         let mut unanswered = BTreeMap::new();
         for block in spooled {
-            if let Some(found) = FoundBlock::parse(&block.raw) {
-                unanswered.insert(block.hash, Unanswered::Spooled(Box::new(found), block.raw));
-            } else {
-                let text = format!(
-                    "block {} in the spool cannot be read: it stays there",
-                    block.hash
-                );
-                node.log(Level::Error, &text);
-            }
+            let found = FoundBlock::parse(&block.raw, block.payout);
+            let Some(mut found) = found.filter(|_| is_whole(&block.raw)) else {
+                node.log(Level::Error, &spool.set_aside(&block)?);
+                continue;
+            };
+            found.split = match read_split(&block, &found, settings.network) {
+                Ok(split) => split.map(BlockSplit::Recorded),
+                Err(reason) => {
+                    let copy = spool.copy_aside(&block)?;
+                    let text = format!(
+                        "block {} in the spool {reason}: it is offered, and recorded without its split if the \
+                         ledger has none; what accounts keep of it is in {}",
+                        block.hash,
+                        copy.display()
+                    );
+                    node.log(Level::Error, &text);
+                    None
+                }
+            };
+            unanswered.insert(block.hash, Unanswered::Spooled(Box::new(found), block.raw));
         }
         let mut files = Self {
             spool: Some(spool),

@@ -53,6 +53,9 @@ mod tests {
             reward: 2_000_000_000,
             total: 8.0,
             shares: BTreeMap::from([("alice".into(), 8.0)]),
+            payout: "operator".into(),
+            paid: None,
+            split: None,
         }
     }
 

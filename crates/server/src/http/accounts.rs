@@ -4,18 +4,21 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
+use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{
     ApiError, ApiResult, NoParams, PathName, Problem, QueryParams, SortOrder, page_of, search_for,
 };
-use super::estimates::AccountMoneyEstimate;
+use super::estimates::{AccountInLedger, AccountMoneyEstimate};
 use super::ledger_queries::balances;
+use super::privacy::TieOrder;
 use super::round::read_round;
 use super::site::Site;
+use super::viewer::Viewer;
 use super::workers::{SentShares, WorkerRow};
 use crate::limits::HTTP_KEPT;
 use crate::sql::{Sql, SqlError, WORK};
@@ -107,7 +110,38 @@ pub(crate) struct AccountInFull {
     round_share: Option<f64>,
     #[serde(flatten)]
     estimate: AccountMoneyEstimate,
+    #[serde(flatten)]
+    own_blocks: OwnBlocks,
 }
+
+/// What an account's own hashrate finds, whoever is paid for it.
+#[derive(Default, Serialize, ToSchema)]
+pub(crate) struct OwnBlocks {
+    /// The greatest difficulty that a share of it has met since this server started; none while no worker of it
+    /// is connected to this server.
+    best_share: Option<f64>,
+    /// Seconds that it takes to find a block, on average, at its hashrate of the last day and the network's
+    /// difficulty now; none while either is not known.
+    block_expected_s: Option<f64>,
+    /// The probability that it finds a block within a day at that rate, from 0 to 1.
+    block_odds_day: Option<f64>,
+}
+
+impl OwnBlocks {
+    fn of(best_share: Option<f64>, hashrate: f64, network_difficulty: Option<f64>) -> Self {
+        let expected_s = network_difficulty
+            .filter(|_| hashrate > 0.0)
+            .map(|difficulty| difficulty * HASHES_PER_DIFFICULTY / hashrate);
+        Self {
+            best_share,
+            block_expected_s: expected_s,
+            block_odds_day: expected_s.map(|expected_s| -(-DAY_S / expected_s).exp_m1()),
+        }
+    }
+}
+
+/// Seconds of a day.
+const DAY_S: f64 = 86_400.0;
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
@@ -202,9 +236,10 @@ pub(crate) struct AccountsAsked {
 
 /// Workers that are connected or were within a day.
 #[utoipa::path(get, path = "/api/v1/workers", tag = "miners", params(WorkersAsked), responses(
-    (status = 200, body = ApiWorkers), (status = 400, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = ApiWorkers), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn workers(
     State(site): State<Arc<Site>>,
+    Extension(viewer): Extension<Viewer>,
     QueryParams(asked): QueryParams<WorkersAsked>,
 ) -> ApiResult<ApiWorkers> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
@@ -223,8 +258,9 @@ pub(crate) async fn workers(
         .collect();
     let sort = asked.sort.unwrap_or_default();
     let by = |a: &&WorkerRow, b: &&WorkerRow| compare_workers(sort, a, b);
+    let ties = TieOrder::of(&site, &viewer);
     in_order(&mut found, asked.order, by, |a, b| {
-        (&a.account, &a.worker).cmp(&(&b.account, &b.worker))
+        ties.compare(&(&a.account, &a.worker), &(&b.account, &b.worker))
     });
     let page = found.iter().skip(offset as usize).take(limit as usize);
     Ok(Json(ApiWorkers {
@@ -235,10 +271,11 @@ pub(crate) async fn workers(
 
 /// Accounts that have workers, connected or seen within a day, or that are owed something.
 #[utoipa::path(get, path = "/api/v1/accounts", tag = "miners", params(AccountsAsked), responses(
-    (status = 200, body = ApiAccounts), (status = 400, body = Problem),
+    (status = 200, body = ApiAccounts), (status = 400, body = Problem), (status = 401, body = Problem),
     (status = 503, body = Problem)))]
 pub(crate) async fn accounts(
     State(site): State<Arc<Site>>,
+    Extension(viewer): Extension<Viewer>,
     QueryParams(asked): QueryParams<AccountsAsked>,
 ) -> ApiResult<ApiAccounts> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
@@ -263,7 +300,10 @@ pub(crate) async fn accounts(
     let mut found: Vec<&ApiAccount> = all.values().filter(|one| has(&one.name, &search)).collect();
     let sort = asked.sort.unwrap_or_default();
     let by = |a: &&ApiAccount, b: &&ApiAccount| compare_accounts(sort, a, b);
-    in_order(&mut found, asked.order, by, |a, b| a.name.cmp(&b.name));
+    let ties = TieOrder::of(&site, &viewer);
+    in_order(&mut found, asked.order, by, |a, b| {
+        ties.compare(&a.name, &b.name)
+    });
     let page = found.iter().skip(offset as usize).take(limit as usize);
     Ok(Json(ApiAccounts {
         total: found.len(),
@@ -274,7 +314,7 @@ pub(crate) async fn accounts(
 /// One account.
 #[utoipa::path(get, path = "/api/v1/accounts/{name}", tag = "miners",
     params(("name" = String, Path, description = "The account's name.")), responses(
-    (status = 200, body = AccountInFull), (status = 400, body = Problem),
+    (status = 200, body = AccountInFull), (status = 400, body = Problem), (status = 401, body = Problem),
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn account(
     State(site): State<Arc<Site>>,
@@ -283,9 +323,14 @@ pub(crate) async fn account(
 ) -> ApiResult<AccountInFull> {
     let rows = site.workers().await?;
     let own = rows.iter().filter(|row| *row.account == *name);
+    let best = own
+        .clone()
+        .filter_map(|row| row.best_share)
+        .max_by(f64::total_cmp);
     let gathered = gather(own).remove(&name);
     let is_mining = gathered.is_some();
     let account = gathered.unwrap_or_else(|| ApiAccount::new(name.clone()));
+    let (hashrate, difficulty) = (account.hashrate_24h, site.network_difficulty().await);
     let mut full = AccountInFull {
         account,
         address: None,
@@ -293,9 +338,10 @@ pub(crate) async fn account(
         round_work: 0.0,
         round_share: None,
         estimate: AccountMoneyEstimate::default(),
+        own_blocks: OwnBlocks::of(best, hashrate, difficulty),
     };
     let mut all_work = 0.0;
-    let mut own_threshold = None;
+    let (mut own_threshold, mut id) = (None, None);
     let kept = match &site.reader {
         None => None,
         Some(reader) => {
@@ -310,7 +356,7 @@ pub(crate) async fn account(
     match kept {
         Some(kept) => {
             full.address = kept.address;
-            own_threshold = kept.threshold;
+            (own_threshold, id) = (kept.threshold, Some(kept.id));
             full.blocks = kept.blocks;
             full.account.credited = kept.credited;
             full.account.paid = kept.paid;
@@ -325,15 +371,25 @@ pub(crate) async fn account(
     if site.reader.is_some()
         && let Ok((known, age)) = site.estimates().await
     {
-        let account = &full.account;
-        let hashrate = account.hashrate_24h;
-        full.estimate = known.of_account(&account.name, hashrate, own_threshold, age);
+        let account = AccountInLedger {
+            name: &full.account.name,
+            id,
+            hashrate: full.account.hashrate_24h,
+            balance: full.account.balance,
+            own_threshold,
+        };
+        let estimate = known.of_account(&account, age);
+        full.estimate = match site.next_payout() {
+            Some(next) => estimate.with_next(&account, &known, next),
+            None => estimate,
+        };
     }
     Ok(Json(full))
 }
 
 /// An account's data in the ledger.
 struct AccountMoney {
+    id: i64,
     address: Option<String>,
     threshold: Option<u64>,
     credited: i64,
@@ -363,6 +419,7 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Accoun
         &values![id, from_height],
     )?;
     Ok(Some(AccountMoney {
+        id,
         address: row.get(1)?,
         credited: row.get(2)?,
         paid: row.get(3)?,

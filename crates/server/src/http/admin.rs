@@ -4,30 +4,33 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::operator_order::{
     NewUser, Order, OrderOutcome as Told, OrderRefusalKind, Owner,
 };
 use ring::hmac;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams};
+use super::answer::{ApiError, ApiResult, JsonBody, PathName, Problem, QueryParams};
+use super::sign_in;
 use super::site::{Operator, Site};
+use super::viewer::Viewer;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
+use crate::messages::SettingRefused;
 use crate::operator::AccountStored;
+use crate::payer::{PayoutControl, PayoutReport};
 use tokio::sync::SemaphorePermit;
 
 /// The paths below `/admin`, for a site with an operator.
-pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {
+pub(crate) fn routes() -> Router<Arc<Site>> {
     Router::new()
         .route("/users", post(add_user))
         .route("/users/{name}/password", put(set_password))
@@ -41,16 +44,19 @@ pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {
             axum::routing::get(super::refusals::with_addresses),
         )
         .route("/drain", put(drain).delete(undrain))
+        .route("/payout", axum::routing::get(payouts))
+        .route("/payout/pause", put(pause_payouts).delete(resume_payouts))
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
-        .layer(axum::middleware::from_fn_with_state(site.clone(), admit))
+        .layer(axum::middleware::from_fn(admit))
 }
 
-/// Middleware that admits only requests with the token.
-async fn admit(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let given = request.headers().get(AUTHORIZATION);
-    let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if given.is_some_and(|given| operator(&site).is_token(given)) {
+/// Middleware that admits only requests of the operator.
+async fn admit(Extension(viewer): Extension<Viewer>, request: Request, next: Next) -> Response {
+    if viewer.may_order(request.method(), request.headers()) {
         return next.run(request).await;
+    }
+    if viewer.is_operator() {
+        return sign_in::no_change_token().into_response();
     }
     let text = "this call needs the token: Authorization: Bearer …";
     let mut response = ApiError(StatusCode::UNAUTHORIZED, text.to_owned()).into_response();
@@ -66,23 +72,10 @@ fn operator(site: &Site) -> &Operator {
 
 impl Operator {
     /// Compares signatures of both, so that the time taken tells nothing of the token.
-    fn is_token(&self, given: &[u8]) -> bool {
+    pub(super) fn is_token(&self, given: &[u8]) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.token.0.as_bytes());
         let expected = hmac::sign(&key, self.token.0.as_bytes());
         hmac::verify(&key, given, expected.as_ref()).is_ok()
-    }
-}
-
-/// A request's body, as JSON.
-struct JsonBody<T>(T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = Json::<T>::from_request(request, state).await;
-        let Json(body) = body.map_err(|error| ApiError::wrong(error.body_text()))?;
-        Ok(Self(body))
     }
 }
 
@@ -267,6 +260,9 @@ async fn account_stored(site: &Site, stored: anyhow::Result<AccountStored>) -> O
     let _place = enter(site)?;
     match tokio::task::spawn_blocking(move || stored.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
+        Ok(Err(error)) if error.is::<SettingRefused>() => {
+            Err(ApiError::wrong(format!("{error:#}")))
+        }
         Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
         Err(_) => Err(ApiError::busy("the server is stopping")),
     }
@@ -358,6 +354,44 @@ async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> OrderRe
     }
 }
 
+/// The state of payouts.
+#[utoipa::path(get, path = "/api/v1/admin/payout", tag = "admin", responses(
+    (status = 200, body = PayoutReport), (status = 401, body = Problem),
+    (status = 503, body = Problem)))]
+async fn payouts(State(site): State<Arc<Site>>) -> ApiResult<PayoutReport> {
+    payout_order(&site, PayoutControl::report).await
+}
+
+/// Pay nobody until that is ended, on any server of the pool or by command.
+#[utoipa::path(put, path = "/api/v1/admin/payout/pause", tag = "admin", responses(
+    (status = 200, body = PayoutReport), (status = 401, body = Problem),
+    (status = 503, body = Problem)))]
+async fn pause_payouts(State(site): State<Arc<Site>>) -> ApiResult<PayoutReport> {
+    payout_order(&site, |payouts| payouts.set_paused(true)).await
+}
+
+/// Pay again.
+#[utoipa::path(delete, path = "/api/v1/admin/payout/pause", tag = "admin", responses(
+    (status = 200, body = PayoutReport), (status = 401, body = Problem),
+    (status = 503, body = Problem)))]
+async fn resume_payouts(State(site): State<Arc<Site>>) -> ApiResult<PayoutReport> {
+    payout_order(&site, |payouts| payouts.set_paused(false)).await
+}
+
+/// Gives an order about payouts, and waits for the ledger.
+async fn payout_order(
+    site: &Site,
+    order: impl FnOnce(&PayoutControl) -> anyhow::Result<PayoutReport> + Send + 'static,
+) -> ApiResult<PayoutReport> {
+    let _place = enter(site)?;
+    let payouts = operator(site).payouts.clone();
+    match tokio::task::spawn_blocking(move || order(&payouts)).await {
+        Ok(Ok(report)) => Ok(Json(report)),
+        Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
+        Err(_) => Err(ApiError::busy("the server is stopping")),
+    }
+}
+
 /// What an order comes to.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "for the document")]
@@ -383,6 +417,7 @@ enum OrderResponses {
 #[derive(OpenApi)]
 #[openapi(
     paths(add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, drain, undrain,
+        payouts, pause_payouts, resume_payouts,
         super::refusals::with_addresses),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
 )]

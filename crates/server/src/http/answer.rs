@@ -4,20 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::viewer::Viewer;
 use crate::limits::{
     HTTP_ANSWER, HTTP_ANSWERS_MAX, HTTP_REMEMBERED, HTTP_ROWS, HTTP_ROWS_MAX, HTTP_SEARCH_CHARS_MAX,
 };
@@ -81,8 +82,12 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let Query(params) =
-            Query::try_from_uri(&parts.uri).map_err(|error| ApiError::wrong(error.body_text()))?;
+        let Query(params) = Query::try_from_uri(&parts.uri).map_err(|error| {
+            let text = error.body_text();
+            // What stands before it says what the library did.
+            let reason = text.strip_prefix("Failed to deserialize query string: ");
+            ApiError::wrong(reason.unwrap_or(&text))
+        })?;
         Ok(Self(params))
     }
 }
@@ -97,6 +102,19 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(name) = path.map_err(|error: PathRejection| ApiError::wrong(error.body_text()))?;
         Ok(Self(name))
+    }
+}
+
+/// A request's body, as JSON.
+pub(crate) struct JsonBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = Json::<T>::from_request(request, state).await;
+        let Json(body) = body.map_err(|error| ApiError::wrong(error.body_text()))?;
+        Ok(Self(body))
     }
 }
 
@@ -176,7 +194,7 @@ impl Answers {
 }
 
 /// Cache key of a request, equal for equivalent requests.
-fn question_of(headers: &HeaderMap, uri: &Uri) -> String {
+fn question_of(headers: &HeaderMap, uri: &Uri, viewer: &Viewer) -> String {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
     let mut pairs = match pairs {
         Ok(Query(pairs)) => pairs,
@@ -187,13 +205,19 @@ fn question_of(headers: &HeaderMap, uri: &Uri) -> String {
     let is_host_told = uri.path().ends_with("/pool");
     let host = headers.get(HOST).filter(|_| is_host_told);
     let host = host.and_then(|host| host.to_str().ok());
-    format!("{} {} {pairs:?}", host.unwrap_or_default(), uri.path())
+    let is_operator = viewer.is_operator();
+    format!(
+        "{} {is_operator} {} {pairs:?}",
+        host.unwrap_or_default(),
+        uri.path()
+    )
 }
 
 /// Middleware that answers GET requests from the cache, makes one task answer for all that wait, and ends
 /// what takes longer than [`HTTP_ANSWER`].
 pub(crate) async fn remember(
     State(answers): State<Arc<Answers>>,
+    Extension(viewer): Extension<Viewer>,
     headers: HeaderMap,
     mut request: Request,
     next: Next,
@@ -205,7 +229,8 @@ pub(crate) async fn remember(
     if request.method() != Method::GET {
         return next.run(request).await;
     }
-    let asked = answers.of(question_of(&headers, request.uri()));
+    let question = question_of(&headers, request.uri(), &viewer);
+    let asked = answers.of(question);
     let answering = async {
         let mut made = asked.0.lock().await;
         if let Some((at, known)) = &*made

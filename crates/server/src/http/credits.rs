@@ -78,7 +78,7 @@ pub(crate) struct CreditsAsked {
 #[utoipa::path(get, path = "/api/v1/accounts/{name}/credits", tag = "miners",
     params(("name" = String, Path, description = "The account's name."), CreditsAsked), responses(
     (status = 200, content((ApiCredits = "application/json"), (String = "text/csv"))),
-    (status = 400, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+    (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn credits(
     State(site): State<Arc<Site>>,
     PathName(name): PathName,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hstratum_core::units::Difficulty;
+use hstratum_core::units::{BLOCK_S, Difficulty};
 use parking_lot::Mutex;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,6 +28,8 @@ pub(crate) struct ApiTerms {
     fee: f64,
     /// The balance from which an account is paid, in base units.
     threshold: u64,
+    /// Interval of this server's payouts, in seconds; none if it does not pay by itself.
+    payout_every: Option<u64>,
 }
 
 /// What the pool owes and on which terms, from the ledger. Amounts in base units.
@@ -43,6 +45,12 @@ pub(crate) struct PoolMoney {
     money_age_s: Option<f64>,
 }
 
+impl PoolMoney {
+    pub(crate) fn owed(&self) -> Option<i64> {
+        self.owed
+    }
+}
+
 /// What an account can expect. Amounts in base units; none while they are not known.
 #[derive(Clone, Default, Serialize, ToSchema)]
 #[schema(as = Estimate)]
@@ -55,8 +63,55 @@ pub(crate) struct AccountMoneyEstimate {
     per_day: Option<u64>,
     /// The balance from which it is paid.
     threshold: Option<u64>,
+    /// When the server pays next whoever is due, Unix seconds; none where that is not known.
+    next_payment_at: Option<u64>,
+    /// Whether the account's balance and those of its pending parts that can be spent by then reach the
+    /// threshold, with a block each ten minutes.
+    next_payment_reaches: Option<bool>,
     /// Seconds since the estimates were computed.
     estimates_age_s: Option<f64>,
+}
+
+/// An account as the ledger and the server know it, beside the estimates.
+pub(crate) struct AccountInLedger<'a> {
+    pub name: &'a str,
+    /// Its row; `None` before its first accepted share.
+    pub id: Option<i64>,
+    /// In hashes per second, over the last day.
+    pub hashrate: f64,
+    /// In base units.
+    pub balance: i64,
+    /// In base units; `None`: the pool's.
+    pub own_threshold: Option<u64>,
+}
+
+/// The next payout of a server.
+#[derive(Clone, Copy)]
+pub(crate) struct NextPayout {
+    /// Unix seconds.
+    pub at: u64,
+    /// Seconds until then.
+    pub in_s: u64,
+    /// Blocks until a coinbase can be spent.
+    pub maturity: u32,
+}
+
+impl AccountMoneyEstimate {
+    /// The same with the next payout.
+    pub(crate) fn with_next(
+        self,
+        account: &AccountInLedger<'_>,
+        known: &LedgerEstimates,
+        next: NextPayout,
+    ) -> Self {
+        let reaches = self.threshold.zip(known.spendable_at(account, next));
+        Self {
+            next_payment_at: Some(next.at),
+            next_payment_reaches: reaches
+                .map(|(threshold, spendable)| spendable >= i128::from(threshold)),
+            ..self
+        }
+    }
 }
 
 /// All that is read at once.
@@ -136,8 +191,19 @@ fn sql_error(error: anyhow::Error) -> SqlError {
 }
 
 impl LedgerEstimates {
-    /// What the pool owes, and its terms.
-    pub(crate) fn of_pool(&self, age: Duration) -> PoolMoney {
+    /// Balance of an account at a payout, with its parts of blocks that can be spent then, in base units.
+    fn spendable_at(&self, account: &AccountInLedger<'_>, payout: NextPayout) -> Option<i128> {
+        let blocks = payout.in_s / BLOCK_S as u64;
+        let tip = u64::from(self.next?.height).saturating_sub(1) + blocks;
+        let pending = self.estimates.as_ref()?.blocks.iter();
+        let ripe =
+            pending.filter(|block| u64::from(block.height) + u64::from(payout.maturity) <= tip);
+        let parts = ripe.map(|block| account.id.map_or(0, |id| block.part(id)));
+        Some(i128::from(account.balance) + parts.map(i128::from).sum::<i128>())
+    }
+
+    /// What the pool owes, and its terms, with the interval of the server's payouts.
+    pub(crate) fn of_pool(&self, payout_every: Option<Duration>, age: Duration) -> PoolMoney {
         let terms = self.terms.as_ref().map(|terms| {
             let at_next = self.next.map(|next| terms.at(next.height));
             let terms_now = at_next.unwrap_or_else(|| terms.newest());
@@ -149,6 +215,7 @@ impl LedgerEstimates {
                 },
                 fee: f64::from(terms_now.fee.get()) / 10_000.0,
                 threshold: terms.newest().threshold,
+                payout_every: payout_every.map(|every| every.as_secs()),
             }
         });
         PoolMoney {
@@ -159,27 +226,26 @@ impl LedgerEstimates {
         }
     }
 
-    /// What an account can expect that has this hashrate, in hashes per second over the last day, and this
-    /// threshold of its own.
+    /// What an account can expect.
     pub(crate) fn of_account(
         &self,
-        name: &str,
-        hashrate: f64,
-        own_threshold: Option<u64>,
+        account: &AccountInLedger<'_>,
         age: Duration,
     ) -> AccountMoneyEstimate {
-        let own = self.estimates.as_ref().map(|estimates| estimates.of(name));
+        let own = self.estimates.as_ref().map(|known| known.of(account.name));
         let has_next = self.estimates.as_ref().is_some_and(|known| known.has_next);
         let terms = self.terms.as_ref();
         let per_day = terms.zip(self.next).map(|(terms, next)| {
             let fee = terms.at(next.height).fee;
-            per_day(hashrate, next, fee)
+            per_day(account.hashrate, next, fee)
         });
         AccountMoneyEstimate {
             pending: own.map(|own| own.pending),
             if_found_now: own.filter(|_| has_next).map(|own| own.if_found_now),
             per_day,
-            threshold: terms.map(|terms| terms.newest().threshold_of(own_threshold)),
+            threshold: terms.map(|terms| terms.newest().threshold_of(account.own_threshold)),
+            next_payment_at: None,
+            next_payment_reaches: None,
             estimates_age_s: Some(age.as_secs_f64()),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use hstratum_core::event::LedgerState;
@@ -13,7 +14,10 @@ use super::events::ApiEvent;
 use super::ledger_queries::read_blocks;
 use super::ledger_reader::LedgerReader;
 use super::pool::ApiPool;
+use super::privacy::{is_cut, without_operation};
 use super::site::Site;
+use super::viewer::Viewer;
+use crate::config::Dashboard;
 use crate::telemetry::live::{Silent, Snapshot};
 
 /// How often pages are told how the pool is.
@@ -24,8 +28,11 @@ const BEAT: Duration = Duration::from_secs(1);
 #[utoipa::path(get, path = "/api/v1/events", tag = "pool", responses(
     (status = 200, content_type = "text/event-stream", body = ApiEvent),
     (status = 503, body = Problem)))]
-pub(crate) async fn events(State(site): State<Arc<Site>>) -> Result<Response, ApiError> {
-    site.events.answer()
+pub(crate) async fn events(
+    State(site): State<Arc<Site>>,
+    Extension(viewer): Extension<Viewer>,
+) -> Result<Response, ApiError> {
+    site.events.answer(&viewer, is_cut(&site, &viewer))
 }
 
 /// Watches and tells, for as long as the server runs.
@@ -48,7 +55,13 @@ pub(crate) async fn run(site: Arc<Site>) {
         {
             let online = site.online().await;
             let pool = ApiPool::of(&site, &now, &workers, online, None);
-            site.events.tell_pool(&pool.with_money(site.money().await));
+            let pool = pool.with_money(&site, site.money().await);
+            let cut = (site.dashboard == Dashboard::Private).then(|| {
+                let mut cut = serde_json::to_value(&pool).expect("plain data is JSON");
+                without_operation(&mut cut);
+                cut
+            });
+            site.events.tell_pool(&pool, cut.as_ref());
         }
     }
 }

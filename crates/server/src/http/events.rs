@@ -15,14 +15,18 @@ use hstratum_core::alarm::AlarmKind;
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::answer::ApiError;
 use super::ledger_queries::ApiBlock;
+use super::viewer::Viewer;
 use crate::alarm_delivery::Notice;
 use crate::clock::unix_s;
-use crate::limits::{HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_MESSAGES_WAITING_MAX};
+use crate::limits::{
+    HTTP_EVENTS_MAX, HTTP_LISTENERS_MAX, HTTP_LISTENERS_RESERVED, HTTP_MESSAGES_WAITING_MAX,
+};
 use crate::sql::signed;
 
 /// What has happened.
@@ -105,6 +109,8 @@ impl ApiEvent {
             | AlarmKind::DutyDone
             | AlarmKind::ConnectionsRefused
             | AlarmKind::ConnectionsTaken
+            | AlarmKind::PayoutSent
+            | AlarmKind::PayoutFailed
             | AlarmKind::PoolFailed => true,
         };
         is_new.then(|| Self {
@@ -112,6 +118,22 @@ impl ApiEvent {
             severity: Some(notice.kind.severity().name()),
             ..Self::new("alarm", Some(notice.text))
         })
+    }
+
+    /// The same for whoever may not see names.
+    fn without_names(self) -> Self {
+        let names_workers = [AlarmKind::WorkersGone, AlarmKind::WorkersBack];
+        let is_of_workers = names_workers
+            .map(|kind| Some(kind.name()))
+            .contains(&self.alarm);
+        Self {
+            account: None,
+            reason: match is_of_workers {
+                true => Some("workers have gone or are back".to_owned()),
+                false => self.reason,
+            },
+            ..self
+        }
     }
 
     pub(super) fn of_block(block: &ApiBlock) -> Self {
@@ -142,72 +164,136 @@ pub(crate) struct Events(Mutex<EventListeners>);
 
 #[derive(Default)]
 struct EventListeners {
-    listeners: Vec<mpsc::Sender<Bytes>>,
-    recent: VecDeque<Bytes>,
+    listeners: Vec<Listener>,
+    recent: VecDeque<Message>,
     next_id: u64,
+}
+
+/// Whoever listens.
+struct Listener {
+    sender: mpsc::Sender<Bytes>,
+    /// It may not see names.
+    is_cut: bool,
+    /// It has signed in.
+    is_of_session: bool,
+}
+
+/// A message for all, and the one for whoever may not see names.
+struct Message {
+    whole: Bytes,
+    cut: Bytes,
+}
+
+impl Message {
+    fn same_for_all(whole: Bytes) -> Self {
+        Self {
+            cut: whole.clone(),
+            whole,
+        }
+    }
+
+    fn of(&self, is_cut: bool) -> Bytes {
+        match is_cut {
+            true => self.cut.clone(),
+            false => self.whole.clone(),
+        }
+    }
 }
 
 impl Events {
     /// Adds a listener, which first receives the recent events; `None` at the limit.
-    fn listen(&self) -> Option<EventStream> {
+    fn listen(&self, viewer: &Viewer, is_cut: bool) -> Option<EventStream> {
         let mut told = self.0.lock();
-        told.listeners.retain(|listener| !listener.is_closed());
-        if told.listeners.len() >= HTTP_LISTENERS_MAX {
+        told.listeners
+            .retain(|listener| !listener.sender.is_closed());
+        let reserved = if viewer.is_operator() {
+            HTTP_LISTENERS_RESERVED
+        } else {
+            0
+        };
+        if told.listeners.len() >= HTTP_LISTENERS_MAX + reserved {
             return None;
         }
         let (sender, messages) = mpsc::channel(HTTP_MESSAGES_WAITING_MAX);
         let _ = sender.try_send(Bytes::from_static(b"retry: 2000\n\n"));
         for event in &told.recent {
-            let _ = sender.try_send(event.clone());
+            let _ = sender.try_send(event.of(is_cut));
         }
-        told.listeners.push(sender);
+        told.listeners.push(Listener {
+            sender,
+            is_cut,
+            is_of_session: matches!(viewer, Viewer::OperatorSession(_)),
+        });
         Some(EventStream(messages))
     }
 
-    /// Sends an event to all listeners; `event` makes it from its number.
+    /// Sends an event without names to all listeners; `event` makes it from its number.
     pub(crate) fn happened<H: Serialize>(&self, event: impl FnOnce(u64) -> H) {
+        self.send(|id| Message::same_for_all(message("happening", &event(id))));
+    }
+
+    /// Tells one, which gets its number here.
+    pub(super) fn tell(&self, event: ApiEvent) {
+        self.send(|id| {
+            let event = ApiEvent { id, ..event };
+            Message {
+                whole: message("happening", &event),
+                cut: message("happening", &event.without_names()),
+            }
+        });
+    }
+
+    fn send(&self, make: impl FnOnce(u64) -> Message) {
         let mut told = self.0.lock();
         told.next_id += 1;
         if told.recent.len() == HTTP_EVENTS_MAX {
             told.recent.pop_front();
         }
-        let message = message("happening", &event(told.next_id));
+        let message = make(told.next_id);
         told.tell(&message);
         told.recent.push_back(message);
     }
 
-    /// Tells one, which gets its number here.
-    pub(super) fn tell(&self, event: ApiEvent) {
-        self.happened(|id| ApiEvent { id, ..event });
-    }
-
     /// Tells how the pool is, which is told once and not kept for later listeners.
-    pub(super) fn tell_pool(&self, pool: &impl Serialize) {
-        self.0.lock().tell(&message("pool", pool));
+    pub(super) fn tell_pool(&self, whole: &impl Serialize, cut: Option<&Value>) {
+        let mut told = Message::same_for_all(message("pool", whole));
+        if let Some(cut) = cut {
+            told.cut = message("pool", cut);
+        }
+        self.0.lock().tell(&told);
     }
 
     /// The endless answer to whoever wants to know.
-    pub(crate) fn answer(&self) -> Result<Response, ApiError> {
-        let messages = self.listen();
+    pub(crate) fn answer(&self, viewer: &Viewer, is_cut: bool) -> Result<Response, ApiError> {
+        let messages = self.listen(viewer, is_cut);
         let messages =
             messages.ok_or_else(|| ApiError::busy("too many listeners, try again later"))?;
         let kind = [(CONTENT_TYPE, "text/event-stream")];
         Ok((kind, Body::new(messages)).into_response())
     }
 
+    /// Ends the streams of whoever has signed in, after a session has ended: those whose session is open come back.
+    pub(super) fn end_sessions(&self) {
+        let mut told = self.0.lock();
+        told.listeners.retain(|listener| !listener.is_of_session);
+    }
+
     /// True if anybody listens.
     pub(super) fn is_heard(&self) -> bool {
         let mut told = self.0.lock();
-        told.listeners.retain(|listener| !listener.is_closed());
+        told.listeners
+            .retain(|listener| !listener.sender.is_closed());
         !told.listeners.is_empty()
     }
 }
 
 impl EventListeners {
     /// Sends a message to all listeners, and drops those whose queue is full: they do not read.
-    fn tell(&mut self, message: &Bytes) {
-        self.listeners
-            .retain(|listener| listener.try_send(message.clone()).is_ok());
+    fn tell(&mut self, message: &Message) {
+        self.listeners.retain(|listener| {
+            let message = message.of(listener.is_cut);
+            listener.sender.try_send(message).is_ok()
+        });
     }
 }
 
@@ -256,7 +342,7 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         let is_told = |kind: &&AlarmKind| of(**kind).is_some();
-        assert_eq!(AlarmKind::ALL.iter().filter(is_told).count(), 24);
+        assert_eq!(AlarmKind::ALL.iter().filter(is_told).count(), 26);
         assert!(of(AlarmKind::BlockFound).is_none(), "its state is told");
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use hstratum_core::units::HASHES_PER_DIFFICULTY;
+use hstratum_core::units::{BLOCK_S, HASHES_PER_DIFFICULTY};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams};
-use super::pool::{BLOCK_S, network_hashrate};
+use super::pool::network_hashrate;
 use super::site::Site;
 use super::workers::{SentShares, unproven};
 use crate::clock::unix_s;
@@ -125,7 +125,7 @@ pub(crate) async fn of_pool(
 /// An account's hashrate over time, or a worker's.
 #[utoipa::path(get, path = "/api/v1/accounts/{name}/history", tag = "miners",
     params(("name" = String, Path, description = "The account's name."), AccountHistoryAsked),
-    responses((status = 200, body = History), (status = 400, body = Problem),
+    responses((status = 200, body = History), (status = 400, body = Problem), (status = 401, body = Problem),
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn of_account(
     State(site): State<Arc<Site>>,

@@ -61,6 +61,8 @@ pub(crate) struct ApiBlock {
     effort: Option<f64>,
     /// Whether its reward is divided, or was by other means.
     is_settled: bool,
+    /// `operator`, or `solo`: its coinbase has paid its finder, and nothing is divided.
+    payout: String,
     /// The server that found it, where several share the ledger. Untrusted text.
     server: Option<String>,
     /// Where to see it, if an explorer is set.
@@ -105,7 +107,8 @@ impl ApiRace {
 pub(crate) fn open_round(sql: &mut dyn Sql) -> Result<ApiRound, SqlError> {
     let open = ledger_tools::open_round(sql)?;
     let last = sql.query_opt(
-        "SELECT found_at FROM blocks WHERE state IN ('accepted', 'confirmed')
+        "SELECT found_at FROM blocks
+          WHERE state IN ('accepted', 'confirmed') AND payout <> 'solo'
           ORDER BY height DESC LIMIT 1",
         &[],
     )?;
@@ -164,7 +167,7 @@ pub(crate) fn read_blocks(
                     effort, CASE WHEN EXISTS
                       (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
                       THEN 1 ELSE 0 END,
-                    {}
+                    {}, b.payout
                FROM blocks AS b LEFT JOIN accounts AS a ON a.id = b.account {rest}",
             shown.finder()
         ),
@@ -187,6 +190,7 @@ pub(crate) fn read_blocks(
             effort: row.get(9)?,
             is_settled: row.get::<i64>(10)? == 1,
             server: row.get(11)?,
+            payout: row.get(12)?,
             race: shown.races.of(&hash).map(ApiRace::of),
             hash,
             height,

@@ -18,21 +18,29 @@ mod event_watch;
 pub(crate) mod events;
 mod history;
 pub(crate) mod host_guard;
+mod jobs;
 mod last_day;
 mod late_hours;
 mod ledger_queries;
 mod ledger_reader;
 pub(crate) mod metrics;
+mod newest_split;
 mod openapi;
 mod pages;
+mod payer;
 mod payouts;
 mod pool;
+mod privacy;
 pub(crate) mod prometheus;
 pub(crate) mod refusals;
 mod round;
 mod server_list;
 mod servers;
+mod sessions;
+mod sign_in;
 mod site;
+mod splits;
+pub(crate) mod viewer;
 mod work_history;
 mod workers;
 
@@ -46,8 +54,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use hstratum_core::event::Level;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -59,6 +68,7 @@ use tower_service::Service;
 use self::answer::ApiError;
 use self::conns::{ConnPermit, Conns};
 use self::host_guard::{LocalAddress, Public};
+use self::privacy::{Shows, shown};
 pub(crate) use self::site::Site;
 use crate::config::{Config, HTTP_PORT};
 use crate::limits::{
@@ -145,28 +155,51 @@ async fn keep<F: Future<Output = ()> + Send + 'static>(work: impl Fn() -> F) {
     }
 }
 
+/// The paths that are answered from the cache, and what they show of accounts.
+fn remembered_paths() -> [(&'static str, Shows, MethodRouter<Arc<Site>>); 14] {
+    [
+        ("/pool", Shows::Pool, get(pool::pool)),
+        ("/pool/history", Shows::Sums, get(history::of_pool)),
+        ("/servers", Shows::Operation, get(servers::servers)),
+        ("/round", Shows::Blocks, get(round::round)),
+        ("/blocks", Shows::Blocks, get(round::blocks)),
+        ("/blocks/{hash}", Shows::Blocks, get(splits::of_block)),
+        ("/split", Shows::Accounts, get(splits::newest)),
+        ("/accounts", Shows::Accounts, get(accounts::accounts)),
+        (
+            "/accounts/{name}",
+            Shows::OneAccount,
+            get(accounts::account),
+        ),
+        (
+            "/accounts/{name}/history",
+            Shows::OneAccount,
+            get(history::of_account),
+        ),
+        (
+            "/accounts/{name}/credits",
+            Shows::OneAccount,
+            get(credits::credits),
+        ),
+        ("/workers", Shows::Accounts, get(accounts::workers)),
+        ("/payouts", Shows::Accounts, get(payouts::payouts)),
+        ("/refusals", Shows::Accounts, get(refusals::refusals)),
+    ]
+}
+
 fn router(site: Arc<Site>) -> Router {
-    let api = Router::new()
-        .route("/pool", get(pool::pool))
-        .route("/pool/history", get(history::of_pool))
-        .route("/servers", get(servers::servers))
-        .route("/round", get(round::round))
-        .route("/blocks", get(round::blocks))
-        .route("/accounts", get(accounts::accounts))
-        .route("/accounts/{name}", get(accounts::account))
-        .route("/accounts/{name}/history", get(history::of_account))
-        .route("/accounts/{name}/credits", get(credits::credits))
-        .route("/workers", get(accounts::workers))
-        .route("/payouts", get(payouts::payouts))
-        .route("/refusals", get(refusals::refusals))
-        .layer(axum::middleware::from_fn_with_state(
-            site.answers.clone(),
-            answer::remember,
-        ))
+    let mut api = Router::new();
+    for (path, shows, methods) in remembered_paths() {
+        api = api.route(path, shown(&site, shows, methods));
+    }
+    let api = api
+        .layer(from_fn_with_state(site.answers.clone(), answer::remember))
+        .route("/jobs/{id}", shown(&site, Shows::Job, get(jobs::job)))
+        .route("/session", sign_in::route())
         .route("/events", get(event_watch::events))
         .route("/openapi.json", get(openapi::document));
     let api = match site.operator {
-        Some(_) => api.nest("/admin", admin::routes(&site)),
+        Some(_) => api.nest("/admin", admin::routes()),
         None => api,
     };
     pages::routes()
@@ -175,7 +208,8 @@ fn router(site: Arc<Site>) -> Router {
         .route("/healthz", get(pool::health))
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::only_get)
-        .layer(axum::middleware::from_fn_with_state(
+        .layer(from_fn_with_state(site.clone(), sign_in::recognise))
+        .layer(from_fn_with_state(
             Public::of(site.public_host.as_deref(), &site.host_names),
             host_guard::guard,
         ))

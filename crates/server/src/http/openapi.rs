@@ -13,8 +13,8 @@ use super::history::Range;
 use super::round::BlockStateAsked;
 use super::site::Site;
 use super::{
-    accounts, admin, credits, event_watch, history, metrics, pages, payouts, pool, refusals, round,
-    servers,
+    accounts, admin, credits, event_watch, history, jobs, metrics, pages, payouts, pool, refusals,
+    round, servers, sign_in, splits,
 };
 
 /// Everything that can be asked.
@@ -32,6 +32,8 @@ use super::{
         history::of_pool,
         round::round,
         round::blocks,
+        splits::newest,
+        splits::of_block,
         accounts::accounts,
         accounts::account,
         history::of_account,
@@ -39,6 +41,10 @@ use super::{
         accounts::workers,
         payouts::payouts,
         refusals::refusals,
+        jobs::job,
+        sign_in::who,
+        sign_in::sign_in,
+        sign_in::sign_out,
         event_watch::events,
         document,
         metrics::metrics,
@@ -49,6 +55,7 @@ use super::{
     tags(
         (name = "pool", description = "The pool as a whole."),
         (name = "miners", description = "Accounts, their machines, what they are paid."),
+        (name = "session", description = "Signing in."),
         (name = "monitoring", description = "For programs that watch."),
     )
 )]
@@ -76,11 +83,11 @@ mod tests {
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
-                     Block BlockStateAsked Blocks Credit Credits Deployment DrainBody Estimate \
-                     ExtraNode Happening Health History ListFormat Luck Order PasswordBody Payment \
-                     Payouts Places Point Pool PoolMoney Problem Race Range \
-                     Refusal Refusals Round RoundAccount Server Servers Shares Sums \
-                     Terms ThresholdBody UserBody Worker WorkerSort Workers";
+                     Block BlockStateAsked Blocks Credit Credits Deployment DividedBlock DrainBody Estimate \
+                     ExtraNode Happening Health History Job JobOutput ListFormat Luck Order OwnBlocks PasswordBody Payment \
+                     PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
+                     Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody Split SplitLine Sums \
+                     Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
     }
 }

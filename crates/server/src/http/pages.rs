@@ -42,7 +42,7 @@ macro_rules! file {
 
 const INDEX: File = file!("/index.html", HTML);
 
-const FILES: [File; 11] = [
+const FILES: [File; 13] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
@@ -50,6 +50,8 @@ const FILES: [File; 11] = [
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),
     file!("/parts.js", SCRIPT),
+    file!("/session.js", SCRIPT),
+    file!("/split.js", SCRIPT),
     file!("/table.js", SCRIPT),
     file!("/icon.svg", SVG),
     file!("/vendor/uPlot.iife.min.js", SCRIPT),
@@ -61,6 +63,8 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
     let mut router = Router::new()
         .route("/", get(page))
         .route("/account/{name}", get(page))
+        .route("/block/{hash}", get(page))
+        .route("/sign-in", get(page))
         .route("/stratum.svg", get(code));
     for file in &FILES {
         let give = move |headers: HeaderMap| async move { give(file, &headers) };

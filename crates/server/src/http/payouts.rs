@@ -20,6 +20,8 @@ pub(crate) struct Payment {
     state: String,
     /// Once it is signed.
     txid: Option<String>,
+    /// The block whose coinbase it is; none where the wallet has sent it.
+    block: Option<String>,
     /// What the network took, once that is known.
     network_fee: Option<i64>,
     /// Unix seconds.
@@ -57,7 +59,7 @@ pub(crate) struct PayoutsAsked {
 
 /// Payments, the latest first.
 #[utoipa::path(get, path = "/api/v1/payouts", tag = "miners", params(PayoutsAsked), responses(
-    (status = 200, body = Payouts), (status = 400, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = Payouts), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn payouts(
     State(site): State<Arc<Site>>,
     QueryParams(asked): QueryParams<PayoutsAsked>,
@@ -83,7 +85,7 @@ fn read(
     let rows = sql.query(
         &format!(
             "SELECT p.id, p.state, p.txid, p.network_fee, p.created_at, p.changed_at,
-                    (SELECT count(*) FROM payment_outputs AS o WHERE o.payment = p.id),
+                    p.block, (SELECT count(*) FROM payment_outputs AS o WHERE o.payment = p.id),
                     (SELECT CAST(coalesce(sum(o.amount), 0) AS BIGINT) FROM payment_outputs AS o
                        JOIN accounts AS a ON a.id = o.account
                       WHERE o.payment = p.id AND (CAST(?1 AS TEXT) IS NULL OR a.name = ?1))
@@ -99,8 +101,9 @@ fn read(
             network_fee: row.get(3)?,
             created_at: row.get(4)?,
             changed_at: row.get(5)?,
-            accounts: row.get(6)?,
-            amount: row.get(7)?,
+            block: row.get(6)?,
+            accounts: row.get(7)?,
+            amount: row.get(8)?,
         })
     });
     Ok(Payouts {

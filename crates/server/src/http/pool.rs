@@ -1,5 +1,6 @@
 //! Current state of the pool, and its health.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hstratum_core::event::LedgerState;
 use hstratum_core::pool::status::{PoolCounts, WorkerStatus};
-use hstratum_core::units::HASHES_PER_DIFFICULTY;
+use hstratum_core::units::{BLOCK_S, HASHES_PER_DIFFICULTY};
 use hstratum_core::wire::message::Reject;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 use super::answer::{ApiResult, NoParams, Problem};
 use super::estimates::PoolMoney;
 use super::host_guard::without_port;
+use super::payer::PoolPayouts;
 use super::server_list::ApiServer;
 use super::site::Site;
 use crate::cluster::cluster_status::ClusterLink;
@@ -24,9 +26,6 @@ use crate::supervision::Duties;
 use crate::telemetry::live::{Online, Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
 use crate::telemetry::node_reports::{DeploymentStatus, ExtraNodeStatus};
-
-/// Seconds between two blocks of the network (hsd lib/protocol/consensus.js, TARGET_SPACING).
-pub(crate) const BLOCK_S: f64 = 600.0;
 
 /// The pool as it is now.
 #[derive(Serialize, ToSchema)]
@@ -40,8 +39,14 @@ pub(crate) struct ApiPool {
     uptime_s: u64,
     /// Who may mine: `users`, `open` or `address`.
     auth: &'static str,
+    /// What is shown to whoever is not the operator: `public`, `names-hidden` or `private`.
+    dashboard: &'static str,
+    /// Whether somebody may sign in.
+    can_sign_in: bool,
     /// The address that a block found now pays; none before the first job.
     pays: Option<String>,
+    /// How blocks of this server's listeners pay: `operator`, `solo`, `split`.
+    block_payouts: BTreeSet<String>,
     /// In what other servers of the pool differ from this one, a line each. Untrusted text.
     differences: Vec<String>,
     /// Whether a ledger is kept; without one there is no history and no money.
@@ -106,6 +111,8 @@ pub(crate) struct ApiPool {
     shares: ApiShares,
     #[serde(flatten)]
     money: PoolMoney,
+    #[serde(flatten)]
+    payouts: PoolPayouts,
 }
 
 /// How full the sockets are, and who was not let in since the start.
@@ -225,6 +232,9 @@ impl ApiPool {
             network: site.network.name(),
             uptime_s: site.started.elapsed().as_secs(),
             auth: site.auth,
+            dashboard: site.dashboard.name(),
+            can_sign_in: site.operator.is_some(),
+            block_payouts: site.payouts.clone(),
             pays: payee.map(|payee| payee.encode(site.network)),
             differences: differences(site),
             has_ledger: site.reader.is_some(),
@@ -256,11 +266,20 @@ impl ApiPool {
             banned: now.view.banned,
             shares: ApiShares::of(&now.view.counts),
             money: PoolMoney::default(),
+            payouts: PoolPayouts::default(),
         }
     }
 
-    pub(crate) fn with_money(self, money: PoolMoney) -> Self {
-        Self { money, ..self }
+    pub(crate) fn with_money(self, site: &Site, money: PoolMoney) -> Self {
+        let next = site.next_payout().map(|next| next.at);
+        let payer = &site.statuses.payer;
+        let shortfall = money.owed().and_then(|owed| payer.shortfall(owed));
+        let payouts = PoolPayouts::of(site.payouts(), next, shortfall);
+        Self {
+            money,
+            payouts,
+            ..self
+        }
     }
 }
 
@@ -322,7 +341,7 @@ pub(crate) async fn pool(
     let (now, workers) = site.live.look_at_workers().await?;
     let online = site.online().await;
     let pool = ApiPool::of(&site, &now, &workers, online, host_of(&headers));
-    Ok(Json(pool.with_money(site.money().await)))
+    Ok(Json(pool.with_money(&site, site.money().await)))
 }
 
 /// Whether miners are served.

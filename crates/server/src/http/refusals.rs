@@ -94,7 +94,7 @@ pub(crate) fn by_reason(counts: RefusalCounts) -> impl Iterator<Item = (&'static
 
 /// Logins that were refused on this server.
 #[utoipa::path(get, path = "/api/v1/refusals", tag = "miners", params(RefusalsAsked), responses(
-    (status = 200, body = ApiRefusals), (status = 400, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = ApiRefusals), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn refusals(
     State(site): State<Arc<Site>>,
     QueryParams(asked): QueryParams<RefusalsAsked>,

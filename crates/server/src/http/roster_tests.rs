@@ -28,6 +28,7 @@ fn live(hashrate: f64) -> WorkerStatus {
         difficulty: None,
         sends_blocks: false,
         hashrate,
+        best_share: None,
         last_share_ms: Some(7_000),
         connected_ms: 60_000,
     }

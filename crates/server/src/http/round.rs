@@ -1,5 +1,6 @@
 //! The open round, and the blocks that closed the others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -31,6 +32,8 @@ pub(crate) struct ApiBlocks {
     total: i64,
     /// Of the last hundred blocks on the main chain.
     luck: Luck,
+    /// Kinds of payout of this server's listeners and of the pool's blocks: `operator`, `solo`, `split`.
+    payouts: BTreeSet<String>,
     blocks: Vec<ApiBlock>,
 }
 
@@ -81,7 +84,7 @@ pub(crate) async fn read_round(site: &Site) -> Result<Arc<ApiRound>, ApiError> {
 
 /// The pool's blocks, from above.
 #[utoipa::path(get, path = "/api/v1/blocks", tag = "pool", params(BlocksAsked), responses(
-    (status = 200, body = ApiBlocks), (status = 400, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = ApiBlocks), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn blocks(
     State(site): State<Arc<Site>>,
     QueryParams(asked): QueryParams<BlocksAsked>,
@@ -91,10 +94,12 @@ pub(crate) async fn blocks(
         return Ok(Json(ApiBlocks {
             total: 0,
             luck: Luck::default(),
+            payouts: site.payouts.clone(),
             blocks: Vec::new(),
         }));
     };
     let shown = site.blocks_shown(reader);
+    let mut payouts = site.payouts.clone();
     let page = reader.read(move |sql| {
         let state = asked.state.map(BlockStateAsked::name);
         let account = asked.account.as_deref();
@@ -107,9 +112,13 @@ pub(crate) async fn blocks(
         let order = format!("{OF} ORDER BY height DESC, hash LIMIT ?3 OFFSET ?4");
         let params = values![state, account, limit, offset];
         let blocks = read_blocks(sql, &order, &params, &shown)?;
+        for row in sql.query("SELECT DISTINCT payout FROM blocks", &[])? {
+            payouts.insert(row.get(0)?);
+        }
         Ok(ApiBlocks {
             total: row.get(0)?,
             luck: luck(sql)?,
+            payouts,
             blocks,
         })
     });

@@ -38,7 +38,7 @@ pub(crate) struct ServersAsked {
 
 /// The servers of the pool that were seen within a day; only this one where it shares no ledger.
 #[utoipa::path(get, path = "/api/v1/servers", tag = "pool", params(ServersAsked), responses(
-    (status = 200, body = ApiServers), (status = 400, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = ApiServers), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn servers(
     State(site): State<Arc<Site>>,
     QueryParams(asked): QueryParams<ServersAsked>,

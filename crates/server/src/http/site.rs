@@ -1,6 +1,8 @@
 //! State that every request may use: where answers come from, and what is kept of them. It imports no
 //! handler.
 
+use std::collections::BTreeSet;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,17 +12,23 @@ use tokio::sync::Semaphore;
 use super::answer::{Answers, ApiError};
 use super::cached_query::CachedQuery;
 use super::conns::Conns;
-use super::estimates::{CachedEstimates, LedgerEstimates, PoolMoney};
+use super::estimates::{CachedEstimates, LedgerEstimates, NextPayout, PoolMoney};
 use super::events::Events;
+use super::jobs::ListenerPayouts;
 use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown};
 use super::ledger_reader::LedgerReader;
+use super::newest_split::NewestSplit;
 use super::server_list::ServerList;
+use super::sessions::Sessions;
 use super::work_history::WorkHistory;
 use super::workers::{WorkerList, WorkerRow, WorkerSources};
 use crate::alarm_delivery::AlarmFeed;
+use crate::clock::unix_s;
+use crate::config::Dashboard;
 use crate::config::settings::Settings;
 use crate::limits::{HTTP_ORDERS_MAX, HTTP_SOON};
 use crate::operator::Orders;
+use crate::payer::{PayerReading, PayerState, PayoutControl};
 use crate::secret::Secret;
 use crate::statuses::Statuses;
 use crate::telemetry::live::{Online, TelemetryReader};
@@ -37,6 +45,15 @@ pub(crate) struct Site {
     /// Names by which it may be asked beside that.
     pub host_names: Vec<String>,
     pub stratum_port: u16,
+    pub payouts_of_listeners: ListenerPayouts,
+    /// Kinds of payout of the listeners.
+    pub payouts: BTreeSet<String>,
+    pub newest_split: NewestSplit,
+    /// Interval of this server's payouts.
+    payout_every: Option<Duration>,
+    pub dashboard: Dashboard,
+    /// Digests of hidden names, by which rows are ordered.
+    pub tie_digests: RandomState,
     pub explorer: Option<String>,
     pub started: Instant,
     /// None in memory.
@@ -64,7 +81,9 @@ pub(crate) struct Site {
 /// Who may give orders over HTTP.
 pub(crate) struct Operator {
     pub token: Secret,
+    pub sessions: Sessions,
     pub orders: Orders,
+    pub payouts: PayoutControl,
     /// For those that wait.
     pub places: Semaphore,
 }
@@ -75,7 +94,7 @@ impl Site {
         live: TelemetryReader,
         alarm_feed: &Arc<AlarmFeed>,
         statuses: &Statuses,
-        orders: &Orders,
+        (orders, payouts): (&Orders, &PayoutControl),
     ) -> Self {
         let config = &settings.config;
         let ledger = settings.ledger();
@@ -86,6 +105,12 @@ impl Site {
             public_host: config.public_host.clone(),
             host_names: config.http_host_names.clone(),
             stratum_port: config.public_port,
+            payouts_of_listeners: ListenerPayouts::of(settings),
+            payouts: config.payouts(),
+            newest_split: NewestSplit::default(),
+            payout_every: config.payout.every,
+            dashboard: config.dashboard,
+            tie_digests: RandomState::new(),
             explorer: config.explorer.clone(),
             started: Instant::now(),
             reader: ledger
@@ -109,7 +134,9 @@ impl Site {
             conns: Arc::default(),
             operator: config.http_token.clone().map(|token| Operator {
                 token,
+                sessions: Sessions::default(),
                 orders: orders.clone(),
+                payouts: payouts.clone(),
                 places: Semaphore::new(HTTP_ORDERS_MAX),
             }),
         }
@@ -144,13 +171,44 @@ impl Site {
         self.cached_estimates.get(reader, &now).await
     }
 
+    /// The network's difficulty, as of the newest job; none before the first.
+    pub(crate) async fn network_difficulty(&self) -> Option<f64> {
+        let job = self.live.look().await.ok()?.view.job?;
+        Some(job.network_difficulty.get())
+    }
+
+    /// The server's payouts. Those of a node that knows too little of the chain wait.
+    pub(crate) fn payouts(&self) -> PayerReading {
+        let mut reading = self.statuses.payer.read();
+        if let (PayerState::Scheduled, Some(behind)) =
+            (&reading.state, self.statuses.node_lag.behind())
+        {
+            reading.state = PayerState::Waits(format!("the node: {behind}"));
+        }
+        reading
+    }
+
+    /// This server's next payment, if it pays by itself and nothing is in its way.
+    pub(crate) fn next_payout(&self) -> Option<NextPayout> {
+        let reading = self.payouts();
+        let pays = matches!(reading.state, PayerState::Scheduled | PayerState::Pays);
+        let in_s = reading
+            .until_payment(self.payout_every.filter(|_| pays)?)?
+            .as_secs();
+        Some(NextPayout {
+            at: unix_s().saturating_add(in_s),
+            in_s,
+            maturity: self.network.coinbase_maturity(),
+        })
+    }
+
     /// What the pool owes and its terms; nothing where that is not known soon.
     pub(crate) async fn money(&self) -> PoolMoney {
         if self.estimating.is_none() {
             return PoolMoney::default();
         }
         match tokio::time::timeout(HTTP_SOON, self.estimates()).await {
-            Ok(Ok((estimates, age))) => estimates.of_pool(age),
+            Ok(Ok((estimates, age))) => estimates.of_pool(self.payout_every, age),
             Ok(Err(_)) | Err(_) => PoolMoney::default(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hstratum_core::pool::status::WorkerStatus;
-use hstratum_core::units::HASHES_PER_DIFFICULTY;
+use hstratum_core::units::{Difficulty, HASHES_PER_DIFFICULTY};
 use tokio::sync::Mutex;
 
 use super::answer::ApiError;
@@ -83,6 +83,8 @@ pub(crate) struct WorkerRow {
     pub difficulty: Option<f64>,
     /// One of its connections sends blocks only.
     pub sends_blocks: bool,
+    /// The greatest difficulty that a share of its account has met since this server started.
+    pub best_share: Option<f64>,
     /// Hashes per second: now, over the last hour, over the last day.
     pub rates: [f64; 3],
     /// Submits in the last hour.
@@ -439,6 +441,7 @@ impl Merged {
                 .map(|age_ms| now.saturating_sub(signed(age_ms / 1000)));
             row.last_share_at = row.last_share_at.max(last);
             row.sends_blocks |= one.sends_blocks;
+            row.best_share = one.best_share.map(Difficulty::get).or(row.best_share);
             row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
             if !row.servers.contains(own) {
                 row.servers.push(own.clone());

@@ -1,4 +1,5 @@
-//! Checks whether a ledger keeps its promises. It only reads; each finding is one line.
+//! Checks whether a ledger keeps its promises. It only reads; each finding is one line. An observation is no
+//! broken promise: somebody may have wanted it.
 //!
 //! Each promise of docs/ledger.md is a function of [`PROMISES`]. Promises that SQLite keeps by itself (one
 //! live settlement of a block, no negative amount) are covered by its own integrity check, which verifies
@@ -9,6 +10,7 @@ mod money;
 mod rounds;
 mod schema;
 mod shipping;
+mod terms;
 
 use std::path::Path;
 
@@ -29,7 +31,16 @@ struct Check<'a> {
     pruned_to: i64,
     /// Heights at which rounds end.
     cuts: Cuts,
-    findings: Vec<String>,
+    findings: LedgerFindings,
+}
+
+/// Result of a check, in lines; at most [`FINDINGS_MAX`] of each kind.
+#[derive(Debug, Default)]
+pub struct LedgerFindings {
+    /// Broken promises.
+    pub errors: Vec<String>,
+    /// Facts that are unusual and allowed.
+    pub observations: Vec<String>,
 }
 
 type Promise = fn(&mut Check<'_>) -> anyhow::Result<()>;
@@ -41,7 +52,8 @@ const FIRST: [(&str, Promise); 2] = [
 ];
 
 /// All other checks, each with the name used when it cannot be made. A new promise gets a line here.
-const PROMISES: [(&str, Promise); 16] = [
+const PROMISES: [(&str, Promise); 20] = [
+    ("the terms", terms::terms_are_a_history),
     ("the blocks", chain::judged_blocks_were_shown),
     ("the blocks", chain::rounds_have_what_they_divide),
     ("the merged credit", chain::rounds_are_cut_exactly),
@@ -49,9 +61,12 @@ const PROMISES: [(&str, Promise); 16] = [
     ("the settled credit", money::settled_shares_are_there),
     ("the settlements", money::settlements_divide_by_work),
     ("the settlements", money::credit_is_divided_once),
+    ("the settlements", terms::settlements_are_by_the_terms),
     ("the payments", money::payments_are_covered),
+    ("the accounts", terms::thresholds_are_allowed),
     ("the blocks", rounds::heights_have_one_block),
     ("the rounds", rounds::rounds_are_closed),
+    ("the rounds", rounds::solo_blocks_have_no_round),
     ("the rounds", rounds::rounds_do_not_overlap),
     ("the credit", rounds::unsettled_rounds_have_their_credit),
     ("the dumps", rounds::dumps_are_there),
@@ -60,12 +75,11 @@ const PROMISES: [(&str, Promise); 16] = [
     ("the credit", shipping::credit_has_its_server),
 ];
 
-/// Checks everything, from one state of the ledger, and its share dumps if their directory is given. Returns
-/// no findings if all is well; at most [`FINDINGS_MAX`].
+/// Checks everything, from one state of the ledger, and its share dumps if their directory is given.
 ///
 /// # Errors
 /// When the ledger or the directory cannot be read.
-pub fn check(db: &mut Db, shares: Option<&Path>) -> anyhow::Result<Vec<String>> {
+pub fn check(db: &mut Db, shares: Option<&Path>) -> anyhow::Result<LedgerFindings> {
     let is_file = matches!(db, Db::Sqlite(_));
     db.read(|sql| {
         let mut check = Check {
@@ -74,10 +88,10 @@ pub fn check(db: &mut Db, shares: Option<&Path>) -> anyhow::Result<Vec<String>> 
             shares,
             pruned_to: -1,
             cuts: Cuts::default(),
-            findings: Vec::new(),
+            findings: LedgerFindings::default(),
         };
         check.run(&FIRST)?;
-        if check.findings.is_empty() {
+        if check.findings.errors.is_empty() {
             check.pruned_to = pruned_to(check.sql)?;
             check.cuts = Cuts::read(check.sql)?;
             check.run(&PROMISES)?;
@@ -95,8 +109,14 @@ impl Check<'_> {
     }
 
     fn find(&mut self, finding: String) {
-        if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(finding);
+        if self.findings.errors.len() < FINDINGS_MAX {
+            self.findings.errors.push(finding);
+        }
+    }
+
+    fn observe(&mut self, observation: String) {
+        if self.findings.observations.len() < FINDINGS_MAX {
+            self.findings.observations.push(observation);
         }
     }
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::chain::address::Network;
+use hstratum_core::chain::coinbase::Payout;
 use rusqlite::Connection;
 
 use super::shares_file::{self, SharesFile};
@@ -22,6 +23,7 @@ use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
 use crate::sql::location::LedgerLocation;
 use crate::sql::sqlite_schema;
 use crate::sql::{Db, Sql, SqlError};
+use crate::store::frozen_splits;
 use crate::values;
 
 /// Statement of the operator on whether the old payout has paid for these blocks.
@@ -193,7 +195,7 @@ fn take_block(
         let is_second = has_height(sql, file.height)?;
         if let Some(there) = there
             .as_ref()
-            .filter(|_| !is_second && paid == Paid::NotYet)
+            .filter(|_| !is_second && paid == Paid::NotYet && file.split.is_none())
         {
             bail!(
                 "its work would be counted twice at height {}: {there}; divide the block by hand, and \
@@ -202,8 +204,14 @@ fn take_block(
             );
         }
         insert_block(sql, file, now)?;
-        if paid == Paid::Elsewhere {
-            mark_paid(sql, file, now)?;
+        match &file.split {
+            Some(split) => {
+                let ids = (&*file.block, &*file.txid);
+                frozen_splits::write(sql, file.network, ids, split, now)
+                    .context("failed to write what the block has paid")?;
+            }
+            None if paid == Paid::Elsewhere => drop(mark_paid(sql, file, now)?),
+            None => {}
         }
         let height = file.height;
         return Ok(match there {
@@ -227,7 +235,7 @@ fn take_block(
 /// The place in the ledger of the work, or part of it, of the round that a block of this height would close.
 fn counted(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option<String>> {
     let below = "SELECT coalesce(max(height), -1) FROM blocks
-                 WHERE height < ?1 AND state IN ('accepted', 'confirmed')";
+                 WHERE height < ?1 AND state IN ('accepted', 'confirmed') AND payout <> 'solo'";
     let below: i64 = sql.query_one(below, &values![height])?.get(0)?;
     let credit = "SELECT min(height), max(height) FROM credit WHERE height > ?1 AND height <= ?2";
     let credit = sql.query_one(credit, &values![below, height])?;
@@ -272,8 +280,8 @@ fn insert_accounts(db: &mut Db, file: &SharesFile) -> anyhow::Result<()> {
 fn insert_block(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Result<()> {
     sql.execute(
         "INSERT INTO blocks (hash, height, time, found_at, txid, address, reward, difficulty,
-                             state, changed_at, closed_at, round_from, dumped_at, origin)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0.0, 'accepted', ?8, ?4, ?2, ?4, 0)",
+                             state, changed_at, closed_at, round_from, dumped_at, origin, payout)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0.0, 'accepted', ?8, ?4, ?2, ?4, 0, ?9)",
         &values![
             &file.block,
             file.height,
@@ -283,6 +291,10 @@ fn insert_block(sql: &mut dyn Sql, file: &SharesFile, now: i64) -> anyhow::Resul
             &file.address,
             file.reward,
             now,
+            match file.split {
+                Some(_) => Payout::Split.name(),
+                None => Payout::Operator.name(),
+            },
         ],
     )
     .context("failed to write the block")?;

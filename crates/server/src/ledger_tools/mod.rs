@@ -20,13 +20,13 @@ use crate::sql::{Db, Sql};
 pub use crate::sql::location::LedgerLocation;
 pub use address::{set_address, set_threshold};
 pub use backup::backup;
-pub use check::check;
+pub use check::{LedgerFindings, check};
 pub use dump::{BlockChoice, dump};
 pub use import::{Imported, Paid, import};
 pub(crate) use report::open_round;
 pub use report::{
-    AccountReport, Activity, BlockReport, LedgerReport, OpenRound, RATE_SPANS_S, WorkerReport,
-    report,
+    AccountReport, Activity, BlockReport, LedgerReport, OpenRound, RATE_SPANS_S, TermsReport,
+    WorkerReport, report,
 };
 
 /// The network of a ledger.

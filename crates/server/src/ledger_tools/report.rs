@@ -1,4 +1,4 @@
-//! Report of a ledger about the pool: rounds and their luck, accounts, workers.
+//! Report of a ledger about the pool: terms, rounds and their luck, accounts, workers.
 //!
 //! A hashrate is estimated from accepted work: over the last whole spans of ten minutes that make up its
 //! period, and the time since.
@@ -10,6 +10,7 @@ use hstratum_core::chain::address::Network;
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 
 use crate::limits::REPORT_BLOCKS_MAX;
+use crate::payout::{PayoutTerms, TermsHistory};
 use crate::sql::{Db, EFFORT, Sql, SqlError, WORK};
 use crate::values;
 
@@ -24,6 +25,8 @@ const SPAN_S: u64 = 600;
 pub struct LedgerReport {
     /// Its network.
     pub network: Network,
+    /// All terms that the pool has had, the newest last; empty before a server has written any.
+    pub terms: Vec<TermsReport>,
     /// The work since the pool's last block on the main chain.
     pub open: OpenRound,
     /// The pool's latest blocks, highest first.
@@ -34,6 +37,19 @@ pub struct LedgerReport {
     pub workers: Vec<WorkerReport>,
     /// The pool's own balance, in base units: fees and remainders, less the network's fees.
     pub pool_balance: i64,
+}
+
+/// Terms of the pool.
+#[derive(Debug)]
+pub struct TermsReport {
+    /// Height of the first block that is divided under them.
+    pub from_height: u32,
+    /// The terms.
+    pub terms: PayoutTerms,
+    /// Time at which they were written, in Unix seconds.
+    pub set_at: i64,
+    /// Name of the server that wrote them.
+    pub set_by: String,
 }
 
 /// The round that no block has closed yet.
@@ -66,6 +82,8 @@ pub struct BlockReport {
     pub effort: Option<f64>,
     /// Its reward was divided, or paid by other means.
     pub settled: bool,
+    /// `operator`, or `solo`: its coinbase has paid its finder, and nothing is divided.
+    pub payout: String,
 }
 
 /// Submits by outcome, and hashes per second over each of [`RATE_SPANS_S`].
@@ -90,6 +108,8 @@ pub struct AccountReport {
     pub name: String,
     /// The payout address that was set.
     pub address: Option<String>,
+    /// The threshold that it has of its own.
+    pub threshold: Option<i64>,
     /// Sum of all its credits.
     pub credited: i64,
     /// Sum of all its payments, including those under way.
@@ -123,6 +143,7 @@ fn report_of(sql: &mut dyn Sql, now_unix_s: u64) -> anyhow::Result<LedgerReport>
     let workers = workers(sql, now_unix_s).context("failed to read the statistics")?;
     Ok(LedgerReport {
         network: super::network_of(sql)?,
+        terms: terms(sql).context("failed to read the terms")?,
         open: open_round(sql).context("failed to read the credit")?,
         blocks: blocks(sql).context("failed to read the blocks")?,
         accounts: accounts(sql, &workers).context("failed to read the accounts")?,
@@ -137,12 +158,27 @@ fn report_of(sql: &mut dyn Sql, now_unix_s: u64) -> anyhow::Result<LedgerReport>
     })
 }
 
+fn terms(sql: &mut dyn Sql) -> Result<Vec<TermsReport>, SqlError> {
+    let history = TermsHistory::read(sql)?;
+    let rows = sql.query("SELECT set_at, set_by FROM terms ORDER BY id", &[])?;
+    let known = history.iter().flat_map(TermsHistory::rows);
+    let terms = known.zip(&rows).map(|((from_height, terms), row)| {
+        Ok(TermsReport {
+            from_height,
+            terms: *terms,
+            set_at: row.get(0)?,
+            set_by: row.get(1)?,
+        })
+    });
+    terms.collect()
+}
+
 /// Reads the open round.
 pub(crate) fn open_round(sql: &mut dyn Sql) -> Result<OpenRound, SqlError> {
     let from_height = sql
         .query_one(
             "SELECT coalesce(max(height) + 1, 0) FROM blocks
-             WHERE state IN ('accepted', 'confirmed')",
+             WHERE state IN ('accepted', 'confirmed') AND payout <> 'solo'",
             &[],
         )?
         .get(0)?;
@@ -166,7 +202,7 @@ fn blocks(sql: &mut dyn Sql) -> Result<Vec<BlockReport>, SqlError> {
     let rows = sql.query(
         "SELECT height, hash, state, reward, found_at, effort,
                 CASE WHEN EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
-                     THEN 1 ELSE 0 END
+                     THEN 1 ELSE 0 END, payout
            FROM blocks AS b ORDER BY height DESC, hash LIMIT ?1",
         &values![REPORT_BLOCKS_MAX],
     )?;
@@ -179,6 +215,7 @@ fn blocks(sql: &mut dyn Sql) -> Result<Vec<BlockReport>, SqlError> {
             found_at: row.get(4)?,
             effort: row.get(5)?,
             settled: row.get::<i64>(6)? == 1,
+            payout: row.get(7)?,
         })
     });
     blocks.collect()
@@ -236,7 +273,7 @@ fn accounts(sql: &mut dyn Sql, workers: &[WorkerReport]) -> Result<Vec<AccountRe
         }
     }
     let rows = sql.query(
-        "SELECT a.name, a.address, b.credited, b.paid, b.balance
+        "SELECT a.name, a.address, b.credited, b.paid, b.balance, a.threshold
            FROM balances AS b JOIN accounts AS a ON a.id = b.account",
         &[],
     )?;
@@ -247,6 +284,7 @@ fn accounts(sql: &mut dyn Sql, workers: &[WorkerReport]) -> Result<Vec<AccountRe
             credited: row.get(2)?,
             paid: row.get(3)?,
             balance: row.get(4)?,
+            threshold: row.get(5)?,
             activity: activities.get(&*name).cloned().unwrap_or_default(),
             name,
         })

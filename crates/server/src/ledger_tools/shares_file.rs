@@ -6,15 +6,19 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::coinbase::Payout;
+use hstratum_core::chain::coinbase_split::SplitRecord;
 use hstratum_core::plural::counted;
 use hstratum_core::units::Hash;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::files::spooled_split;
 use crate::limits::SHARES_FILE_BYTES_MAX;
 
 /// Largest float that is taken for a whole number: above it not every whole number is a double.
@@ -39,6 +43,8 @@ pub(super) struct SharesFile {
     pub(super) reward: i64,
     /// Accounts and their difficulties; finite, zero or above.
     pub(super) shares: Vec<(String, f64)>,
+    /// What the coinbase has paid the accounts, if it has.
+    pub(super) split: Option<Arc<SplitRecord>>,
 }
 
 impl SharesFile {
@@ -69,6 +75,10 @@ struct Raw<'a> {
     total: &'a RawValue,
     #[serde(borrow)]
     shares: RawShares<'a>,
+    /// Not in files of the JavaScript hstratum, as `split`.
+    payout: Option<String>,
+    #[serde(borrow)]
+    split: Option<&'a RawValue>,
 }
 
 /// Every member as in the file, including duplicates.
@@ -142,6 +152,15 @@ fn parse(text: &str) -> anyhow::Result<SharesFile> {
         (sum - total).abs() <= total * TOTAL_TOLERANCE,
         "total is {total} and the shares add up to {sum}"
     );
+    let is_split = raw.payout.as_deref() == Some(Payout::Split.name());
+    let split = match raw.split.filter(|_| is_split) {
+        Some(split) => spooled_split::decode(split.get(), network),
+        None => None,
+    };
+    ensure!(
+        split.is_some() == is_split,
+        "its block has paid the accounts, and what it paid cannot be read"
+    );
     Ok(SharesFile {
         network,
         height,
@@ -152,6 +171,7 @@ fn parse(text: &str) -> anyhow::Result<SharesFile> {
         address: raw.address,
         reward: integer("reward", raw.reward)?,
         shares,
+        split,
     })
 }
 

@@ -16,8 +16,23 @@ pub(crate) const HTTP_CONNS_RESERVED: usize = 32;
 /// Orders of the operator waiting at a time. The next is refused with 503.
 pub(crate) const HTTP_ORDERS_MAX: usize = 4;
 
+/// Sessions of the operator at a time. The next ends the one that was used longest ago.
+pub(crate) const SESSIONS_MAX: usize = 64;
+
+/// Time without a request after which a session ends.
+pub(crate) const SESSION_IDLE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// Time after which a session ends in any case.
+pub(crate) const SESSION_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 /// Connections to the event stream. The next is refused with 503.
 pub(crate) const HTTP_LISTENERS_MAX: usize = 128;
+
+/// Connections to the event stream beyond [`HTTP_LISTENERS_MAX`], for the operator.
+pub(crate) const HTTP_LISTENERS_RESERVED: usize = 16;
+
+/// Time that a wrong sign-in takes: with the limit of connections it bounds how many are tried.
+pub(crate) const WRONG_SIGN_IN: Duration = Duration::from_secs(1);
 
 /// Messages queued for one connection to the event stream. Beyond it the stream is closed.
 pub(crate) const HTTP_MESSAGES_WAITING_MAX: usize = 256;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::{Arrival, ArrivalKind, Listening};
 use hstratum_core::occupancy::Occupancy;
 use hstratum_core::units::{ConnId, Difficulty};
@@ -94,7 +95,8 @@ impl Net {
         } else {
             (ConnStage::Silent, ArrivalKind::Miner, SILENT_START_MS)
         };
-        let arrival = conn::arrival(peer.ip(), kind, listener.difficulty);
+        let payout = listener.spec.payout.unwrap_or_default();
+        let arrival = conn::arrival(peer.ip(), kind, listener.difficulty, payout);
         let encryption = listener.spec.encryption;
         let id = self.insert(socket, stage, arrival, encryption)?;
         self.yielding.enter(id, arrival.address, self.now_ms);
@@ -168,7 +170,7 @@ impl Net {
         let socket = TcpStream::connect(peer)?;
         conn::set_up_dialed(&socket)?;
         let nothing = Difficulty::new(1.0).expect("above 0");
-        let arrival = conn::arrival(peer.ip(), ArrivalKind::Proxy, nothing);
+        let arrival = conn::arrival(peer.ip(), ArrivalKind::Proxy, nothing, Payout::default());
         let id = self.insert(socket, ConnStage::Dialing, arrival, Encryption::Never)?;
         self.set_dialed(id);
         self.conns[slot_of(id)].queue(preface);

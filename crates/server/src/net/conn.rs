@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::{Arrival, ArrivalKind};
 use hstratum_core::units::{ConnId, Difficulty};
 use mio::net::TcpStream;
@@ -400,11 +401,17 @@ pub(crate) fn reset(socket: &TcpStream) {
 }
 
 /// Arrival of a new connection, from its socket.
-pub(crate) fn arrival(peer: IpAddr, kind: ArrivalKind, difficulty: Difficulty) -> Arrival {
+pub(crate) fn arrival(
+    peer: IpAddr,
+    kind: ArrivalKind,
+    difficulty: Difficulty,
+    payout: Payout,
+) -> Arrival {
     Arrival {
         address: peer.to_canonical(),
         kind,
         difficulty,
+        payout,
     }
 }
 

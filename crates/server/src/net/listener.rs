@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::{fmt, io};
 
 use anyhow::Context;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::Listening;
 use hstratum_core::units::Difficulty;
 use mio::net::{TcpListener, TcpStream};
@@ -42,26 +43,36 @@ pub struct ListenSpec {
     pub address: SocketAddr,
     /// Start difficulty of its miners, if it has one of its own.
     pub difficulty: Option<Difficulty>,
+    /// Recipient of its miners' blocks, if it has one of its own.
+    pub payout: Option<Payout>,
 }
 
 impl ListenSpec {
-    /// Parses `tls://[::]:3009?difficulty=1024`.
+    /// Parses `tls://[::]:3009?difficulty=1024&payout=solo`.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let encryption = [Encryption::Never, Encryption::Always, Encryption::Auto]
             .into_iter()
             .find(|encryption| encryption.scheme() == scheme)?;
-        let (address, difficulty) = match rest.split_once('?') {
+        let (address, query) = match rest.split_once('?') {
             None => (rest, None),
-            Some((address, query)) => {
-                let number = query.strip_prefix("difficulty=")?.parse().ok()?;
-                (address, Some(Difficulty::new(number)?))
-            }
+            Some((address, query)) => (address, Some(query)),
         };
+        let (mut difficulty, mut payout) = (None, None);
+        for part in query.into_iter().flat_map(|query| query.split('&')) {
+            match part.split_once('=')? {
+                ("difficulty", number) if difficulty.is_none() => {
+                    difficulty = Some(Difficulty::new(number.parse().ok()?)?);
+                }
+                ("payout", name) if payout.is_none() => payout = Some(Payout::from_name(name)?),
+                _ => return None,
+            }
+        }
         Some(Self {
             encryption,
             address: address.parse().ok()?,
             difficulty,
+            payout,
         })
     }
 }
@@ -83,6 +94,13 @@ pub fn twice(specs: &[ListenSpec]) -> Option<(&ListenSpec, &ListenSpec)> {
         let first = before.find(|first| is_same(first.address, spec.address))?;
         Some((spec, first))
     })
+}
+
+impl ListenSpec {
+    /// True if its blocks pay their finder.
+    pub(crate) fn is_solo(&self) -> bool {
+        self.payout == Some(Payout::Solo)
+    }
 }
 
 impl fmt::Display for ListenSpec {
@@ -235,11 +253,12 @@ mod tests {
 
     #[test]
     fn listeners_are_read_as_they_are_written() {
-        let check = |text: &str, encryption, address: &str, difficulty: Option<f64>| {
+        let check = |text: &str, encryption, address: &str, difficulty: Option<f64>, payout| {
             let expected = ListenSpec {
                 encryption,
                 address: address.parse().expect("an address"),
                 difficulty: difficulty.map(|d| Difficulty::new(d).expect("above 0")),
+                payout,
             };
             assert_eq!(ListenSpec::parse(text), Some(expected), "{text}");
         };
@@ -248,18 +267,40 @@ mod tests {
             Encryption::Never,
             "0.0.0.0:3333",
             None,
+            None,
         );
         check(
             "tls://[::]:1?difficulty=1024",
             Encryption::Always,
             "[::]:1",
             Some(1024.0),
+            None,
         );
+        check(
+            "tcp://[::]:1?payout=solo",
+            Encryption::Never,
+            "[::]:1",
+            None,
+            Some(Payout::Solo),
+        );
+        for both in [
+            "difficulty=2&payout=operator",
+            "payout=operator&difficulty=2",
+        ] {
+            check(
+                &format!("tcp://[::]:1?{both}"),
+                Encryption::Never,
+                "[::]:1",
+                Some(2.0),
+                Some(Payout::Operator),
+            );
+        }
         check(
             "auto://127.0.0.1:0?difficulty=1e-9",
             Encryption::Auto,
             "127.0.0.1:0",
             Some(1e-9),
+            None,
         );
     }
 
@@ -281,6 +322,11 @@ mod tests {
             "tcp://0.0.0.0:1?difficulty=0",
             "tcp://0.0.0.0:1?difficulty=1&difficulty=2",
             "tcp://0.0.0.0:1?d=1",
+            "tcp://0.0.0.0:1?payout=",
+            "tcp://0.0.0.0:1?payout=Split",
+            "tcp://0.0.0.0:1?payout=Solo",
+            "tcp://0.0.0.0:1?payout=solo&payout=solo",
+            "tcp://0.0.0.0:1?payout=solo&",
             " tcp://0.0.0.0:1",
         ] {
             assert_eq!(ListenSpec::parse(text), None, "{text:?}");

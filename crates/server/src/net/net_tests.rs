@@ -32,6 +32,7 @@ fn config(listeners: &[(Encryption, u16)]) -> NetConfig {
     let difficulty = Difficulty::new(8.0).expect("above 0");
     let listener = |&(encryption, port)| {
         let spec = ListenSpec {
+            payout: None,
             encryption,
             address: (LOOPBACK, port).into(),
             difficulty: None,

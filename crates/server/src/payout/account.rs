@@ -23,6 +23,22 @@ pub(super) struct LedgerAccount {
     pub(super) threshold: Option<u64>,
 }
 
+impl LedgerAccount {
+    /// The address that it is paid at, if it is one.
+    pub(super) fn payout_address(&self) -> &str {
+        self.address.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// Balance of each account (credits less payments) by row id, in base units, where it is not 0.
+pub(super) fn balances(sql: &mut dyn Sql) -> Result<HashMap<i64, i64>, SqlError> {
+    let query = "SELECT account, balance FROM balances WHERE balance <> 0";
+    let rows = sql.query(query, &[])?;
+    rows.iter()
+        .map(|row| Ok((row.get(0)?, row.get(1)?)))
+        .collect()
+}
+
 /// All accounts. Must be read in the transaction that reads the rows referring to them.
 #[derive(Debug)]
 pub(super) struct LedgerAccounts {
@@ -59,16 +75,12 @@ impl LedgerAccounts {
         &self.by_name[rank.0 as usize]
     }
 
-    /// Balance of each account (credits less payments), in base units, where it is not 0.
+    /// [`balances`] by rank.
     pub(super) fn balances(&self, sql: &mut dyn Sql) -> anyhow::Result<BTreeMap<Rank, i64>> {
-        let rows = sql
-            .query(
-                "SELECT account, balance FROM balances WHERE balance <> 0",
-                &[],
-            )
-            .context("failed to read the balances")?;
-        rows.iter()
-            .map(|row| Ok((self.rank(row.get(0)?)?, row.get(1)?)))
+        let balances = balances(sql).context("failed to read the balances")?;
+        let ranked = balances.into_iter();
+        ranked
+            .map(|(id, balance)| Ok((self.rank(id)?, balance)))
             .collect()
     }
 }

@@ -34,6 +34,7 @@ fn good() -> (Transaction, Vec<Payee>, Vec<Coin>) {
         witness: WITNESS_SIZES.iter().map(|size| vec![1; *size]).collect(),
     };
     let tx = Transaction {
+        witness_hash: Hash::ZERO,
         version: 0,
         inputs: vec![input(0), input(1)],
         outputs: vec![output(2, 300_000), output(9, 490_000), output(1, 1_200_000)],

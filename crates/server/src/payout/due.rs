@@ -13,6 +13,7 @@ use hstratum_core::units::Difficulty;
 
 use super::account::{LedgerAccounts, Rank};
 use super::awaited_servers::AwaitedServers;
+use super::credit_sums::CreditSums;
 use super::{PayoutTerms, Scheme};
 use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::compaction::{below_span, is_crossed};
@@ -158,7 +159,7 @@ fn without_settlement(
         .query(
             &format!(
                 "SELECT hash, height, reward, difficulty FROM blocks
-                  WHERE {condition}
+                  WHERE {condition} AND payout = 'operator'
                     AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
                   ORDER BY height, hash"
             ),
@@ -189,7 +190,8 @@ impl Cuts {
     pub(crate) fn read(sql: &mut dyn Sql) -> anyhow::Result<Self> {
         let rows = sql
             .query(
-                "SELECT height FROM blocks WHERE state IN ('accepted', 'confirmed')
+                "SELECT height FROM blocks
+                  WHERE state IN ('accepted', 'confirmed') AND payout <> 'solo'
                  UNION
                  SELECT height FROM settlements AS s JOIN blocks ON hash = block
                   WHERE s.scheme = 'elsewhere' AND s.state = 'settled'
@@ -233,6 +235,7 @@ pub(super) fn unsure(sql: &mut dyn Sql) -> anyhow::Result<Vec<Unsure>> {
             "SELECT hash, height, reward, state FROM blocks
               WHERE (state IN ('found', 'accepted')
                      OR (state IN ('orphaned', 'refused') AND final_at IS NULL))
+                AND payout <> 'solo'
                 AND NOT EXISTS (SELECT 1 FROM settlements
                                  WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled')
               ORDER BY height, hash",
@@ -256,7 +259,7 @@ pub(crate) fn cut_below(sql: &mut dyn Sql, height: u32) -> anyhow::Result<Option
         .query_one(
             "SELECT max(height) FROM blocks
               WHERE height < ?1
-                AND (state IN ('accepted', 'confirmed')
+                AND (state IN ('accepted', 'confirmed') AND payout <> 'solo'
                      OR EXISTS (SELECT 1 FROM settlements
                                  WHERE block = hash AND scheme = 'elsewhere' AND state = 'settled'))",
             &values![height],
@@ -290,21 +293,20 @@ pub(super) fn divide(
     terms: &PayoutTerms,
     block: Due,
 ) -> anyhow::Result<Division> {
+    divide_credit(sql, accounts, terms, block, &mut CreditSums::default())
+}
+
+/// The same, over credit that may have been read before.
+pub(super) fn divide_credit(
+    sql: &mut dyn Sql,
+    accounts: &LedgerAccounts,
+    terms: &PayoutTerms,
+    block: Due,
+    credit: &mut CreditSums,
+) -> anyhow::Result<Division> {
     let cut = cut_below(sql, block.height)?;
-    let work = match (terms.scheme, Difficulty::new(block.difficulty)) {
-        (Scheme::Pplns { window }, Some(network)) => window_work(
-            sql,
-            accounts,
-            PplnsWindow::new(window, network),
-            block.height,
-        ),
-        // The difficulty of an imported block is not known, so it is divided over its own round.
-        (Scheme::Prop | Scheme::Pplns { .. }, _) => round_work(sql, accounts, cut, block.height),
-    };
-    let work =
-        work.with_context(|| format!("failed to read the credit of block {}", block.hash))?;
-    let is_whole =
-        work.below >= pruned_to(sql)? && is_whole(sql, &block.hash, block.height, work.below)?;
+    let work = work_of(sql, accounts, terms, &block, cut, credit)?;
+    let is_whole = is_all_there(sql, &block, &work)?;
     Ok(Division {
         is_whole,
         cut,
@@ -313,6 +315,52 @@ pub(super) fn divide(
         split: split(block.reward, terms.fee, &work.weights),
         block,
     })
+}
+
+/// The work over which a block that is being mined would be divided; `None` if that cannot be told exactly.
+pub(super) fn mined_work(
+    sql: &mut dyn Sql,
+    accounts: &LedgerAccounts,
+    terms: &PayoutTerms,
+    block: &Due,
+    credit: &mut CreditSums,
+) -> anyhow::Result<Option<Worked>> {
+    let mut cuts = Cuts::read(sql)?;
+    if cuts.is_inexact(sql, block.height)? {
+        return Ok(None);
+    }
+    let cut = cuts.below(block.height);
+    let work = work_of(sql, accounts, terms, block, cut, credit)?;
+    let is_whole = is_all_there(sql, block, &work)?;
+    Ok(is_whole.then_some(work))
+}
+
+fn is_all_there(sql: &mut dyn Sql, block: &Due, work: &Worked) -> anyhow::Result<bool> {
+    Ok(work.below >= pruned_to(sql)? && is_whole(sql, &block.hash, block.height, work.below)?)
+}
+
+fn work_of(
+    sql: &mut dyn Sql,
+    accounts: &LedgerAccounts,
+    terms: &PayoutTerms,
+    block: &Due,
+    cut: Option<u32>,
+    credit: &mut CreditSums,
+) -> anyhow::Result<Worked> {
+    let work = match (terms.scheme, Difficulty::new(block.difficulty)) {
+        (Scheme::Pplns { window }, Some(network)) => window_work(
+            sql,
+            accounts,
+            credit,
+            PplnsWindow::new(window, network),
+            block.height,
+        ),
+        // The difficulty of an imported block is not known, so it is divided over its own round.
+        (Scheme::Prop | Scheme::Pplns { .. }, _) => {
+            round_work(sql, accounts, credit, cut, block.height)
+        }
+    };
+    work.with_context(|| format!("failed to read the credit of block {}", block.hash))
 }
 
 /// Credit of each account, by row id, when a reward is divided over the block's round.
@@ -324,18 +372,13 @@ pub(crate) fn divided_over_its_round(
 ) -> anyhow::Result<BTreeMap<i64, u64>> {
     let accounts = LedgerAccounts::read(sql)?;
     let cut = cut_below(sql, height)?;
-    let work = round_work(sql, &accounts, cut, height)?;
+    let work = round_work(sql, &accounts, &mut CreditSums::default(), cut, height)?;
     let amounts = split(reward, fee, &work.weights).amounts.into_iter();
     let earned = amounts.filter(|(_, amount)| *amount > 0);
     Ok(earned
         .map(|(rank, amount)| (accounts.get(rank).id, amount))
         .collect())
 }
-
-/// SQL for the work in an interval of heights.
-const WORK: &str = "\
-    SELECT account, difficulty, CAST(sum(count) AS BIGINT) FROM credit
-    WHERE height > ?1 AND height <= ?2 GROUP BY account, difficulty";
 
 /// Height up to which credit was deleted; -1 if none was.
 pub(crate) fn pruned_to(sql: &mut dyn Sql) -> anyhow::Result<i64> {
@@ -367,25 +410,29 @@ pub(crate) fn is_whole(
     Ok(less.is_none())
 }
 
-struct Worked {
-    from_height: u32,
+/// The work that a reward is divided over.
+pub(super) struct Worked {
+    /// The first height with work in it.
+    pub(super) from_height: u32,
     /// Credit at and below this height does not belong to it.
     below: i64,
-    shares: u64,
-    weights: BTreeMap<Rank, Weight>,
+    /// Number of shares in it.
+    pub(super) shares: u64,
+    /// Of each account.
+    pub(super) weights: BTreeMap<Rank, Weight>,
 }
 
 fn round_work(
     sql: &mut dyn Sql,
     accounts: &LedgerAccounts,
+    credit: &mut CreditSums,
     cut: Option<u32>,
     height: u32,
 ) -> anyhow::Result<Worked> {
     let above = cut.map_or(-1, i64::from);
-    let bounds = values![above, height];
     let first = "SELECT min(height) FROM credit WHERE height > ?1 AND height <= ?2";
-    let first: Option<u32> = sql.query_one(first, &bounds)?.get(0)?;
-    let (weights, shares) = sum_work(sql, accounts, &bounds)?;
+    let first: Option<u32> = sql.query_one(first, &values![above, height])?.get(0)?;
+    let (weights, shares) = credit.work(sql, accounts, above, height.into())?;
     Ok(Worked {
         from_height: first.unwrap_or(height),
         below: above,
@@ -399,6 +446,7 @@ fn round_work(
 fn window_work(
     sql: &mut dyn Sql,
     accounts: &LedgerAccounts,
+    credit: &mut CreditSums,
     mut window: PplnsWindow<Rank>,
     height: u32,
 ) -> anyhow::Result<Worked> {
@@ -412,9 +460,11 @@ fn window_work(
     let mut next = i64::from(height);
     while !window.is_full() {
         let height: Option<u32> = sql.query_one(highest, &values![next])?.get(0)?;
-        let Some(height) = height else { break };
-        let below = below_span(sql, i64::from(height))?;
-        let (weights, shares) = sum_work(sql, accounts, &values![below, height])?;
+        let Some(height) = height.map(i64::from) else {
+            break;
+        };
+        let below = below_span(sql, height)?;
+        let (weights, shares) = credit.work(sql, accounts, below, height)?;
         worked.shares += shares;
         window.push(weights);
         worked.from_height = u32::try_from(below + 1)?;
@@ -429,32 +479,19 @@ fn window_work(
     Ok(worked)
 }
 
-/// Work of each account in an interval of heights, and the number of shares.
-fn sum_work(
-    sql: &mut dyn Sql,
-    accounts: &LedgerAccounts,
-    bounds: &[Value],
-) -> anyhow::Result<(BTreeMap<Rank, Weight>, u64)> {
-    let mut shares = 0;
-    let mut weights: BTreeMap<Rank, Weight> = BTreeMap::new();
-    sql.each(WORK, bounds, &mut |row| {
-        let rank = accounts.rank(row.get(0)?);
-        let rank = rank.map_err(|error| SqlError::Failed(format!("{error:#}")))?;
-        let (weight, count) = weight(row, 1)?;
-        shares += count;
-        *weights.entry(rank).or_default() += &weight;
-        Ok(())
-    })?;
-    Ok((weights, shares))
-}
-
 /// Work of a row: its difficulty and, in the next column, its number of shares.
 pub(super) fn weight(row: &Row, column: usize) -> Result<(Weight, u64), SqlError> {
-    let difficulty: f64 = row.get(column)?;
     let count = row.get(column + 1)?;
-    let Some(difficulty) = Difficulty::new(difficulty) else {
-        let text = format!("a share has the difficulty {difficulty}");
-        return Err(SqlError::Failed(text));
-    };
-    Ok((Weight::of(difficulty, count), count))
+    Ok((weight_of(row.get(column)?, count)?, count))
+}
+
+/// Work of shares of one difficulty.
+pub(super) fn weight_of(difficulty: f64, count: u64) -> Result<Weight, SqlError> {
+    match Difficulty::new(difficulty) {
+        Some(difficulty) => Ok(Weight::of(difficulty, count)),
+        None => {
+            let text = format!("a share has the difficulty {difficulty}");
+            Err(SqlError::Failed(text))
+        }
+    }
 }

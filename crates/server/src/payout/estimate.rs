@@ -3,8 +3,9 @@
 //!
 //! All accounts are computed in one pass, with the function that divides rewards for settlements. Invariant:
 //! while no block changes its state and no late share arrives, the pending part of a block is what its
-//! settlement credits, to the base unit. Divisions are kept between readings, since a window may be millions of
-//! rows; they are read again after a while for shares that came late.
+//! settlement credits, to the base unit. Divisions are kept between readings, and so is the work of a block found
+//! now but for its newest heights, since a window may be millions of rows; both are compared with the ledger after a
+//! while, for shares that came late.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -16,9 +17,11 @@ use hstratum_core::accounting::terms::{PayoutTerms, Scheme};
 use hstratum_core::units::{Difficulty, HASHES_PER_DIFFICULTY};
 
 use super::account::LedgerAccounts;
-use super::due::{self, Cuts, Due, divide};
+use super::credit_sums::CreditSums;
+use super::due::{self, Cuts, Due, divide_credit};
+use super::promises;
 use super::terms::TermsHistory;
-use crate::limits::{ESTIMATE_AGAIN, ESTIMATE_DIVISION_KEPT};
+use crate::limits::{ESTIMATE_AGAIN, ESTIMATE_HEIGHTS_READ, ESTIMATE_KEPT};
 use crate::sql::Sql;
 
 const DAY_S: f64 = 86_400.0;
@@ -72,7 +75,8 @@ pub struct Estimates {
     pub blocks: Vec<PendingBlock>,
     /// Whether `if_found_now` is known.
     pub has_next: bool,
-    /// Balances of all accounts and what is pending, in base units. What an account owes is subtracted.
+    /// Balances of all accounts and what is pending, in base units, less what coinbases pay of that themselves.
+    /// What an account owes is subtracted.
     pub owed: i64,
 }
 
@@ -89,6 +93,10 @@ impl Estimates {
 pub struct Estimator {
     /// By hash.
     known: HashMap<String, KnownDivision>,
+    /// Parts of blocks whose coinbase pays accounts, by hash.
+    frozen: HashMap<String, Arc<[(i64, u64)]>>,
+    /// Credit that a block found now would be divided over.
+    next_credit: CreditSums,
 }
 
 #[derive(Debug)]
@@ -118,11 +126,15 @@ impl Estimator {
         terms: &TermsHistory,
         next: Option<NextBlock>,
     ) -> anyhow::Result<Estimates> {
+        let begun = Instant::now();
         let accounts = LedgerAccounts::read(sql).context("failed to read the accounts")?;
-        let blocks = self.pending(sql, &accounts, terms)?;
+        let mut blocks = self.pending(sql, &accounts, terms)?;
+        blocks.extend(self.frozen(sql)?);
+        blocks.sort_by_key(|block| block.height);
+        let has_time = begun.elapsed() < ESTIMATE_AGAIN;
         let next = match next {
             None => None,
-            Some(next) => parts_of_next(sql, &accounts, terms, next)?,
+            Some(next) => self.parts_of_next(sql, &accounts, terms, next, has_time)?,
         };
         let mut by_id: BTreeMap<i64, AccountEstimate> = BTreeMap::new();
         let mut pending = 0;
@@ -141,7 +153,7 @@ impl Estimator {
             accounts: named.collect::<anyhow::Result<_>>()?,
             blocks,
             has_next: next.is_some(),
-            owed: balances(sql)? + i64::try_from(pending)?,
+            owed: balances(sql)? + i64::try_from(pending)? - paid_by_coinbases(sql)?,
         })
     }
 
@@ -163,14 +175,15 @@ impl Estimator {
             let basis = Basis::of(block.clone(), &cuts, terms);
             let may_read_again = begun.elapsed() < ESTIMATE_AGAIN;
             let known = self.known.get(&block.hash).filter(|known| {
-                let is_fresh = known.read_at.elapsed() < ESTIMATE_DIVISION_KEPT;
+                let is_fresh = known.read_at.elapsed() < ESTIMATE_KEPT;
                 known.basis == basis && (is_fresh || !may_read_again)
             });
             let (hash, height) = (block.hash.clone(), block.height);
             let parts = match known {
                 Some(known) => known.parts.clone(),
                 None => {
-                    let parts = parts_of(sql, accounts, &mut cuts, terms, block)?;
+                    let mut credit = CreditSums::default();
+                    let parts = parts_of(sql, accounts, &mut cuts, terms, block, &mut credit)?;
                     let parts: Arc<[_]> = parts.unwrap_or_default().into();
                     let known = KnownDivision {
                         basis,
@@ -188,6 +201,48 @@ impl Estimator {
             });
         }
         Ok(pending)
+    }
+
+    /// The blocks whose coinbase pays accounts and whose reward cannot be spent yet, with the parts of accounts.
+    fn frozen(&mut self, sql: &mut dyn Sql) -> anyhow::Result<Vec<PendingBlock>> {
+        let mut known = std::mem::take(&mut self.frozen);
+        let mut pending = Vec::new();
+        for (hash, height) in promises::frozen_on_main(sql)? {
+            let parts = match known.remove(&hash) {
+                Some(parts) => parts,
+                None => promises::frozen_parts(sql, &hash)?.into(),
+            };
+            self.frozen.insert(hash.clone(), parts.clone());
+            pending.push(PendingBlock {
+                hash,
+                height,
+                parts,
+            });
+        }
+        Ok(pending)
+    }
+
+    fn parts_of_next(
+        &mut self,
+        sql: &mut dyn Sql,
+        accounts: &LedgerAccounts,
+        terms: &TermsHistory,
+        next: NextBlock,
+        has_time: bool,
+    ) -> anyhow::Result<Option<Vec<(i64, u64)>>> {
+        let credit = &mut self.next_credit;
+        let keep_to = i64::from(next.height) - ESTIMATE_HEIGHTS_READ;
+        credit.begin(keep_to, has_time);
+        let mut cuts = Cuts::read(sql)?;
+        let block = Due::not_found_yet(next.height, next.reward, next.difficulty);
+        parts_of(
+            sql,
+            accounts,
+            &mut cuts,
+            terms.at(next.height),
+            block,
+            credit,
+        )
     }
 }
 
@@ -209,11 +264,12 @@ fn parts_of(
     cuts: &mut Cuts,
     terms: &PayoutTerms,
     block: Due,
+    credit: &mut CreditSums,
 ) -> anyhow::Result<Option<Vec<(i64, u64)>>> {
     if cuts.is_inexact(sql, block.height)? {
         return Ok(None);
     }
-    let division = divide(sql, accounts, terms, block)?;
+    let division = divide_credit(sql, accounts, terms, block, credit)?;
     if !division.is_whole {
         return Ok(None);
     }
@@ -224,15 +280,18 @@ fn parts_of(
     Ok(Some(parts))
 }
 
-fn parts_of_next(
-    sql: &mut dyn Sql,
-    accounts: &LedgerAccounts,
-    terms: &TermsHistory,
-    next: NextBlock,
-) -> anyhow::Result<Option<Vec<(i64, u64)>>> {
-    let mut cuts = Cuts::read(sql)?;
-    let block = Due::not_found_yet(next.height, next.reward, next.difficulty);
-    parts_of(sql, accounts, &mut cuts, terms.at(next.height), block)
+/// Sum of the outputs of coinbases that pay accounts and cannot be spent yet.
+fn paid_by_coinbases(sql: &mut dyn Sql) -> anyhow::Result<i64> {
+    let row = sql
+        .query_one(
+            "SELECT CAST(coalesce(sum(o.amount), 0) AS BIGINT)
+               FROM payments AS p JOIN blocks AS b ON b.hash = p.block
+               JOIN payment_outputs AS o ON o.payment = p.id
+              WHERE p.state = 'preparing' AND b.state IN ('accepted', 'confirmed')",
+            &[],
+        )
+        .context("failed to read what coinbases pay")?;
+    Ok(row.get(0)?)
 }
 
 /// Sum of all balances.

@@ -5,6 +5,7 @@
 //! PostgreSQL it is a row lock, in a transaction that lasts until the end.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
@@ -19,6 +20,18 @@ use crate::sql::url::PostgresUrl;
 /// Application name of such a session, for the server's list of sessions.
 const SESSION: &str = "hstratum payout";
 
+/// Error: another process holds the lock.
+#[derive(Debug)]
+pub struct LockHeld(String);
+
+impl fmt::Display for LockHeld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LockHeld {}
+
 /// The lock, held until dropped.
 pub struct PayoutLock(HeldLock);
 
@@ -31,7 +44,7 @@ impl PayoutLock {
     /// Takes the lock of a ledger. Two paths of one ledger have the same lock.
     ///
     /// # Errors
-    /// When another process holds it, which is named, or it cannot be taken.
+    /// [`LockHeld`] when another process holds it, which is named; or that it cannot be taken.
     pub fn take(location: &LedgerLocation) -> anyhow::Result<Self> {
         Ok(Self(match location {
             LedgerLocation::File(path) => HeldLock::File(lock_file(path)?),
@@ -71,7 +84,9 @@ fn lock_file(path: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!("another payout is at work on this ledger: it holds {lock}")
+            bail!(LockHeld(format!(
+                "another payout is at work on this ledger: it holds {lock}"
+            )))
         }
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("failed to lock {lock}"))
@@ -102,10 +117,10 @@ fn lock_row(address: &PostgresUrl) -> anyhow::Result<Client> {
         Ok(_) => Ok(client),
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
             drop(client);
-            bail!(
+            bail!(LockHeld(format!(
                 "another payout is at work on the shared ledger {address}: {}",
                 holders(address).unwrap_or_else(|_| "it holds the lock".to_owned())
-            )
+            )))
         }
         Err(error) => Err(SqlError::from(error)).with_context(failed),
     }

@@ -4,6 +4,8 @@ use hstratum_core::chain::address::{Address, Network};
 
 use super::PayoutTerms;
 use super::account::{LedgerAccount, LedgerAccounts};
+use super::awaited_servers::AwaitedServers;
+use super::promises;
 use crate::sql::{Db, Sql};
 
 /// An account that is due.
@@ -15,7 +17,7 @@ pub struct Payee {
     pub name: String,
     /// An address of the ledger's network.
     pub address: String,
-    /// Its whole balance, in base units.
+    /// Its balance, less what coinbases pay of it, in base units.
     pub amount: u64,
 }
 
@@ -30,6 +32,9 @@ pub enum Wait {
     Owes,
     /// Its balance is below the threshold, or so small that nodes would not relay the output.
     BelowThreshold,
+    /// Coinbases pay so much of its balance that the rest is too little: those of jobs that are out, or of a block
+    /// whose reward cannot be spent yet.
+    InCoinbase,
     /// It has no payable address: none was set, and its name is not an address.
     NoAddress,
 }
@@ -39,15 +44,25 @@ pub enum Wait {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn payees(db: &mut Db, network: Network, terms: &PayoutTerms) -> anyhow::Result<Vec<Payee>> {
-    let (accounts, balances) = db.read(|sql: &mut dyn Sql| {
+pub fn payees(
+    db: &mut Db,
+    network: Network,
+    terms: &PayoutTerms,
+    awaited_servers: &AwaitedServers,
+) -> anyhow::Result<Vec<Payee>> {
+    let (accounts, balances, held) = db.read(|sql: &mut dyn Sql| {
         let accounts = LedgerAccounts::read(sql)?;
         let balances = accounts.balances(sql)?;
-        anyhow::Ok((accounts, balances))
+        anyhow::Ok((
+            accounts,
+            balances,
+            promises::held(sql, network, awaited_servers)?,
+        ))
     })?;
     let due = balances.into_iter().filter_map(|(rank, balance)| {
         let account = accounts.get(rank);
-        let (address, amount) = judge(account, balance, network, terms).ok()?;
+        let held = held.get(&account.id).copied().unwrap_or(0);
+        let (address, amount) = judge(account, balance, held, network, terms).ok()?;
         Some(Payee {
             account_id: account.id,
             name: account.name.clone(),
@@ -58,19 +73,24 @@ pub fn payees(db: &mut Db, network: Network, terms: &PayoutTerms) -> anyhow::Res
     Ok(due.collect())
 }
 
-/// Decides whether an account with that balance is paid, where, and how much.
+/// Decides whether an account with that balance, of which coinbases hold so much, is paid, where, and how much.
 pub(super) fn judge<'a>(
     account: &'a LedgerAccount,
     balance: i64,
+    held: u64,
     network: Network,
     terms: &PayoutTerms,
 ) -> Result<(&'a str, u64), Wait> {
-    let amount = u64::try_from(balance).map_err(|_| Wait::Owes)?;
-    let threshold = terms.threshold_of(account.threshold);
-    if amount < threshold.max(DUST) {
-        return Err(Wait::BelowThreshold);
+    let balance = u64::try_from(balance).map_err(|_| Wait::Owes)?;
+    let amount = balance.saturating_sub(held);
+    let threshold = terms.threshold_of(account.threshold).max(DUST);
+    if amount < threshold {
+        return Err(match balance < threshold {
+            true => Wait::BelowThreshold,
+            false => Wait::InCoinbase,
+        });
     }
-    let address = account.address.as_deref().unwrap_or(&account.name);
+    let address = account.payout_address();
     if Address::parse_payable(address, network).is_none() {
         return Err(Wait::NoAddress);
     }

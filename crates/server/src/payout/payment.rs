@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 
 use super::payee::Payee;
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
+use crate::sql::inserted_rows::InsertedRows;
 use crate::sql::{Db, Sql, Value};
 use crate::values;
 use hstratum_core::plural::counted;
@@ -118,6 +119,15 @@ pub(super) fn unfinished(sql: &mut dyn Sql, wallet: &str) -> anyhow::Result<Opti
     }))
 }
 
+/// Time at which the wallet's payment that is on its way was begun, Unix seconds.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn payment_under_way(sql: &mut dyn Sql, wallet: &str) -> anyhow::Result<Option<u64>> {
+    let found = unfinished(sql, wallet)?.filter(|found| found.signed.is_some());
+    Ok(found.map(|found| found.created_at))
+}
+
 /// Deletes a payment that has no transaction.
 pub(super) fn discard(db: &mut Db, id: i64) -> anyhow::Result<()> {
     discard_in_slices(db, id).with_context(|| format!("failed to discard payment {id}"))
@@ -173,19 +183,15 @@ fn open_in_slices(
     })?;
     let id: i64 = row.get(0)?;
     for slice in payees.chunks(PAYOUT_ROWS_PER_TRANSACTION as usize) {
-        let mut params = values![id].to_vec();
-        let mut rows = Vec::with_capacity(slice.len());
+        let mut outputs = InsertedRows::after(id);
         for payee in slice {
-            let next = params.len() + 1;
-            rows.push(format!("(?1, ?{next}, ?{}, ?{})", next + 1, next + 2));
             let amount = signed_amount(payee.amount)?;
-            params.extend(values![payee.account_id, &payee.address, amount]);
+            outputs.add(values![payee.account_id, &payee.address, amount], |at| {
+                format!("(?1, ?{at}, ?{}, ?{})", at + 1, at + 2)
+            });
         }
-        let insert = format!(
-            "INSERT INTO payment_outputs (payment, account, address, amount) VALUES {}",
-            rows.join(", ")
-        );
-        db.write(|sql: &mut dyn Sql| sql.execute(&insert, &params))?;
+        let insert = "INSERT INTO payment_outputs (payment, account, address, amount) VALUES ROWS";
+        db.write(|sql: &mut dyn Sql| outputs.insert(sql, insert))?;
     }
     db.write(|sql| take(sql, id))?;
     Ok(id)

@@ -10,6 +10,7 @@ use super::account::{LedgerAccounts, Rank};
 use super::awaited_servers::{AwaitedServer, AwaitedServers};
 use super::due::{self, Division, Due, Unsettled, divide};
 use super::payee::{Wait, judge};
+use super::promises;
 use super::settle::{Settled, check_network, reversible};
 use crate::sql::{Db, Sql};
 use crate::store::best_tip;
@@ -108,11 +109,11 @@ pub struct AccountPlan {
 /// Decision on a balance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BalanceOutcome {
-    /// All of it is due at this address.
+    /// It is due at this address.
     Pays {
         /// An address of the ledger's network.
         address: String,
-        /// The balance.
+        /// The balance, less what coinbases pay of it.
         amount: u64,
     },
     /// Nothing is paid.
@@ -165,6 +166,7 @@ fn plan_of(
         blocks.push(block_plan(division, &accounts));
     }
     let carried = accounts.balances(sql)?;
+    let held_balances = promises::held(sql, network, awaited_servers)?;
     let ranks: std::collections::BTreeSet<Rank> =
         carried.keys().chain(changes.keys()).copied().collect();
     let of = |amounts: &BTreeMap<Rank, i64>, rank| amounts.get(rank).copied().unwrap_or(0);
@@ -172,13 +174,8 @@ fn plan_of(
         let account = accounts.get(*rank);
         let (carried, credited) = (of(&carried, rank), of(&changes, rank));
         let balance = carried + credited;
-        let outcome = match judge(account, balance, network, terms.newest()) {
-            Ok((address, amount)) => BalanceOutcome::Pays {
-                address: address.to_owned(),
-                amount,
-            },
-            Err(wait) => BalanceOutcome::Waits(wait),
-        };
+        let held = held_balances.get(&account.id).copied().unwrap_or(0);
+        let outcome = outcome(judge(account, balance, held, network, terms.newest()));
         AccountPlan {
             account_id: account.id,
             name: account.name.clone(),
@@ -196,6 +193,16 @@ fn plan_of(
         servers: awaited_servers.servers(sql)?,
         reversals,
     })
+}
+
+fn outcome(judged: Result<(&str, u64), Wait>) -> BalanceOutcome {
+    match judged {
+        Ok((address, amount)) => BalanceOutcome::Pays {
+            address: address.to_owned(),
+            amount,
+        },
+        Err(wait) => BalanceOutcome::Waits(wait),
+    }
 }
 
 fn take_back(

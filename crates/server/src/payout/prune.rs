@@ -79,7 +79,7 @@ fn floor(sql: &mut dyn Sql, network: Network) -> anyhow::Result<Option<u32>> {
           WHERE height <= ?1 AND state = 'confirmed'
             AND EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
             AND NOT EXISTS
-              (SELECT 1 FROM blocks AS o WHERE o.height <= b.height AND
+              (SELECT 1 FROM blocks AS o WHERE o.height <= b.height AND o.payout <> 'solo' AND
                  ((o.closed_at IS NOT NULL AND o.dumped_at IS NULL)
                   OR o.state = 'found'
                   OR (o.state IN ('orphaned', 'refused') AND o.final_at IS NULL)

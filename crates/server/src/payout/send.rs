@@ -35,6 +35,7 @@ use super::hsd::{Demand, HsdNode, Wallet};
 use super::node_knowledge::check_node;
 use super::payee::Payee;
 use super::payment::{self, PaymentState, Signed, Unfinished};
+use super::step::PayoutStep;
 use super::transaction_fate::{TransactionFate, fate};
 use crate::limits::{PAYMENT_DEPTH_MAX, PAYMENT_OUTPUTS_MAX};
 use crate::sql::Db;
@@ -42,67 +43,6 @@ use crate::sql::Db;
 /// Seconds after a payment's time during which a transaction in the node's mempool is not given to the node
 /// again.
 const ANNOUNCED_S: u64 = 60 * 60;
-
-/// A thing that a run has done or found. Amounts in base units.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PayoutStep {
-    /// A payment that an earlier run had begun, without a transaction, was deleted.
-    Discarded {
-        /// Row in `payments`.
-        payment: i64,
-    },
-    /// A payment is deep in the chain.
-    Confirmed {
-        /// Row in `payments`.
-        payment: i64,
-        /// 64 hex digits.
-        txid: String,
-        /// Blocks; 1 for the tip's.
-        depth: u32,
-    },
-    /// A payment can never confirm; its accounts are due again.
-    Abandoned {
-        /// Row in `payments`.
-        payment: i64,
-        /// 64 hex digits.
-        txid: String,
-        /// The transaction that has spent an input of it.
-        by: String,
-        /// Depth of that transaction's block.
-        depth: u32,
-    },
-    /// A payment is under way, and no other begins before it is confirmed.
-    Waiting {
-        /// Row in `payments`.
-        payment: i64,
-        /// 64 hex digits.
-        txid: String,
-        /// 0 if it is in no block.
-        depth: u32,
-        /// Depth that it must reach.
-        needed: u32,
-    },
-    /// A payment was made.
-    Sent {
-        /// Row in `payments`.
-        payment: i64,
-        /// 64 hex digits.
-        txid: String,
-        /// Fee to the network, paid from the pool's fees.
-        network_fee: u64,
-        /// The accounts paid.
-        payees: Vec<Payee>,
-    },
-    /// Accounts that are due and left to a later payment.
-    Left {
-        /// Their number.
-        accounts: u64,
-        /// Sum of their amounts.
-        amount: u64,
-    },
-    /// No account is due.
-    NobodyDue,
-}
 
 /// Node, wallet and limits of payments.
 pub struct Sender<'a> {
@@ -146,9 +86,8 @@ impl Sender<'_> {
         check_node(db, self.node).map(drop)
     }
 
-    /// Depth required of a payment, and of the coins that it spends.
     fn depth_needed(&self) -> u32 {
-        self.network.coinbase_maturity().min(PAYMENT_DEPTH_MAX)
+        payment_depth(self.network)
     }
 
     /// Advances the wallet's payment as far as possible. Returns whether a new one may begin. The caller
@@ -320,7 +259,7 @@ impl Sender<'_> {
             .map_err(|error| self.explain(error, batch))?;
         let parts = (self.node, self.wallet);
         check(raw, batch, self.fee_max, parts, self.network)
-            .context("nothing was paid: the wallet's transaction is not what was asked for")
+            .context("nothing was paid: the wallet's transaction was not checked, or is not what was asked for")
     }
 
     /// Adds advice to the error of a wallet that makes no transaction.
@@ -335,7 +274,8 @@ impl Sender<'_> {
             );
             format!(
                 "{} HNS are owed to {} and the wallet {id:?} has {balance}, of which what is \
-                 younger than {} blocks, immature or locked cannot be spent: fund it or wait",
+                 younger than {} blocks, immature or locked cannot be spent, and the network's fee \
+                 comes on top: fund it or wait",
                 Hns(amount.into()),
                 counted(batch.len(), "account"),
                 self.depth_needed()
@@ -417,6 +357,12 @@ impl Sender<'_> {
             needed,
         }
     }
+}
+
+/// Depth in blocks that a payment must have before the next one begins, and that the coins it spends must have.
+#[must_use]
+pub fn payment_depth(network: Network) -> u32 {
+    network.coinbase_maturity().min(PAYMENT_DEPTH_MAX)
 }
 
 /// Parses the transaction of a payment, and checks that it is the one that was stored.

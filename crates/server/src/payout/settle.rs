@@ -4,14 +4,19 @@
 //! comes into force in one small transaction that checks again whether the block is still due. An interrupted
 //! settlement is deleted and begun anew.
 
+use std::fmt;
+
 use anyhow::{Context, bail};
+use hstratum_core::accounting::reward_split::Hns;
 use hstratum_core::chain::address::Network;
+use hstratum_core::plural::counted;
 
 use super::account::LedgerAccounts;
 use super::awaited_servers::AwaitedServers;
 use super::due::{self, Cuts, Division, divide};
 use super::{PayoutTerms, TermsHistory};
 use crate::limits::PAYOUT_ROWS_PER_TRANSACTION;
+use crate::sql::inserted_rows::InsertedRows;
 use crate::sql::{Db, Sql, Value};
 use crate::values;
 
@@ -46,6 +51,25 @@ pub struct Settled {
     pub credited: u64,
     /// Number of accounts credited.
     pub accounts: u64,
+}
+
+/// In one line.
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let change = match self.change {
+            SettlementChange::Settled => "settled",
+            SettlementChange::Reversed => "reversed",
+        };
+        write!(
+            f,
+            "block {} {} {change}: {} HNS to {}, fee {} HNS",
+            self.height,
+            self.block,
+            Hns(self.credited.into()),
+            counted(self.accounts, "account"),
+            Hns(self.fee.into())
+        )
+    }
 }
 
 /// Reverses the settlements of lost blocks and settles every block that is due. The caller holds the payout
@@ -94,7 +118,7 @@ pub(super) fn check_network(sql: &mut dyn Sql, network: Network) -> anyhow::Resu
 }
 
 /// Settlements whose block is off the main chain for good. Those of blocks paid by other means are not
-/// reversed.
+/// reversed, and a frozen one is out of force already.
 pub(super) fn reversible(sql: &mut dyn Sql) -> anyhow::Result<Vec<Settled>> {
     let rows = sql
         .query(
@@ -103,7 +127,7 @@ pub(super) fn reversible(sql: &mut dyn Sql) -> anyhow::Result<Vec<Settled>> {
                        FROM settlement_credits WHERE settlement = s.id),
                     (SELECT count(*) FROM settlement_credits WHERE settlement = s.id)
                FROM settlements AS s JOIN blocks AS b ON b.hash = s.block
-              WHERE s.state = 'settled' AND s.scheme <> 'elsewhere'
+              WHERE s.state = 'settled' AND s.scheme <> 'elsewhere' AND s.is_frozen = 0
                 AND b.state IN ('orphaned', 'refused') AND b.final_at IS NOT NULL
               ORDER BY b.height DESC, s.id",
             &[],
@@ -131,7 +155,7 @@ fn reverse(db: &mut Db, settlement: Settled) -> anyhow::Result<Option<Settled>> 
         .write(|sql: &mut dyn Sql| {
             sql.execute(
                 "UPDATE settlements SET state = 'reversed' WHERE id = ?1 AND state = 'settled'
-                    AND EXISTS (SELECT 1 FROM blocks WHERE hash = block
+                    AND EXISTS (SELECT 1 FROM blocks WHERE hash = settlements.block
                       AND blocks.state IN ('orphaned', 'refused') AND final_at IS NOT NULL)",
                 &values![settlement.id],
             )
@@ -240,18 +264,15 @@ impl Settling<'_> {
     fn credit(&self, db: &mut Db, id: i64) -> anyhow::Result<()> {
         let parts: Vec<_> = self.division.split.amounts.iter().collect();
         for slice in parts.chunks(PAYOUT_ROWS_PER_TRANSACTION as usize) {
-            let mut params = values![id].to_vec();
-            let mut rows = Vec::with_capacity(slice.len());
+            let mut credits = InsertedRows::after(id);
             for (rank, amount) in slice {
-                let next = params.len() + 1;
-                rows.push(format!("(?1, ?{next}, ?{})", next + 1));
-                params.extend(values![self.accounts.get(**rank).id, **amount]);
+                let account_id = self.accounts.get(**rank).id;
+                credits.add(values![account_id, **amount], |at| {
+                    format!("(?1, ?{at}, ?{})", at + 1)
+                });
             }
-            let insert = format!(
-                "INSERT INTO settlement_credits (settlement, account, amount) VALUES {}",
-                rows.join(", ")
-            );
-            db.write(|sql: &mut dyn Sql| sql.execute(&insert, &params))?;
+            let insert = "INSERT INTO settlement_credits (settlement, account, amount) VALUES ROWS";
+            db.write(|sql: &mut dyn Sql| credits.insert(sql, insert))?;
         }
         Ok(())
     }
@@ -271,7 +292,7 @@ impl Settling<'_> {
 fn leftover(sql: &mut dyn Sql) -> anyhow::Result<Option<i64>> {
     let row = sql
         .query_one(
-            "SELECT min(id) FROM settlements WHERE state = 'preparing'",
+            "SELECT min(id) FROM settlements WHERE state = 'preparing' AND is_frozen = 0",
             &[],
         )
         .context("failed to read the settlements")?;

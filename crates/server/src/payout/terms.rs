@@ -66,6 +66,18 @@ impl TermsHistory {
         &row.expect("the first row begins at height 0").terms
     }
 
+    /// The first height of each of the terms, and the terms, oldest first.
+    pub fn rows(&self) -> impl Iterator<Item = (u32, &PayoutTerms)> {
+        self.0.iter().map(|row| (row.from_height, &row.terms))
+    }
+
+    /// The first height above one at which later terms begin.
+    #[must_use]
+    pub fn next_change(&self, height: u32) -> Option<u32> {
+        let from_heights = self.0.iter().map(|row| row.from_height);
+        from_heights.filter(|from| *from > height).min()
+    }
+
     /// The terms that were set last.
     #[must_use]
     pub fn newest(&self) -> &PayoutTerms {
@@ -159,13 +171,14 @@ pub fn put_terms(
     }))
 }
 
-/// The first height above the one that is being mined, above all with a block or credit, and not below that of
-/// an earlier row.
+/// The first height above the one that is being mined, above all with credit, and not below that of an earlier
+/// row. On a block that the pool found last, the next height is being mined, whether its tip was recorded yet or
+/// not.
 fn above_all(sql: &mut dyn Sql) -> Result<u32, SqlError> {
     let row = sql.query_one(
         "SELECT max(height) FROM (
            SELECT max(height) + 2 AS height FROM highest_tip
-           UNION ALL SELECT max(height) + 1 FROM blocks
+           UNION ALL SELECT max(height) + 2 FROM blocks
            UNION ALL SELECT max(height) + 1 FROM credit
            UNION ALL SELECT max(from_height) FROM terms) AS heights",
         &[],

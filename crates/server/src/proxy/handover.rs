@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::{Arrival, ArrivalKind};
 use hstratum_core::plural::counted;
 use hstratum_core::proxy::MinerState;
@@ -333,6 +334,7 @@ fn moving(frame: MinerFrame, fds: Vec<OwnedFd>) -> anyhow::Result<HandoverMiner<
                 false => ArrivalKind::Miner,
             },
             difficulty: Difficulty::new(1.0).expect("above 0"),
+            payout: Payout::default(),
         },
         link: fds.next().map(|fd| HandoverState { fd, out: link_out }),
         state: frame.state,

@@ -24,6 +24,7 @@ use crate::http::host_guard::{self, Public};
 use crate::http::metrics::{of_door, refusals};
 use crate::http::prometheus::MetricsText;
 use crate::http::refusals::by_reason;
+use crate::http::viewer::Viewer;
 use crate::proxy::status::{ProxyStatus, StatusWindow};
 use crate::stderr;
 
@@ -122,7 +123,7 @@ async fn status(State(site): State<Arc<ProxySite>>) -> ApiResult<Value> {
 }
 
 async fn events(State(site): State<Arc<ProxySite>>) -> Result<Response, ApiError> {
-    site.status_window.events.answer()
+    site.status_window.events.answer(&Viewer::Nobody, false)
 }
 
 async fn health(State(site): State<Arc<ProxySite>>) -> Result<Response, ApiError> {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Level;
 use hstratum_core::operator_order::Order;
@@ -30,6 +30,7 @@ use crate::messages::{Drilled, DriverHandle, NodeEvent};
 use crate::node::{Look, Node};
 use crate::operator::Orders;
 pub use crate::operator::{AccountStored, Ordered, ServerDrained};
+use crate::payer::PayoutControl;
 use crate::statuses::Statuses;
 use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
@@ -47,6 +48,7 @@ pub struct Server {
     round: RoundReader,
     in_force: OptionsInForce,
     races: Arc<BlockRaces>,
+    payouts: PayoutControl,
     /// Its log, while the server's threads have it.
     node: Weak<dyn Node>,
 }
@@ -58,6 +60,7 @@ impl Server {
     /// # Errors
     /// One line that names the file or the address that is wrong.
     pub fn start(settings: Settings, node: Arc<dyn Node>) -> anyhow::Result<Self> {
+        settings.check()?;
         // What an earlier run has left on the disk, and what the shared ledger knows.
         let files = ServerFiles::open(&settings, &*node)?;
         let cluster_threads = Threads::none();
@@ -94,12 +97,13 @@ impl Server {
         let (senders, mut running) = threads::start(&deps, store, writers, first_users)?;
         startup::relay_again(senders.relay.as_ref(), &recovered.unanswered);
         startup::ship(&deps, shipper_exchange, live.clone(), connected)?;
+        let payer = running.start_payer(&deps, live.clone(), senders.alarms.clone())?;
+        let payouts = PayoutControl::new(&settings, payer, statuses.payer.clone());
         if let Some(listener) = http {
-            let site = Site::new(&settings, live, &alarm_feed, &statuses, &orders);
+            let site = Site::new(&settings, live, &alarm_feed, &statuses, (&orders, &payouts));
             running.start_http(&deps, listener, site)?;
         }
         let mut driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
-        let round = RoundReader::new(settings.ledger());
         let log = Arc::downgrade(&node);
 
         // In what order it stops.
@@ -118,9 +122,10 @@ impl Server {
             orders,
             addresses,
             statuses,
-            round,
+            round: RoundReader::new(settings.ledger()),
             in_force,
             races,
+            payouts,
             node: log,
         })
     }
@@ -286,6 +291,11 @@ impl Server {
         threshold: Option<u64>,
     ) -> anyhow::Result<AccountStored> {
         self.orders.set_threshold(account, threshold)
+    }
+
+    /// Payouts as an operator controls them.
+    pub fn payouts(&self) -> PayoutControl {
+        self.payouts.clone()
     }
 
     /// Orders servers of that name to drain over this many seconds, or to accept miners again. The returned

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use anyhow::Context;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 use postgres::Client;
@@ -115,8 +116,9 @@ pub(super) fn recovered(
     (recovered, (files.users_files, files.spool))
 }
 
-/// Binds the ports of miners.
+/// Binds the ports of miners, if what their blocks pay is valid.
 pub(super) fn bind(settings: &Settings, node: &dyn Node) -> anyhow::Result<(Net, mio::Waker)> {
+    settings.operator_fee()?;
     let config = &settings.config;
     let (conns_max, lowered) =
         fd_limit::conns_max(config.max_inbound as usize, DESCRIPTORS_KEPT, 1);
@@ -126,7 +128,7 @@ pub(super) fn bind(settings: &Settings, node: &dyn Node) -> anyhow::Result<(Net,
     let certificate = (config.tls.as_ref()).map(|files| tls::load(&files.cert, &files.key));
     Net::bind(NetConfig {
         first_option: "host, port",
-        listeners: settings.listeners(),
+        listeners: config.listeners(),
         inherited: Vec::new(),
         proxies: config.proxy_protocol.clone(),
         conns_max,
@@ -151,7 +153,12 @@ pub(super) fn log_listeners(net: &Net, config: &Config, node: &dyn Node) -> Vec<
         } else {
             format!(", difficulty {own}")
         };
-        node.log(Level::Info, &(text + &suffix));
+        let payee = match spec.payout {
+            Some(Payout::Solo) => ", each block pays its finder",
+            Some(Payout::Split) => ", each block pays the accounts",
+            _ => "",
+        };
+        node.log(Level::Info, &(text + &suffix + payee));
         addresses.push(spec.address);
     }
     addresses
@@ -166,7 +173,8 @@ pub(super) fn log_who_may_mine(settings: &Settings, users: usize, node: &dyn Nod
 /// The options that the server runs with, as they are shown.
 pub(super) fn in_force(config: &Config, net: &Net, http: Option<&TcpListener>) -> OptionsInForce {
     let dashboard = http.and_then(|http| http.local_addr().ok());
-    OptionsInForce::of(config, net.listeners().map(|(spec, _)| spec), dashboard)
+    let listeners: Vec<_> = net.listeners().map(|(spec, _)| spec).collect();
+    OptionsInForce::of(config, &listeners, dashboard)
 }
 
 /// Found blocks that an earlier run has left go to the other servers once more.
@@ -219,7 +227,7 @@ pub(super) fn driver(
     let settings = deps.settings.clone();
     let config = move |unix_s| {
         let config = settings.pool_config(unix_s);
-        config.expect("a system that gave random bytes at the start goes on giving them")
+        config.expect("the options were checked, and the system gave random bytes, at the start")
     };
     let mut driver = Driver::new(
         SystemIo::new(net),
@@ -230,6 +238,8 @@ pub(super) fn driver(
         recovered,
     );
     driver.telemetry = Some(telemetry);
+    // Without a ledger no account has an address of its own.
+    driver.payout_addresses = deps.settings.ledger().is_none().then(Arc::default);
     driver.node_lag = deps.statuses.node_lag.clone();
     driver
 }

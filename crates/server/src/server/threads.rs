@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hstratum_core::alarm::AlarmInput;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::Level;
 use parking_lot::Mutex;
 
@@ -24,12 +25,16 @@ use crate::files::UsersFiles;
 use crate::files::block_spool::Spool;
 use crate::http::{self, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
-use crate::messages::{DriverHandle, SpoolCommand};
+use crate::messages::{DriverHandle, MinedBlock, SpoolCommand};
 use crate::node::Node;
+use crate::payer::{Payer, PayerCommand};
+use crate::splitter::SplitThread;
 use crate::statuses::Statuses;
+use crate::store::payout_addresses;
 use crate::store::{Store, StoreCommand, StoreOutputs};
 use crate::supervision::keep;
 use crate::task_threads::{self, PasswordCommand, UsersCommand};
+use crate::telemetry::live::TelemetryReader;
 
 /// Interval at which a stop checks whether a thread has ended.
 const JOIN_POLL: Duration = Duration::from_millis(5);
@@ -52,6 +57,7 @@ pub(super) struct RunningThreads {
     store: Sender<StoreCommand>,
     users: Sender<UsersCommand>,
     relay: Option<Sender<RelayCommand>>,
+    payer: Option<Sender<PayerCommand>>,
 }
 
 /// Starts the threads that wait for the disk, for hashes and for the shared ledger. Each ends when its
@@ -70,6 +76,7 @@ pub(super) fn start(
         store: store_sender.clone(),
         users: users_sender.clone(),
         relay: None,
+        payer: None,
     };
     let spool = spool.map(|spool| running.start_spool(deps, spool));
     let spool = spool.transpose()?;
@@ -94,7 +101,10 @@ pub(super) fn start(
         }
         None => running.start_users(deps, users_files, users_commands)?,
     }
+    start_payout_addresses(deps)?;
+    let splits = running.start_splits(deps)?;
     let senders = Senders {
+        splits,
         store: store_sender,
         passwords,
         users: users_sender,
@@ -116,6 +126,24 @@ impl RunningThreads {
     ) -> anyhow::Result<()> {
         let node = deps.node.clone();
         self.start_plain("hstratum-http", move || http::run(listener, site, &*node))
+    }
+
+    /// The thread that pays, or looks after the wallet that does; none without one.
+    pub(super) fn start_payer(
+        &mut self,
+        deps: &ThreadDeps<'_>,
+        live: TelemetryReader,
+        alarms: Sender<AlarmInput>,
+    ) -> anyhow::Result<Option<Sender<PayerCommand>>> {
+        let status = deps.statuses.payer.clone();
+        let payer = Payer::of(deps.settings, live, status, alarms, deps.node.clone())?;
+        let Some(mut payer) = payer else {
+            return Ok(None);
+        };
+        let (sender, commands) = channel();
+        self.start_kept("hstratum-payer", deps.node, move || payer.run(&commands))?;
+        self.payer = Some(sender.clone());
+        Ok(Some(sender))
     }
 
     /// Starts one that ends when its work does.
@@ -150,10 +178,28 @@ impl RunningThreads {
             deps.statuses.duties.add("spooled blocks"),
             deps.node.clone(),
         );
+        let network = deps.settings.network;
         self.start_kept("hstratum-spool", deps.node, move || {
-            task_threads::run_spool(&spool, &commands, &duty, &*node);
+            task_threads::run_spool((&spool, network), &commands, &duty, &*node);
         })?;
         Ok(sender)
+    }
+
+    /// The thread that computes splits; none where blocks pay no accounts.
+    fn start_splits(
+        &mut self,
+        deps: &ThreadDeps<'_>,
+    ) -> anyhow::Result<Option<Sender<MinedBlock>>> {
+        let settings = deps.settings;
+        let Some(location) = settings.ledger().filter(|_| settings.splits()) else {
+            return Ok(None);
+        };
+        let duty = deps.statuses.duties.add("splits of blocks");
+        let (to_driver, node) = (deps.to_driver.clone(), deps.node.clone());
+        let mut thread = SplitThread::new(location, settings, duty, to_driver, node);
+        let (sender, blocks) = channel();
+        self.start_kept("hstratum-splits", deps.node, move || thread.run(&blocks))?;
+        Ok(Some(sender))
     }
 
     /// The thread that raises alarms, and where there is a webhook the one that delivers them.
@@ -238,9 +284,11 @@ impl RunningThreads {
             store,
             users,
             relay,
+            payer,
         } = self;
         let _ = store.send(StoreCommand::Stop);
         let _ = users.send(UsersCommand::Stop);
+        let _ = payer.map(|payer| payer.send(PayerCommand::Stop));
         let _ = relay.map(|relay| relay.send(RelayCommand::Stop));
         drop((store, users));
         let by = Instant::now() + WORKERS_STOP;
@@ -274,6 +322,22 @@ fn start_shared_users(
             });
         }
     })
+}
+
+/// The thread that reads payout addresses of accounts; only where there is a solo listener.
+fn start_payout_addresses(deps: &ThreadDeps<'_>) -> anyhow::Result<()> {
+    let has_solo_listener = deps.settings.config.has_listener(Payout::Solo);
+    let Some(location) = deps.settings.ledger().filter(|_| has_solo_listener) else {
+        return Ok(());
+    };
+    let (network, to_driver) = (deps.settings.network, deps.to_driver.clone());
+    let node = deps.node.clone();
+    deps.cluster_threads
+        .spawn("hstratum-payees", move |is_stopping| {
+            keep("hstratum-payees", &*node, || {
+                payout_addresses::run(&location, network, is_stopping, &to_driver, &*node);
+            });
+        })
 }
 
 /// The threads that bring found blocks to other servers, and that hear what those do.

@@ -36,6 +36,17 @@ impl LedgerLocation {
         }
     }
 
+    /// Opens the server's own ledger once more, from within its process.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn open_in_server(&self) -> anyhow::Result<Db> {
+        match self {
+            Self::File(path) => Ok(Db::Sqlite(Sqlite::open_in_server(path)?)),
+            Self::Shared(address) => postgres_schema::open_existing(address),
+        }
+    }
+
     /// The text of a location for display: of a URL without user name and password.
     #[must_use]
     pub fn without_password(text: &str) -> String {

@@ -14,6 +14,7 @@
 //! All integers are 64 bits wide. Writes of many rows at a time to PostgreSQL are not here but in `cluster`.
 
 mod error;
+pub(crate) mod inserted_rows;
 pub(crate) mod location;
 mod postgres;
 pub mod postgres_schema;

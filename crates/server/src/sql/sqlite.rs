@@ -32,6 +32,17 @@ impl Sqlite {
         Ok(Self(sqlite_schema::open_beside(path)?))
     }
 
+    /// Opens the server's own ledger once more, from within its process.
+    ///
+    /// The file is touched by SQLite alone: were it opened and closed by other means, as
+    /// [`Self::open_beside`] does, the process would lose all locks that it has on it (fcntl(2)).
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn open_in_server(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self(sqlite_schema::open_to_read_write(path)?))
+    }
+
     /// Opens a ledger for reading only.
     ///
     /// # Errors

@@ -2,15 +2,17 @@
 //! owed.
 //!
 //! A block closes its round when a look at the chain finds it on the main chain for the first time, in the
-//! same transaction. The state transitions are in `hstratum_core::accounting::ledger`; how much a node's word
+//! same transaction. A block that pays its finder (`payout` is 'solo') closes none and ends none: its
+//! reward is nobody else's. One that pays accounts is recorded with its split: `frozen_splits`. The state transitions are in `hstratum_core::accounting::ledger`; how much a node's word
 //! counts is in `best_tip`.
 
-use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting};
+use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Verdict};
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::chain::block::{BlockSplit, FoundBlock};
 use hstratum_core::units::{Hash, Height, Target};
 
 use super::best_tip;
+use super::frozen_splits;
 use super::ledger::{Advanced, BlockChange, Cause};
 use crate::limits::{LOCATE_MAX, LOCATE_OPEN_MAX, LOCATE_REST_MAX, WATCHED_HEIGHTS};
 use crate::node::{BlockQuery, Look};
@@ -26,7 +28,7 @@ pub struct Finder {
     pub origin: i64,
 }
 
-/// Inserts a block unless the ledger already has it.
+/// Inserts a block, with its split, unless the ledger already has it.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -40,11 +42,15 @@ pub fn insert(
     let target = Target::from_compact(block.bits);
     // Bits that encode no target occur in no block that a node accepts.
     let difficulty = target.map_or(0.0, |target| target.difficulty().get());
-    sql.execute(
+    let split = block.split.as_ref().map(BlockSplit::record);
+    let reward = split
+        .as_ref()
+        .map_or(block.coinbase.value(), |split| split.reward);
+    let inserted = sql.execute(
         "INSERT INTO blocks
          (hash, height, time, found_at, account, txid, address, reward, difficulty, state, changed_at,
-          origin)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?4, ?11)
+          origin, payout)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?4, ?11, ?12)
          ON CONFLICT (hash) DO NOTHING",
         &values![
             block.hash.to_string(),
@@ -54,12 +60,17 @@ pub fn insert(
             finder.account,
             block.coinbase.txid().to_string(),
             block.coinbase.address().encode(network),
-            block.coinbase.value(),
+            reward,
             difficulty,
             BlockState::Found.name(),
             finder.origin,
+            block.payout.name(),
         ],
     )?;
+    if let Some(split) = split.filter(|_| inserted == 1) {
+        let (hash, txid) = (block.hash.to_string(), block.coinbase.txid().to_string());
+        frozen_splits::write(sql, network, (&hash, &txid), &split, unix_s)?;
+    }
     Ok(())
 }
 
@@ -186,6 +197,7 @@ fn sight(
             "UPDATE blocks SET final_at = ?2 WHERE hash = ?1",
             &values![hash.to_string(), unix_s],
         )?;
+        frozen_splits::revoke(sql, hash, unix_s)?;
     }
     Ok(Some((known, sighting, change)))
 }
@@ -206,6 +218,9 @@ fn change(
          WHERE hash = ?1",
         &values![hash.to_string(), to.name(), reason, unix_s],
     )?;
+    if to == BlockState::Confirmed {
+        frozen_splits::enforce(sql, hash, unix_s)?;
+    }
     Ok(Some(BlockChange {
         hash: *hash,
         height: known.height,
@@ -223,8 +238,9 @@ fn close_rounds(sql: &mut dyn Sql, seen: &[(Height, Hash)], unix_s: i64) -> Resu
         sql.execute(
             "UPDATE blocks SET closed_at = ?2, round_from = (
                SELECT coalesce(max(height) + 1, 0) FROM blocks
-               WHERE height < ?3 AND state IN ('accepted', 'confirmed'))
-             WHERE hash = ?1 AND closed_at IS NULL AND state IN ('accepted', 'confirmed')",
+               WHERE height < ?3 AND state IN ('accepted', 'confirmed') AND payout <> 'solo')
+             WHERE hash = ?1 AND closed_at IS NULL AND state IN ('accepted', 'confirmed')
+               AND payout <> 'solo'",
             &values![hash.to_string(), unix_s, height.0],
         )?;
     }
@@ -249,7 +265,8 @@ pub fn dumped(sql: &mut dyn Sql, hash: &Hash, effort: f64, unix_s: i64) -> Resul
 /// See [`SqlError`].
 pub fn unclosed(sql: &mut dyn Sql) -> Result<Vec<Hash>, SqlError> {
     let rows = sql.query(
-        "SELECT hash FROM blocks WHERE state = 'accepted' AND closed_at IS NULL
+        "SELECT hash FROM blocks
+         WHERE state = 'accepted' AND closed_at IS NULL AND payout <> 'solo'
          ORDER BY height, hash LIMIT ?1",
         &values![LOCATE_OPEN_MAX],
     )?;

@@ -90,7 +90,7 @@ fn merge_credit(
 
 /// SQL condition for blocks at whose height a span ends. A node that lost its chain refuses valid blocks: a
 /// refused block may come back until another one of its height is as deep as a reward must be.
-const ENDS_A_SPAN: &str = "(state <> 'refused' OR final_at IS NULL)";
+const ENDS_A_SPAN: &str = "payout <> 'solo' AND (state <> 'refused' OR final_at IS NULL)";
 
 /// Height into which credit of `height` may be merged: never beyond a block of the pool.
 fn span_end(sql: &mut dyn Sql, height: i64) -> Result<i64, SqlError> {

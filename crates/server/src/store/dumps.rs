@@ -12,11 +12,14 @@ use std::time::Duration;
 use anyhow::Context;
 use hstratum_core::accounting::share_dump::Dump;
 use hstratum_core::chain::address::Network;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::Level;
 use hstratum_core::units::Hash;
 
+use super::frozen_splits;
 use super::group_commit::StoreCommand;
 use crate::files::share_dump::{DumpWritten, write_dump};
+use crate::files::spooled_split;
 use crate::limits::DISK_RETRY_MS;
 use crate::node::Node;
 use crate::repeated_log::LogOnce;
@@ -113,7 +116,7 @@ impl Dumps {
 }
 
 /// Columns of a block that its dump needs, in the order of [`OwedDump::read`].
-const COLUMNS: &str = "height, round_from, hash, time, closed_at, txid, address, reward";
+const COLUMNS: &str = "height, round_from, hash, time, closed_at, txid, address, reward, payout";
 
 /// Row of a block, as far as its dump needs it.
 struct OwedDump {
@@ -125,6 +128,7 @@ struct OwedDump {
     txid: Hash,
     address: String,
     reward: u64,
+    payout: String,
 }
 
 /// Owed dumps of blocks above a height that a server found (0: in its own file), lowest first, each with its
@@ -192,12 +196,23 @@ impl OwedDump {
             txid: hash_of(row.get(5)?)?,
             address: row.get(6)?,
             reward: row.get(7)?,
+            payout: row.get(8)?,
         })
     }
 
     fn dump(self, sql: &mut dyn Sql, network: Network) -> Result<(Dump, f64), SqlError> {
         let shares = shares(sql, self.from, self.height)?;
         let effort = effort(sql, self.from, self.height)?;
+        let split = match self.payout == Payout::Split.name() {
+            true => frozen_splits::read(sql, network, &self.hash)?,
+            false => None,
+        };
+        let paid = split.as_ref().map(|split| {
+            let lines = split.lines.iter();
+            let paid =
+                lines.filter_map(|line| Some((line.account.to_string(), line.output.as_ref()?.1)));
+            paid.collect()
+        });
         let dump = Dump {
             network: network.name().to_owned(),
             height: self.height,
@@ -209,6 +224,9 @@ impl OwedDump {
             reward: self.reward,
             total: shares.values().sum(),
             shares,
+            payout: self.payout,
+            paid,
+            split: split.map(|split| spooled_split::to_json(&split, network)),
         };
         Ok((dump, effort))
     }

@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use hstratum_core::accounting::ledger::{Credit, Knowledge, Tallied, Tally};
-use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::accounting::ledger::{Credit, Knowledge, Tallied, Tally, Verdict};
+use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height, Now};
 

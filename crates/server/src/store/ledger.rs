@@ -8,8 +8,8 @@ use crate::node::{BlockQuery, Look};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally};
-use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::accounting::ledger::{BlockState, Credit, Knowledge, Tally, Verdict};
+use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::units::{Hash, Height, Seq};
 use thiserror::Error;
 

@@ -14,16 +14,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
+use hstratum_core::chain::address::Network;
 use hstratum_core::event::{Level, Password, Ticket};
 use hstratum_core::operator_order::{
     NewUser, NotWritten, OrderId, OrderOutcome, OrderRefusal, Owner,
 };
-use hstratum_core::units::Hash;
 use parking_lot::Mutex;
 
 use crate::config::TlsFiles;
 use crate::files::UsersFiles;
-use crate::files::block_spool::Spool;
+use crate::files::block_spool::{Spool, SpooledBlock};
+use crate::files::spooled_split;
 use crate::files::users::{UserWritten, UsersFile};
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK, RESERVE_RETRY};
 use crate::net::tls;
@@ -280,7 +281,7 @@ pub(crate) fn wait_for_account(
 /// Found blocks that the disk has refused so far, retried until they are written.
 struct UnspooledBlocks<'a> {
     spool: &'a Spool,
-    list: VecDeque<(Hash, Vec<u8>)>,
+    list: VecDeque<SpooledBlock>,
     refusal: LogBackoff,
     /// Log back-off of missing reserved space.
     bareness: LogBackoff,
@@ -318,12 +319,12 @@ impl<'a> UnspooledBlocks<'a> {
     fn settle(&mut self, node: &dyn Node) {
         let mut refused = None;
         let mut is_any_kept = false;
-        self.list.retain(|(hash, raw)| {
-            let kept = self.spool.put(hash, raw);
+        self.list.retain(|block| {
+            let kept = self.spool.put(block);
             let error = kept.err();
             let is_owed = error.is_some();
             is_any_kept |= !is_owed;
-            refused = refused.take().or(error.map(|error| (*hash, error)));
+            refused = refused.take().or(error.map(|error| (block.hash, error)));
             is_owed
         });
         match refused {
@@ -378,7 +379,7 @@ impl<'a> UnspooledBlocks<'a> {
 /// Keeps found blocks in the spool until the node has answered. Returns when all senders are gone and each
 /// block was tried a last time.
 pub(crate) fn run_spool(
-    spool: &Spool,
+    (spool, network): (&Spool, Network),
     commands: &Receiver<SpoolCommand>,
     duty: &Duty,
     node: &dyn Node,
@@ -394,12 +395,18 @@ pub(crate) fn run_spool(
         let is_last = matches!(received, Err(RecvTimeoutError::Disconnected));
         match received {
             Ok(SpoolCommand::Put(solution, transactions)) => {
-                let raw = solution.encode(&transactions);
-                owed.list.push_back((solution.hash, raw));
+                owed.list.push_back(SpooledBlock {
+                    hash: solution.hash,
+                    payout: solution.payout(),
+                    split: solution
+                        .split()
+                        .map(|split| spooled_split::encode(&split.record(), network)),
+                    raw: solution.encode(&transactions),
+                });
                 duty.owe();
             }
             Ok(SpoolCommand::Remove(hash)) => {
-                owed.list.retain(|(owed, _)| *owed != hash);
+                owed.list.retain(|block| block.hash != hash);
                 if let Err(error) = spool.remove(&hash) {
                     node.log(Level::Error, &format!("{error:#}"));
                 }
@@ -408,7 +415,7 @@ pub(crate) fn run_spool(
         }
         owed.settle(node);
         if is_last {
-            for (hash, _) in &owed.list {
+            for SpooledBlock { hash, .. } in &owed.list {
                 let text = format!(
                     "block {hash} could not be kept in the spool: it is not offered again after a restart"
                 );
@@ -429,6 +436,7 @@ mod tests {
     use super::*;
     use crate::node::Offer;
     use crate::supervision::Duties;
+    use hstratum_core::units::Hash;
 
     struct SilentNode;
 
@@ -449,7 +457,7 @@ mod tests {
         let (commands, received) = channel();
         thread::scope(|scope| {
             let (spool, duty) = (&spool, &duty);
-            scope.spawn(move || run_spool(spool, &received, duty, &SilentNode));
+            scope.spawn(move || run_spool((spool, Network::Regtest), &received, duty, &SilentNode));
             while duties.ages()[0].1.is_zero() {
                 thread::yield_now();
             }

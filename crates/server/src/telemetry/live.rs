@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hstratum_core::chain::address::Address;
 use hstratum_core::limits::CROWD_QUIET_MS;
 use hstratum_core::occupancy::Occupancy;
 use hstratum_core::pool::Pool;
@@ -22,6 +23,7 @@ use crate::limits::{
 };
 use crate::telemetry::block_races::BlockRaces;
 use crate::telemetry::histogram::Histogram;
+use crate::telemetry::shown_jobs::{JobWriter, ShownJobs};
 
 /// State of the server at one moment.
 pub(crate) struct Snapshot {
@@ -98,6 +100,7 @@ pub(crate) struct TelemetryWriter {
     fan_out: Histogram,
     /// BlockRaces of found blocks; shared with the readers.
     races: Arc<BlockRaces>,
+    jobs: JobWriter,
     /// Groups of shares on their way to the ledger: the last share, their number, and when they were sent.
     on_their_way: VecDeque<(Seq, u64, Instant)>,
 }
@@ -108,6 +111,7 @@ pub(crate) struct TelemetryReader {
     receiver: watch::Receiver<Option<Arc<Snapshot>>>,
     asked: Arc<WorkersWanted>,
     races: Arc<BlockRaces>,
+    jobs: Arc<ShownJobs>,
 }
 
 /// Error: the driver has published nothing for too long, or has stopped.
@@ -121,6 +125,8 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
         at_ms: AtomicU64::new(0),
     });
     let races = Arc::<BlockRaces>::default();
+    let jobs = JobWriter::default();
+    let shown = jobs.shown().clone();
     let telemetry = TelemetryWriter {
         sender,
         asked: asked.clone(),
@@ -134,12 +140,14 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
         replies: Histogram::default(),
         fan_out: Histogram::default(),
         races: races.clone(),
+        jobs,
         on_their_way: VecDeque::new(),
     };
     let reader = TelemetryReader {
         receiver,
         asked,
         races,
+        jobs: shown,
     };
     (telemetry, reader)
 }
@@ -148,6 +156,16 @@ impl TelemetryReader {
     /// BlockRaces of found blocks.
     pub(crate) fn races(&self) -> &Arc<BlockRaces> {
         &self.races
+    }
+
+    /// Jobs by their ids.
+    pub(crate) fn jobs(&self) -> &ShownJobs {
+        &self.jobs
+    }
+
+    /// The address that a block found now pays; `None` before the first job.
+    pub(crate) fn payee(&self) -> Option<Address> {
+        self.receiver.borrow().as_ref()?.view.payee.clone()
     }
 
     /// The newest snapshot, if there is one. Later snapshots will include the workers.
@@ -166,6 +184,11 @@ impl TelemetryWriter {
     /// BlockRaces of found blocks.
     pub(crate) fn races(&self) -> &BlockRaces {
         &self.races
+    }
+
+    /// Shows the jobs that the pool has now, before they are sent.
+    pub(crate) fn show_jobs(&mut self, pool: &Pool) {
+        self.jobs.show(pool);
     }
 
     /// Records that `count` shares up to this one were sent to the ledger.

@@ -5,3 +5,4 @@ pub mod histogram;
 pub(crate) mod live;
 pub(crate) mod node_lag;
 pub(crate) mod node_reports;
+pub(crate) mod shown_jobs;

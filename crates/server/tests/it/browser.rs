@@ -7,9 +7,10 @@
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
+pub use hstratum_harness::ports::free_port;
 use serde_json::Value;
 
 use crate::harness::{EVERY_HASH, Running, start};
@@ -93,7 +94,13 @@ impl Browser {
         self.ask_with(method, path, headers, "")
     }
 
-    fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let mut stream = self.connect();
         let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         for (name, value) in headers {
@@ -119,9 +126,20 @@ impl Browser {
 
     /// Opens the event stream, to read its lines as they come.
     pub fn listen(&self) -> BufReader<TcpStream> {
+        self.listen_as(None)
+    }
+
+    /// The same with the operator's token.
+    pub fn listen_as(&self, token: Option<&str>) -> BufReader<TcpStream> {
+        let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        self.listen_with(&bearer.unwrap_or_default())
+    }
+
+    /// The same with these lines of headers.
+    pub fn listen_with(&self, lines: &str) -> BufReader<TcpStream> {
         let mut stream = self.connect();
         let request = format!(
-            "GET /api/v1/events HTTP/1.1\r\nHost: localhost:{}\r\n\r\n",
+            "GET /api/v1/events HTTP/1.1\r\nHost: localhost:{}\r\n{lines}\r\n",
             self.port
         );
         stream.write_all(request.as_bytes()).expect("sent");
@@ -162,10 +180,4 @@ pub fn wait_for_line(reader: &mut impl BufRead, begin: &str) -> String {
             return rest.trim_end().to_owned();
         }
     }
-}
-
-/// A port that is free at this moment.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("bound").port()
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::units::Hash;
 use serde_json::{Value, json};
 
@@ -85,6 +85,44 @@ fn block_closes_the_round_of_all_servers_and_its_finder_writes_the_dump() {
         "SELECT count(*) FROM blocks WHERE dumped_at IS NOT NULL AND effort > 0",
         "2",
     );
+}
+
+#[test]
+fn block_that_pays_its_finder_is_so_for_all_servers() {
+    let database = Server::start();
+    let root = Arc::new(tempfile::tempdir().expect("a directory"));
+    let url = database.url();
+    let solo = start_in(
+        root,
+        &[
+            ("difficulty", EVERY_HASH),
+            ("database", &*url),
+            ("server-id", "solo"),
+            ("payout", "solo"),
+        ],
+    );
+    let other = serve(&database, "other");
+    for running in [&solo, &other] {
+        work_at(running, 0);
+    }
+    other.mine_as("alice").mine(Want::Share);
+    let payee = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
+    let first = find(&solo, payee, Verdict::Accepted);
+    for running in [&solo, &other] {
+        work_at(running, 1);
+    }
+    wait_for(&database, &state(&first), "accepted -1");
+    let payout = format!("SELECT payout || ' ' || address FROM blocks WHERE hash = '{first}'");
+    wait_for(&database, &payout, &format!("solo {payee}"));
+    let second = find(&other, "bob", Verdict::Accepted);
+    for running in [&solo, &other] {
+        work_at(running, 3);
+    }
+    wait_for(&database, &state(&second), "confirmed 0");
+    wait_for(&database, &state(&first), "confirmed -1");
+    assert!(solo.files("shares").is_empty());
+    let accounts = "SELECT count(DISTINCT account) FROM credit";
+    assert_eq!(database.sql(accounts), "2");
 }
 
 /// As after an outage of the database, when no server could send a heartbeat.

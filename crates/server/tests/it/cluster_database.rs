@@ -68,7 +68,7 @@ fn version_1_keeps_its_rows() {
         drop(open(&server));
         assert_eq!(
             server.sql("SELECT version, network, pruned_to FROM meta"),
-            "5|regtest|4"
+            "8|regtest|4"
         );
     }
     for (rows, are) in [

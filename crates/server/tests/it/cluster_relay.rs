@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Instant, SystemTime};
 
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::units::{Hash, hex};
 
 use crate::harness::miner::Want;

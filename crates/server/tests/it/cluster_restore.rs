@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hstratum::sql::Postgres as Connection;
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::units::Hash;
 use tempfile::TempDir;
 

@@ -343,8 +343,8 @@ fn credit_from_before_is_taken_in_unless_somebody_was_paid() {
     let hash = "00".repeat(32);
     open(paid.path())
         .execute_batch(&format!(
-            "INSERT INTO blocks VALUES ('{hash}', 1, 1, 1, NULL, '{hash}', 'a', 1, 1.0, 'confirmed', '', 1, 1, 0, 1.0, 1, 0, NULL);
-             INSERT INTO settlements VALUES (1, '{hash}', 'settled', 'prop', '', 0, 0, 0, 1, 1, 0, 1)"
+            "INSERT INTO blocks VALUES ('{hash}', 1, 1, 1, NULL, '{hash}', 'a', 1, 1.0, 'confirmed', '', 1, 1, 0, 1.0, 1, 0, NULL, 'operator');
+             INSERT INTO settlements VALUES (1, '{hash}', 'settled', 'prop', '', 0, 0, 0, 1, 1, 0, 1, 0)"
         ))
         .expect("settled");
     let options = [("database", &*database.url())];

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use hstratum::payout::{TermsHistory, check_agreement};
+use serde_json::json;
 
+use crate::browser::serve as serve_http;
 use crate::harness::{Chain, Running, restart, start_in, wait_until};
 use crate::ledgers::Ledger;
 
@@ -87,4 +89,41 @@ fn servers_without_terms_of_their_own_hold_payments_up() {
     let text = refusal(&ledger).expect("refused");
     let expected = "\"old\" has no terms: it is of an earlier version";
     assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn a_threshold_is_compared_with_the_pools_terms() {
+    let ledger = Ledger::in_postgres();
+    let url = ledger.argument();
+    let token = "0123456789abcdef";
+    let options = |label, threshold_min| {
+        [
+            ("database", &*url),
+            ("server-id", label),
+            ("threshold-min", threshold_min),
+            ("http-token", token),
+        ]
+    };
+    let (one, browser) = serve_http(&options("one", "1"));
+    one.move_on(Chain::hard().empty_at(0));
+    let set = |running: &Running, threshold| {
+        let given = running.server.set_threshold("bob", Some(threshold));
+        let stored = given.expect("an order").wait();
+        stored.map_err(|error| format!("{error:#}"))
+    };
+    one.node.wait_for_log("terms: pplns");
+
+    // The other server's own option is not the pool's.
+    let root = Arc::new(tempfile::tempdir().expect("a directory"));
+    let two = start_in(root, &options("two", "2"));
+    assert_eq!(set(&two, 1_500_000), Ok(()));
+    assert_eq!(
+        set(&two, 999_999).expect_err("too low"),
+        "failed to store the threshold: 0.999999 HNS is below threshold-min, which is 1.000000 HNS"
+    );
+    let path = "/api/v1/admin/users/bob/threshold";
+    let call = |threshold| browser.call("PUT", path, Some(token), &json!({"threshold": threshold}));
+    assert_eq!(call(999_999).status, 400);
+    assert_eq!(ledger.get("SELECT threshold FROM accounts"), 1_500_000);
+    assert_eq!(call(1_000_000).status, 204);
 }

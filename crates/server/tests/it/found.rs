@@ -1,7 +1,7 @@
 //! Blocks as a server finds them.
 
 use hstratum_core::chain::block::FoundBlock;
-use hstratum_core::chain::template::Coinbase;
+use hstratum_core::chain::coinbase::{Coinbase, Payout};
 use hstratum_core::units::{Hash, Height};
 
 /// The hash of the block with this name in a test.
@@ -12,6 +12,8 @@ pub(crate) fn hash(name: &str) -> Hash {
 /// A block found by alice.
 pub(crate) fn found_block(height: u32, name: &str) -> FoundBlock {
     FoundBlock {
+        payout: Payout::Operator,
+        split: None,
         hash: hash(name),
         height: Height(height),
         time: 5,

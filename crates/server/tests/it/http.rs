@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use hstratum::server::Server;
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::event::Level;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -359,7 +359,7 @@ fn admin_calls_need_the_token() {
             }
         }
     }
-    assert_eq!(calls, 12);
+    assert_eq!(calls, 15);
 }
 
 #[test]
@@ -377,6 +377,28 @@ fn operator_sets_an_accounts_threshold() {
     for wrong in [threshold(json!(999_999)), threshold(json!("1")), json!({})] {
         call(&wrong, 400);
     }
+}
+
+#[test]
+fn operator_pauses_payouts() {
+    let (running, browser) = serve(&[("http-token", TOKEN)]);
+    let call = |method: &str, path: &str| {
+        let path = format!("/api/v1/admin/payout{path}");
+        let answer = browser.call(method, &path, Some(TOKEN), &json!({}));
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.body);
+        serde_json::from_str::<Value>(&answer.body).expect("JSON")
+    };
+    let seen = call("GET", "");
+    assert_eq!(seen["state"], "off");
+    assert_eq!(seen["last_run_at"], Value::Null, "there was none");
+    let paused = call("PUT", "/pause");
+    assert_eq!(paused["state"], "paused");
+    assert!(paused["paused_at"].is_u64(), "{paused}");
+    assert_eq!(call("PUT", "/pause"), paused, "the first one stays");
+    let report = running.server.payouts().report().expect("read");
+    assert_eq!(report.state, "paused");
+    assert_eq!(call("DELETE", "/pause")["paused_at"], Value::Null);
+    assert_eq!(call("GET", "")["state"], "off");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use hstratum::ledger_tools::set_threshold;
 use hstratum::payout::{AwaitedServers, PayoutTerms, Scheme, TermsHistory, put_terms, settle};
 use hstratum::sql::{Db, Sql, Sqlite};
 use hstratum::values;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::accounting::reward_split::FeePpm;
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::Verdict;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, serve};
@@ -157,7 +157,7 @@ fn pay(db: &mut Db, state: &str, reward: &Value) {
         sql.execute("DELETE FROM payment_outputs", &[])?;
         sql.execute("DELETE FROM payments", &[])?;
         sql.execute(
-            "INSERT INTO payments VALUES (1, 'w', ?1, '=tx', 'raw', 1, 1700000001, 1700000002)",
+            "INSERT INTO payments VALUES (1, 'w', ?1, '=tx', 'raw', 1, 1700000001, 1700000002, NULL)",
             &values![state],
         )?;
         sql.execute(

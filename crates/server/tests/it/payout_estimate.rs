@@ -7,10 +7,12 @@ use hstratum::payout::{
     TermsHistory, per_day, put_terms, settle,
 };
 use hstratum::sql::Sql;
+use hstratum::store::compaction::{self, Progress};
+use hstratum::store::ledger::Compacted;
 use hstratum::values;
 use hstratum_core::accounting::reward_split::{Decimal, FeePpm};
 use hstratum_core::chain::address::Network;
-use hstratum_core::units::Difficulty;
+use hstratum_core::units::{Difficulty, Height};
 
 use crate::ledgers::{Ledger, NETWORK_DIFFICULTY, on_each};
 
@@ -365,4 +367,57 @@ fn a_day_brings_what_the_hashrate_is_worth_less_the_fee() {
     assert_eq!(per_day(hashrate, next, fee("0")), 24 * REWARD);
     assert_eq!(per_day(hashrate, next, fee("1")), 24 * REWARD / 100 * 99);
     assert_eq!(per_day(0.0, next, fee("1")), 0);
+}
+
+/// Sums of credit are kept between readings. Heights merged across the end of such a sum would be counted twice.
+#[test]
+fn credit_that_was_read_before_is_counted_once_when_heights_are_merged() {
+    on_each(|ledger| {
+        let wide = pplns("1000");
+        for scheme in [Scheme::Prop, wide, pplns("0.4")] {
+            let always = TermsHistory::always(terms(scheme, "0"));
+            let mut estimator = Estimator::default();
+            let mine = |from, to| {
+                for height in from..=to {
+                    ledger.credit(height, "alice", 1.0, height % 7 + 1);
+                    ledger.credit(height, "bob", 2.0, height % 5 + 1);
+                }
+            };
+            let mut looks_alike = |tip, what: &str| {
+                let kept = estimate(ledger, &mut estimator, &always, tip);
+                let anew = estimate(ledger, &mut Estimator::default(), &always, tip);
+                for account in ["alice", "bob"] {
+                    assert_eq!(kept.of(account), anew.of(account), "{account} {what}");
+                    assert!(kept.of(account).if_found_now > 0);
+                }
+            };
+            ledger.execute("DELETE FROM credit", &[]);
+            ledger.execute("DELETE FROM spans", &[]);
+            mine(1, 70);
+            looks_alike(70, "at first");
+            mine(71, 71);
+            looks_alike(71, "a height later");
+            ledger.credit(70, "alice", 5.0, 1);
+            looks_alike(71, "with a late share of a height that is still read");
+            mine(72, 300);
+            compact(ledger, 300);
+            assert_eq!(ledger.get("SELECT last FROM spans"), 144);
+            looks_alike(300, "after heights were merged");
+            mine(301, 302);
+            looks_alike(302, "later still");
+        }
+    });
+}
+
+/// Merges what is old enough.
+fn compact(ledger: &Ledger, tip: u32) {
+    let mut progress = Progress::default();
+    loop {
+        let slice = |sql: &mut dyn Sql| compaction::slice(sql, progress, Some(Height(tip)), 0);
+        let (compacted, next) = ledger.write(slice);
+        progress = next;
+        if compacted == Compacted::All {
+            return;
+        }
+    }
 }

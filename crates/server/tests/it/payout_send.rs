@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hstratum::config::Config;
 use hstratum::payout::hsd::{HsdNode, HsdTimeouts, Url, Wallet};
-use hstratum::payout::{PayoutStep, PayoutTerms, Sender, payees};
+use hstratum::payout::{AwaitedServers, PayoutStep, PayoutTerms, Sender, payees};
 use hstratum::secret::Secret;
 use hstratum::values;
 use hstratum_core::chain::address::{Address, Network};
@@ -140,6 +140,10 @@ fn owing(file: Ledger) -> (Ledger, FakeHsd, FakeHsd) {
         "GET /wallet/primary/account/default ",
         ok(json!({"receiveAddress": own_address(), "type": "pubkeyhash", "watchOnly": false})),
     )]);
+    wallet.reply(
+        "GET /wallet/primary ",
+        ok(json!({"master": {"encrypted": true, "until": 0}})),
+    );
     (file, node, wallet)
 }
 
@@ -191,7 +195,8 @@ fn run(file: &Ledger, node: &FakeHsd, wallet: &FakeHsd) -> (Vec<PayoutStep>, Res
     let mut go = || {
         sender.check(&mut db)?;
         if sender.advance(&mut db, &mut steps)? {
-            let due = payees(&mut db, network, &terms)?;
+            let awaited_servers = AwaitedServers::of(&mut db, &[])?;
+            let due = payees(&mut db, network, &terms, &awaited_servers)?;
             sender.pay(&mut db, due, &mut steps)?;
         }
         Ok(())
@@ -278,7 +283,7 @@ fn store_payment(file: &Ledger) -> String {
     let raw = hstratum_core::units::unhex(RAW.trim()).expect("hex");
     let tx = hstratum_core::chain::transaction::Transaction::parse(&raw).expect("a transaction");
     let txid = hstratum_core::units::hex(&tx.txid.0);
-    let insert = "INSERT INTO payments VALUES (1, 'primary', 'signed', ?1, ?2, 65433, 0, 0)";
+    let insert = "INSERT INTO payments VALUES (1, 'primary', 'signed', ?1, ?2, 65433, 0, 0, NULL)";
     let row = values![&txid, RAW.trim()];
     file.execute(insert, &row);
     let insert = "INSERT INTO payment_outputs SELECT 1, id, name, 1234567 FROM accounts";
@@ -341,7 +346,8 @@ fn what_an_earlier_run_left_without_a_transaction_is_begun_anew() {
     for ledger in [Ledger::in_file(), Ledger::in_postgres()] {
         let (file, node, wallet) = owing(ledger);
         for state in ["preparing", "open"] {
-            let insert = "INSERT INTO payments VALUES (9, 'primary', ?1, NULL, NULL, NULL, 0, 0)";
+            let insert =
+                "INSERT INTO payments VALUES (9, 'primary', ?1, NULL, NULL, NULL, 0, 0, NULL)";
             file.execute(insert, &values![state]);
             let insert = "INSERT INTO payment_outputs SELECT 9, id, name, 5 FROM accounts";
             file.execute(insert, &[]);

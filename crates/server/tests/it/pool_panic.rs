@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
 use hstratum_core::event::Level;
 use hstratum_core::limits::PENDING_REPLIES_MAX;

@@ -9,7 +9,7 @@ use hstratum::payout::TermsHistory;
 use hstratum::server::Server;
 use hstratum::sql::{Db, SqlError, Sqlite};
 use hstratum::values;
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
 use serde_json::{Value, json};
@@ -229,7 +229,7 @@ fn damaged_file_in_the_spool_is_reported_and_kept() {
         "00.block.torn".to_owned(),
         "dir.block".to_owned(),
         format!("{hash}.block"),
-        format!("{headless}.block"),
+        format!("{headless}.block.torn"),
     ];
     expected.sort();
     assert_eq!(running.files("spool"), expected);

@@ -7,9 +7,10 @@ use hstratum::store::compaction::{self, Progress};
 use hstratum::store::dumps::{read_dump, read_owed};
 use hstratum::store::ledger::{BlockChange, Compacted};
 use hstratum::values;
-use hstratum_core::accounting::ledger::{BlockState, ChainView, Tip};
+use hstratum_core::accounting::ledger::{BlockState, ChainView, Tip, Verdict};
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::units::{Hash, Height};
 
 use crate::found::{found_block, hash};
@@ -128,6 +129,43 @@ fn orphaned_blocks_heights_fall_to_the_next_block_and_back() {
         assert_eq!(block(ledger, "orphan"), "confirmed 11");
         // As when its dump was written.
         assert_eq!(block(ledger, "next"), "confirmed 11");
+    });
+}
+
+#[test]
+fn block_that_pays_its_finder_closes_no_round_and_ends_none() {
+    on_each(|ledger| {
+        accepted(ledger, 10, "first");
+        let solo = FoundBlock {
+            payout: Payout::Solo,
+            ..found_block(12, "solo")
+        };
+        let account = Some(ledger.account("alice"));
+        let finder = Finder { account, origin: 0 };
+        ledger.write(|sql| blocks::insert(sql, NETWORK, &solo, finder, 7));
+        judged(ledger, &[("solo", Verdict::Accepted)]);
+        assert_eq!(block(ledger, "solo"), "accepted -");
+        assert_eq!(ledger.read(blocks::unclosed), []);
+        accepted(ledger, 14, "next");
+        assert_eq!(block(ledger, "next"), "accepted 11");
+        chain(ledger, 16, &["first", "solo", "next"]);
+        assert_eq!(block(ledger, "solo"), "confirmed -");
+        let open = ledger.read(|sql| read_owed(sql, NETWORK, 0, -1));
+        let owed: Vec<Hash> = open.iter().map(|(dump, _)| dump.block).collect();
+        assert_eq!(owed, [hash("first"), hash("next")]);
+        // Credit is merged across its height.
+        for height in 11..=14 {
+            ledger.credit(height, "bob", 1.0, 1);
+        }
+        compact(ledger, Some(Height(1000)), 0);
+        let heights = "SELECT count(*) FROM credit WHERE height = 14";
+        assert_eq!(ledger.get(heights), 1);
+        assert_eq!(ledger.get("SELECT count(*) FROM credit"), 1);
+        // A reorganisation takes it and brings it back.
+        chain(ledger, 16, &["first", "next"]);
+        assert_eq!(block(ledger, "solo"), "orphaned -");
+        chain(ledger, 16, &["first", "solo", "next"]);
+        assert_eq!(block(ledger, "solo"), "confirmed -");
     });
 }
 

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::accounting::ledger::Verdict;
+use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::coinbase::{Coinbase, Payout};
 use hstratum_core::chain::header::{HEADER_BYTES, decode_header, header_hash};
-use hstratum_core::chain::template::Coinbase;
 use hstratum_core::units::{Hash, Height};
 use serde_json::{Value, json};
 
@@ -143,7 +144,7 @@ fn found_block_is_offered_spooled_whole_and_unspooled_after_the_answer() {
     check_block(&raw, hash, &transactions, 4);
     let (fields, ..) = decode_header(&raw[..HEADER_BYTES]).expect("a header");
     assert_eq!(fields.prev_block, prev_block);
-    let found = FoundBlock::parse(&raw).expect("a block");
+    let found = FoundBlock::parse(&raw, Payout::Operator).expect("a block");
     assert_eq!((found.hash, found.height), (hash, height));
 
     running.node.know(view_at(height));
@@ -236,7 +237,8 @@ fn dump_holds_the_round_of_all_users_and_nothing_else() {
   "shares": {{
     "alice": 3.4924596548080444e-10,
     "bob": 5.820766091346741e-11
-  }}
+  }},
+  "payout": "operator"
 }}"#,
         solution.proof.time,
         dump["time"],

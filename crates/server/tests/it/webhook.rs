@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::event::Level;
 use ring::hmac;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::wire::client::Attempt;
 use serde_json::json;
 

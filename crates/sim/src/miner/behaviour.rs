@@ -168,7 +168,10 @@ impl World {
         miner.accepted += 1;
         miner.has_credit = true;
         let is_wronged = miner.is_fed_up(false) && miner.is_honest();
-        self.oracle.acknowledge(submitted.hash, &submitted.key);
+        match miner.plan.payee {
+            None => self.oracle.acknowledge(submitted.hash, &submitted.key),
+            Some(_) => self.solo.acknowledge(submitted.hash),
+        }
         assert!(!is_wronged, "an honest miner's shares are refused");
     }
 
@@ -228,7 +231,8 @@ impl World {
                 );
             }
             20 => {
-                let is_excused = self.is_ledger_excused(pending.sent_ms);
+                let waits = self.miners[at].plan.payee.is_none();
+                let is_excused = waits && self.is_ledger_excused(pending.sent_ms);
                 assert!(text == "ledger unavailable" && is_excused, "{says}");
             }
             21 => {
@@ -282,7 +286,12 @@ impl World {
         };
         let hash = claim.submitted.hash;
         if claim.submitted.is_valid {
-            self.oracle.send(hash, &claim.submitted.key);
+            match &self.miners[at].plan.payee {
+                None => {
+                    self.oracle.send(hash, &claim.submitted.key);
+                }
+                Some(payee) => self.solo.send(hash, payee.clone()),
+            }
         }
         if job.read.network.is_met_by(&hash) {
             note!(

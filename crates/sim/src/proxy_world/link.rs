@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::{Arrival, ArrivalKind};
 use hstratum_core::units::{ConnId, Difficulty};
 use serde_json::Value;
@@ -340,6 +341,7 @@ pub(crate) fn arrival_of(rig: usize) -> Arrival {
         address: [10, 0, 0, host].into(),
         kind: ArrivalKind::Miner,
         difficulty: Difficulty::new(1.0).expect("above 0"),
+        payout: Payout::Operator,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The plan of a run with a proxy, drawn from the seed: the servers, the miners, and the faults of each
 //! part. As in `crate::world::plan`, about half of the kinds of faults are left out.
 
+use std::sync::Arc;
+
 use fastrand::Rng;
 use hstratum_core::chain::address::Network;
 use hstratum_core::session::difficulty::Dynamic;
@@ -74,6 +76,7 @@ impl ProxyWorldPlan {
             miners: Vec::new(),
             shares_remembered_max: draw_remembered(rng),
             proxy_secret: has_secret,
+            operator_fee: Arc::default(),
             faults: Faults::default(),
         };
         let count = rng.u64(2..4);

@@ -357,10 +357,10 @@ impl World {
         if doom == Doom::PowerCut {
             let count = self.rngs.chain.u32(..3);
             sent_by_peers.splice(0..0, self.chain.forget_newest(count));
-            if let Some((hash, raw)) = self.disk.removed.take()
+            if let Some((hash, block)) = self.disk.removed.take()
                 && self.rngs.disk.bool()
             {
-                self.disk.spool.insert(hash, raw);
+                self.disk.spool.insert(hash, block);
             }
         }
         for (n, (hash, prev)) in sent_by_peers.into_iter().enumerate() {

@@ -14,6 +14,7 @@ use hstratum_core::units::Hash;
 use crate::server::sim_io::SocketAction;
 use crate::server::store_thread::SpoolTask;
 use crate::server::{Offers, stored};
+use crate::world::disk::SpooledBlock;
 use crate::world::injected_bug::InjectedBug;
 use crate::world::node::short;
 use crate::world::plan::between;
@@ -49,7 +50,11 @@ impl World {
         for mail in spool {
             self.spool(match mail {
                 messages::SpoolCommand::Put(solution, transactions) => {
-                    SpoolTask::Put(solution.hash, solution.encode(&transactions))
+                    let block = SpooledBlock {
+                        payout: solution.payout(),
+                        raw: solution.encode(&transactions),
+                    };
+                    SpoolTask::Put(solution.hash, block)
                 }
                 messages::SpoolCommand::Remove(hash) => SpoolTask::Remove(hash),
             });
@@ -140,6 +145,7 @@ impl World {
         );
         let is_new = self.find_block(hash, prev);
         assert!(is_new, "one block was offered twice in one run: {hash}");
+        self.check_payee(solution);
         let is_busy = self
             .told
             .back()

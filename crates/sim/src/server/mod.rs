@@ -19,6 +19,7 @@ use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::chain::template::Template;
 use hstratum_core::event::{Arrival, ArrivalKind, Password};
 use hstratum_core::job::Boot;
@@ -31,6 +32,7 @@ use crate::miner::admin::{ADMIN_PASSWORD, PendingUser};
 use crate::server::net::ConnPeer;
 use crate::server::sim_io::{DriverChannels, SimHost, SimIo, Simulated, SocketInput};
 use crate::server::store_thread::{SpoolTask, StoreThread};
+use crate::world::disk::SpooledBlock;
 use crate::world::injected_bug::InjectedBug;
 use crate::world::plan::{between, happens};
 use crate::world::worker_stats::WorkerStatsCheck;
@@ -70,7 +72,7 @@ pub(crate) struct ServerProcess {
     pub(crate) is_listening: bool,
     pub(crate) store: StoreThread,
     pub(crate) spool: VecDeque<SpoolTask>,
-    pub(crate) spool_owed: Vec<(Hash, Vec<u8>)>,
+    pub(crate) spool_owed: Vec<(Hash, SpooledBlock)>,
     pub(crate) is_spool_busy: bool,
     pub(crate) dumps_due: bool,
     /// Connections that resumed a session, for an injected bug.
@@ -97,14 +99,6 @@ impl World {
         let sums = self.oracle.sums();
         let seq = self.disk.ledger_model.seq;
         note!(self, "start     number {}, ledger at {}", self.boot, seq.0);
-        let spooled = self.disk.spool.iter().map(|(hash, raw)| {
-            let found = FoundBlock::parse(raw).expect("a spooled block is whole");
-            assert_eq!(
-                found.hash, *hash,
-                "the spooled block is the one of its name"
-            );
-            (*hash, Unanswered::Spooled(Box::new(found), raw.clone()))
-        });
         let recovered = RecoveredState {
             users: self
                 .disk
@@ -113,7 +107,7 @@ impl World {
                 .into_iter()
                 .collect::<HashMap<_, _>>(),
             bans: Vec::new(),
-            unanswered: spooled.collect(),
+            unanswered: self.disk.spool.iter().map(unanswered).collect(),
             durable: seq,
             highest: match self.injected_bug {
                 Some(InjectedBug::JobWithoutEvidence) => None,
@@ -167,6 +161,7 @@ impl World {
         let difficulty_min = Difficulty::new(floor).expect("a difficulty");
         let shares_remembered_max = self.plan.shares_remembered_max;
         let secret = self.plan.proxy_secret.then(secret);
+        let operator_fee = self.plan.operator_fee.clone();
         Box::new(move |unix_s| PoolConfig {
             boot: Boot {
                 prefix: unix_s << 16 | u64::from(rng.u16(..)),
@@ -183,6 +178,7 @@ impl World {
             public_host: None,
             public_port: 3008,
             proxy_secret: secret.clone(),
+            operator_fee: operator_fee.clone(),
         })
     }
 
@@ -278,18 +274,29 @@ impl World {
                     let Some(wire) = self.net.wires.get(&conn) else {
                         continue;
                     };
-                    let (address, kind) = match wire.peer {
+                    let (address, kind, payout) = match wire.peer {
                         ConnPeer::Miner(at) => {
-                            let host = self.miners[at].plan.host;
-                            ([10, 0, 0, host].into(), ArrivalKind::Miner)
+                            let plan = &self.miners[at].plan;
+                            let address = [10, 0, 0, plan.host].into();
+                            let payout = match self.injected_bug {
+                                Some(InjectedBug::ForgottenPayout) => Payout::Operator,
+                                _ => plan.payout(),
+                            };
+                            (address, ArrivalKind::Miner, payout)
                         }
-                        ConnPeer::Proxy(_, Some(address)) => (address, ArrivalKind::Miner),
-                        ConnPeer::Proxy(_, None) => ([10, 0, 1, 0].into(), ArrivalKind::Proxy),
+                        ConnPeer::Proxy(_, Some(address)) => {
+                            (address, ArrivalKind::Miner, Payout::Operator)
+                        }
+                        ConnPeer::Proxy(_, None) => {
+                            let address = [10, 0, 1, 0].into();
+                            (address, ArrivalKind::Proxy, Payout::Operator)
+                        }
                     };
                     let arrival = Arrival {
                         address,
                         kind,
                         difficulty: Difficulty::new(DIFFICULTY).expect("a difficulty"),
+                        payout,
                     };
                     (conn, SocketInput::Opened(arrival))
                 }
@@ -428,6 +435,17 @@ impl World {
             self.finish();
         }
     }
+}
+
+/// A block of the spool, as a new process reads it.
+fn unanswered((hash, block): (&Hash, &SpooledBlock)) -> (Hash, Unanswered) {
+    let SpooledBlock { payout, raw } = block;
+    let found = FoundBlock::parse(raw, *payout).expect("a spooled block is whole");
+    assert_eq!(
+        found.hash, *hash,
+        "the spooled block is the one of its name"
+    );
+    (*hash, Unanswered::Spooled(Box::new(found), raw.clone()))
 }
 
 /// Tells offers of found blocks that are made for the first time from repeated ones.

@@ -121,6 +121,7 @@ impl DriverChannels {
             work: work_mail,
         };
         let senders = Senders {
+            splits: None,
             store: store_sender,
             passwords: passwords_sender,
             users: users_sender,

@@ -9,7 +9,7 @@ use hstratum_core::event::LedgerState;
 use hstratum_core::units::{Hash, Height, Now};
 
 use crate::server::Offers;
-use crate::world::disk::CommitFate;
+use crate::world::disk::{CommitFate, SpooledBlock};
 use crate::world::injected_bug::InjectedBug;
 use crate::world::node::short;
 use crate::world::plan::{between, happens};
@@ -32,7 +32,7 @@ pub(crate) struct StoreThread {
 
 /// Messages for the thread that writes found blocks.
 pub(crate) enum SpoolTask {
-    Put(Hash, Vec<u8>),
+    Put(Hash, SpooledBlock),
     Remove(Hash),
 }
 
@@ -240,25 +240,25 @@ impl World {
             return self.after(hangs_ms, WorldEvent::Spool(self.boot));
         }
         match process.spool.pop_front() {
-            Some(SpoolTask::Put(hash, raw)) => process.spool_owed.push((hash, raw)),
+            Some(SpoolTask::Put(hash, block)) => process.spool_owed.push((hash, block)),
             Some(SpoolTask::Remove(hash)) => {
                 process.spool_owed.retain(|(owed, _)| *owed != hash);
-                if let Some(raw) = self.disk.spool.remove(&hash) {
-                    self.disk.removed = Some((hash, raw));
+                if let Some(block) = self.disk.spool.remove(&hash) {
+                    self.disk.removed = Some((hash, block));
                 }
             }
             None => {}
         }
         let owed = std::mem::take(&mut process.spool_owed);
         let mut still_owed = Vec::new();
-        for (hash, raw) in owed {
+        for (hash, block) in owed {
             if is_full || happens(&mut self.rngs.disk, self.faults.failed_file) {
                 self.inject("failed file");
-                still_owed.push((hash, raw));
+                still_owed.push((hash, block));
                 continue;
             }
             note!(self, "spool     has {}", short(&hash));
-            self.disk.spool.insert(hash, raw);
+            self.disk.spool.insert(hash, block);
             let found = self.oracle.blocks.get_mut(&hash);
             found.expect("a block that was found").was_spooled = true;
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use hstratum_core::accounting::ledger::BlockState;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::limits::BAN_MS;
 use hstratum_core::units::{Hash, Height};
 
@@ -210,8 +211,15 @@ impl World {
                 ),
             }
             assert!(row.closings <= 1, "a round was closed twice by {hash}");
+            let payout = self.solo.payout(hash);
+            assert_eq!(row.payout, payout, "recipient of {hash} in the ledger");
+            let closes = row.round_from.is_some();
+            assert!(
+                payout == Payout::Operator || !closes,
+                "a round was ended by a solo block: {hash}"
+            );
             let is_dumped = self.disk.dumps.contains_key(hash);
-            assert_eq!(is_dumped, row.round_from.is_some(), "the dump of {hash}");
+            assert_eq!(is_dumped, closes, "the dump of {hash}");
             assert_eq!(
                 row.is_dumped, is_dumped,
                 "the ledger knows of the dump of {hash}"

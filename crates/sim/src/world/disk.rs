@@ -15,6 +15,7 @@ use hstratum::store::ledger_status::LedgerStatus;
 use hstratum::store::sqlite_ledger::SqliteLedger;
 use hstratum_core::accounting::ledger::BlockState;
 use hstratum_core::chain::address::Network;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::units::{Hash, Height, Seq};
 
 use crate::miner::admin::Users;
@@ -49,6 +50,13 @@ struct OpenLedger {
     network: Network,
 }
 
+/// A found block in the spool.
+pub(crate) struct SpooledBlock {
+    /// Recipient of its reward: its bytes do not tell it.
+    pub(crate) payout: Payout,
+    pub(crate) raw: Vec<u8>,
+}
+
 /// Everything on the disk.
 pub(crate) struct SimDisk {
     pub(crate) ledger_model: LedgerModel,
@@ -74,9 +82,9 @@ pub(crate) struct SimDisk {
     /// Batches made durable since the last look, for the book.
     pub(crate) done: Vec<Batch>,
     /// Whole blocks in the spool, by hash.
-    pub(crate) spool: BTreeMap<Hash, Vec<u8>>,
+    pub(crate) spool: BTreeMap<Hash, SpooledBlock>,
     /// The last block removed from the spool, which a power cut may bring back.
-    pub(crate) removed: Option<(Hash, Vec<u8>)>,
+    pub(crate) removed: Option<(Hash, SpooledBlock)>,
     /// The users file.
     pub(crate) users: Users,
     /// Payout addresses of accounts in the ledger.
@@ -272,22 +280,24 @@ impl SimDisk {
         let conn =
             hstratum::sql::sqlite_schema::open_beside(&path).expect("the ledger can be read");
         let mut statement = conn
-            .prepare("SELECT hash, state, round_from, dumped_at IS NOT NULL FROM blocks")
+            .prepare("SELECT hash, state, round_from, dumped_at IS NOT NULL, payout FROM blocks")
             .expect("the tables are as they are documented");
         let rows = statement.query_map([], |row| {
             let hash: String = row.get(0)?;
             let state: String = row.get(1)?;
             let round_from: Option<u32> = row.get(2)?;
-            Ok((hash, state, round_from, row.get::<_, bool>(3)?))
+            let payout: String = row.get(4)?;
+            Ok((hash, state, round_from, row.get::<_, bool>(3)?, payout))
         });
         let mut seen = 0;
         for row in rows.expect("blocks can be read") {
-            let (hash, state, round_from, is_dumped) = row.expect("a row of blocks");
+            let (hash, state, round_from, is_dumped, payout) = row.expect("a row of blocks");
             let hash = Hash::from_hex(&hash).expect("a hash");
             let known = &self.ledger_model.blocks[&hash];
             assert_eq!(state, known.state.name(), "state of {hash}");
             assert_eq!(round_from, known.round_from.map(|h| h.0), "round of {hash}");
             assert_eq!(is_dumped, known.is_dumped, "dump of {hash}");
+            assert_eq!(payout, known.payout.name(), "payout of {hash}");
             seen += 1;
         }
         assert_eq!(seen, self.ledger_model.blocks.len(), "blocks in the ledger");

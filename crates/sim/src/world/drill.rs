@@ -3,7 +3,9 @@
 
 use hstratum::messages::Drilled;
 use hstratum::node::Drill;
-use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::accounting::ledger::Verdict;
+use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::coinbase::Payout;
 
 use crate::world::node::short;
 use crate::world::{SimNodeMail, World, note};
@@ -59,7 +61,8 @@ impl World {
         let solution = &drill.solution;
         note!(self, "drill     {}", short(&solution.hash));
         assert!(self.now_ms >= self.drills.due_ms, "a drill comes too early");
-        let block = FoundBlock::parse(&drill.raw).expect("the block of a drill is whole");
+        let block =
+            FoundBlock::parse(&drill.raw, Payout::Operator).expect("the block of a drill is whole");
         assert_eq!(block.hash, solution.hash, "the block of a drill is its own");
         assert_eq!(solution.verify_parts(), Ok(()));
         assert!(!self.oracle.blocks.contains_key(&solution.hash));

@@ -52,11 +52,13 @@ pub enum InjectedBug {
     StaleAddress,
     /// A miner gets any difficulty that it requests, even below the minimum.
     FloorIgnored,
+    /// The payout of a listener is not known to its connections.
+    ForgottenPayout,
 }
 
 impl InjectedBug {
     /// Every bug with its name.
-    pub const ALL: [(&str, Self); 23] = [
+    pub const ALL: [(&str, Self); 24] = [
         ("reply-before-sync", Self::ReplyBeforeSync),
         ("duplicate-after-resume", Self::DuplicateAfterResume),
         ("lost-block", Self::LostBlock),
@@ -80,6 +82,7 @@ impl InjectedBug {
         ("held-newcomers", Self::HeldNewcomers),
         ("stale-address", Self::StaleAddress),
         ("floor-ignored", Self::FloorIgnored),
+        ("forgotten-payout", Self::ForgottenPayout),
     ];
 
     /// The set-up in which it can be found.

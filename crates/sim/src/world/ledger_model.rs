@@ -10,8 +10,8 @@ use hstratum::node::{BlockQuery, Look};
 use hstratum::store::ledger::{
     Advanced, Batch, BlockChange, Cause, Compacted, Ledger, LedgerError,
 };
-use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Tip};
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::{BlockState, Knowledge, Sighting, Tip, Verdict};
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::units::{Hash, Height, Seq};
 
 /// The row of a found block.
@@ -19,6 +19,8 @@ use hstratum_core::units::{Hash, Height, Seq};
 pub struct ModelBlock {
     /// Its height.
     pub height: Height,
+    /// Recipient of its reward.
+    pub payout: Payout,
     /// Its state.
     pub state: BlockState,
     /// The first height of the round it closed, once it did.
@@ -131,14 +133,15 @@ impl LedgerModel {
 
 impl LedgerModel {
     /// Closes the round since the block below on the main chain, when a block is there for the first
-    /// time.
+    /// time. Blocks that pay their finder close none, and none begins after them.
     fn close_round(&mut self, hash: &Hash) {
         let height = self.blocks[hash].height;
-        let others = self.blocks.values();
+        let is_pools = |row: &ModelBlock| row.payout == Payout::Operator;
+        let others = self.blocks.values().filter(|other| is_pools(other));
         let below = others.filter(|other| other.height < height && other.state.is_on_main());
         let round_from = below.map(|other| other.height.0 + 1).max().unwrap_or(0);
         let row = self.blocks.get_mut(hash).expect("it was just there");
-        if row.state.is_on_main() && row.round_from.is_none() {
+        if is_pools(row) && row.state.is_on_main() && row.round_from.is_none() {
             row.round_from = Some(Height(round_from));
             row.closings += 1;
         }
@@ -156,6 +159,7 @@ impl Ledger for LedgerModel {
         for block in &batch.found {
             self.blocks.entry(block.hash).or_insert(ModelBlock {
                 height: block.height,
+                payout: block.payout,
                 state: BlockState::Found,
                 round_from: None,
                 closings: 0,

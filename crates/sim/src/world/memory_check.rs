@@ -10,7 +10,8 @@ const EVERY: u64 = 64;
 
 /// The things a pool without miners may still keep, because blocks come late, offenders return, and the
 /// next miner needs a job.
-const STAYS: [&str; 6] = [
+const STAYS: [&str; 7] = [
+    "best shares",
     "hints",
     "found blocks",
     "offered blocks",

@@ -5,6 +5,7 @@ pub(crate) mod chain;
 pub(crate) mod check;
 pub(crate) mod disk;
 pub(crate) mod drill;
+pub(crate) mod estimate_check;
 pub(crate) mod event_queue;
 pub(crate) mod fault;
 pub mod injected_bug;
@@ -14,6 +15,7 @@ pub(crate) mod node;
 pub(crate) mod oracle;
 pub(crate) mod payout_check;
 pub mod plan;
+pub(crate) mod solo_check;
 pub(crate) mod trace;
 pub(crate) mod worker_stats;
 
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use hstratum::messages::Drilled;
 use hstratum::node::{BlockQuery, Look};
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Password;
 use hstratum_core::units::{ConnId, Hash, Height, Now};
@@ -40,6 +42,7 @@ use crate::world::injected_bug::InjectedBug;
 use crate::world::node::SimNode;
 use crate::world::oracle::Oracle;
 use crate::world::plan::{Faults, Injected, RunPlan, wait};
+use crate::world::solo_check::SoloCheck;
 use crate::world::trace::Trace;
 use crate::world::worker_stats::WorkerStatsCheck;
 
@@ -218,6 +221,7 @@ pub(crate) struct World {
     pub(crate) miners: Vec<SimMiner>,
     pub(crate) disk: SimDisk,
     pub(crate) oracle: Oracle,
+    pub(crate) solo: SoloCheck,
     pub(crate) injected_bug: Option<InjectedBug>,
     /// The process, if one is running, and the count of processes so far.
     pub(crate) process: Option<ServerProcess>,
@@ -315,6 +319,7 @@ impl World {
             miners,
             disk: SimDisk::new(plan.network, kept, injected_bug),
             oracle: Oracle::default(),
+            solo: SoloCheck::default(),
             injected_bug,
             process: None,
             boot: 0,
@@ -469,11 +474,14 @@ impl World {
     }
 
     pub(crate) fn report(&self) -> RunReport {
+        let (solo_shares, solo_blocks) = self.solo.sums();
         RunReport {
             steps: self.step,
             ms: self.now_ms,
             shares: self.oracle.acknowledged(),
+            solo_shares,
             blocks: self.oracle.blocks.len() as u64,
+            solo_blocks,
             lost_blocks: self.oracle.lost_with_process.len() as u64,
             settled: self.settled,
             injected: self.injected.clone(),

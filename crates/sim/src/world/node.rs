@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use hstratum::node::{BlockQuery, Look};
 use hstratum::store::ledger::BlockChange;
-use hstratum_core::accounting::ledger::{ChainView, Tip};
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::{ChainView, Tip, Verdict};
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::units::{Hash, Height};
 use hstratum_harness::templates::TemplateStock;

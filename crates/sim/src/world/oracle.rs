@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use hstratum::store::ledger::Batch;
-use hstratum_core::accounting::ledger::{BlockState, Credit};
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::accounting::ledger::{BlockState, Credit, Verdict};
 use hstratum_core::units::{Hash, Height};
 
 use crate::server::DIFFICULTY_MIN;

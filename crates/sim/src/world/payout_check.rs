@@ -83,13 +83,13 @@ impl World {
         let conn = hstratum::sql::sqlite_schema::open_beside(path).expect("the ledger opens");
         let confirmed: i64 = one(
             &conn,
-            "SELECT count(*) FROM blocks WHERE state = 'confirmed'",
+            "SELECT count(*) FROM blocks WHERE state = 'confirmed' AND payout = 'operator'",
         );
         let rows = rows(&conn);
         assert_eq!(
             rows.len() as i64,
             confirmed,
-            "every confirmed block is settled once"
+            "every confirmed block of the pool is settled once"
         );
         // Heights far below the tip are merged up to blocks of the pool. PROP is not affected; the edge
         // of a PPLNS window is only as fine as the merged heights.

@@ -6,9 +6,13 @@
 //! others have a chance in each case.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fastrand::Rng;
-use hstratum_core::chain::address::Network;
+use hstratum_core::accounting::reward_split::FeePpm;
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::coinbase::Payout;
+use hstratum_core::job::direct_payout::OperatorFee;
 use hstratum_core::session::difficulty::Dynamic;
 
 /// The behaviour of a miner.
@@ -60,6 +64,18 @@ pub struct MinerPlan {
     pub latency_ms: u64,
     /// The last byte of its address.
     pub host: u8,
+    /// The address that its blocks pay, if it is on the solo listener: its account.
+    pub payee: Option<Address>,
+}
+
+impl MinerPlan {
+    /// Recipient of the blocks of its listener.
+    pub(crate) fn payout(&self) -> Payout {
+        match self.payee {
+            None => Payout::Operator,
+            Some(_) => Payout::Solo,
+        }
+    }
 }
 
 /// Mean times between faults in milliseconds, or chances in each case. `None`: the fault does not occur.
@@ -136,6 +152,8 @@ pub struct RunPlan {
     pub shares_remembered_max: usize,
     /// True if the server shares a secret with proxies.
     pub proxy_secret: bool,
+    /// The operator's part of solo blocks.
+    pub operator_fee: Arc<OperatorFee>,
     /// The faults.
     pub faults: Faults,
 }
@@ -151,7 +169,7 @@ impl RunPlan {
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let faulty_ms = (hours * 3_600_000.0 * (0.5 + rng.f64())) as u64;
-        Self {
+        let mut plan = Self {
             faulty_ms,
             network,
             dynamic: if rng.bool() {
@@ -163,10 +181,43 @@ impl RunPlan {
             block_ms,
             miners: draw_miners(rng),
             proxy_secret: false,
+            operator_fee: Arc::default(),
             faults: Faults::draw(rng),
             shares_remembered_max: draw_remembered(rng),
+        };
+        plan.draw_solo(rng);
+        plan
+    }
+
+    /// Draws the miners that are on the solo listener, and the operator's part. Several may have one address, and
+    /// somebody may mine for it on the usual listener.
+    fn draw_solo(&mut self, rng: &mut Rng) {
+        let part = [0, 1, 10_000, 333_333][rng.usize(..4)];
+        self.operator_fee = Arc::new(OperatorFee {
+            part: FeePpm::new(part).expect("below one"),
+            address: rng.bool().then(|| address(u8::MAX)),
+        });
+        let network = self.network;
+        // The first works for the pool.
+        let others = self.miners.iter_mut().enumerate().skip(1);
+        for (n, miner) in others.filter(|(_, miner)| miner.kind != MinerKind::Admin) {
+            let payee = address(rng.u8(1..4));
+            let choice = rng.u8(..10);
+            if choice < 4 {
+                miner.account = payee.encode(network);
+                miner.name = match rng.bool() {
+                    true => miner.account.clone(),
+                    false => format!("{}.rig{n}", miner.account),
+                };
+            }
+            miner.payee = (choice < 3).then_some(payee);
         }
     }
+}
+
+/// An address that nobody has the key of.
+fn address(number: u8) -> Address {
+    Address::new(0, vec![number; 20]).expect("20 bytes are a hash of version 0")
 }
 
 /// Draws the count of shares to remember. Half of it must exceed the shares on their way to the pool.
@@ -212,6 +263,7 @@ pub(crate) fn draw_miners(rng: &mut Rng) -> Vec<MinerPlan> {
             latency_ms: between(rng, 1, 150),
             // Some miners of any kind share an address.
             host: if rng.u8(..3) == 0 { rng.u8(..=n) } else { n },
+            payee: None,
         });
     }
     miners

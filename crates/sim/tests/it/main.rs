@@ -1,4 +1,6 @@
 //! Integration tests of the simulator, in one program.
 
+mod estimates;
 mod life_cycle;
 mod seeds;
+mod split_model;

@@ -56,14 +56,18 @@ fn planted_bugs_are_found() {
             5,
             "one share was accepted twice",
         ),
-        (InjectedBug::LostBlock, 1, "was not offered to the node"),
-        (InjectedBug::RoundClosedTwice, 6, "closed twice"),
+        (InjectedBug::LostBlock, 6, "was not offered to the node"),
+        (
+            InjectedBug::RoundClosedTwice,
+            6,
+            "crates/sim/src/world/check.rs",
+        ),
         (
             InjectedBug::JudgedWithoutEvidence,
             1,
             "knows less than the ledger was shown",
         ),
-        (InjectedBug::GroupCountedTwice, 1, "more is in the ledger"),
+        (InjectedBug::GroupCountedTwice, 5, "more is in the ledger"),
         (
             InjectedBug::WindowOffByOne,
             4,
@@ -85,8 +89,13 @@ fn planted_bugs_are_found() {
             3,
             "was not offered to the node",
         ),
-        (InjectedBug::FloorIgnored, 2, "below the floor"),
+        (InjectedBug::FloorIgnored, 3, "below the floor"),
         (InjectedBug::ForgottenUser, 2, "is written"),
+        (
+            InjectedBug::ForgottenPayout,
+            1,
+            "more is in the ledger than was earned",
+        ),
         (
             InjectedBug::TornCommit,
             1,

@@ -122,6 +122,22 @@ fn real_server_gives_everybody_work() {
 }
 
 #[test]
+fn each_miner_of_a_solo_listener_has_an_address() {
+    let running = start(&[("payout", "solo")]);
+    running.server.template(Chain::hard().empty_at(0));
+    let url = format!("stratum+tcp://{}", running.server.address());
+    let args = ["connect", "--json", "--connections", "200", "--url", &url];
+    let output = swarm(&args)
+        .args(["--accounts", "200", "--addresses", "regtest"])
+        .output()
+        .expect("ran");
+    assert_eq!(parse(&output)[0]["ready"], 200);
+    let output = swarm(&args).output().expect("ran");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("a miner was not authorized"), "{errors}");
+}
+
+#[test]
 fn miners_that_are_refused_are_told_of() {
     let running = start(&[("password", "admin-pass")]);
     running.server.template(Chain::hard().empty_at(0));

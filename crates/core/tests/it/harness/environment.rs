@@ -1,7 +1,11 @@
 //! Changes of the clock, the ledger, the node and other servers that a test asks for.
 
+use std::sync::Arc;
+
+use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::accounts::ban::Ban;
-use hstratum_core::chain::block::{FoundBlock, Verdict};
+use hstratum_core::chain::address::Address;
+use hstratum_core::chain::block::FoundBlock;
 use hstratum_core::event::{Event, LedgerState};
 use hstratum_core::operator_order::UserChange;
 use hstratum_core::units::{Hash, Seq};
@@ -59,6 +63,22 @@ impl PoolHarness {
     /// Sends the node's verdict on a block.
     pub(crate) fn answer(&mut self, hash: Hash, verdict: Verdict) {
         self.handle(Event::BlockResult(hash, verdict));
+    }
+
+    /// Tells the pool all payout addresses of accounts.
+    pub(crate) fn know_addresses<'a>(
+        &mut self,
+        addresses: impl IntoIterator<Item = (&'a str, Address)>,
+    ) {
+        let addresses = addresses.into_iter();
+        let addresses = addresses.map(|(name, address)| (name.into(), address));
+        self.handle(Event::PayoutAddresses(Arc::new(addresses.collect())));
+    }
+
+    /// Sends the jobs of solo listeners that were held.
+    pub(crate) fn send_solo_jobs(&mut self) {
+        self.solo_jobs_held = false;
+        self.handle(Event::SoloJobs);
     }
 
     /// Offers a block that an earlier run left in the spool.

@@ -14,9 +14,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hstratum_core::accounting::ledger::{Credit, Tallied};
+use hstratum_core::accounting::ledger::{Credit, Tallied, Verdict};
 use hstratum_core::accounts::password::StoredPassword;
-use hstratum_core::chain::block::{FoundBlock, Solution, Verdict};
+use hstratum_core::chain::block::{FoundBlock, Solution};
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Password};
 use hstratum_core::operator_order::{NotWritten, Order, OrderId};
@@ -89,6 +90,10 @@ pub(crate) struct PoolHarness {
     test_proxy: Option<Box<TestProxy>>,
     now: Now,
     difficulty: Difficulty,
+    /// Recipient of the blocks of those that connect from now on.
+    pub(crate) payout: Payout,
+    /// Jobs of solo listeners are not sent.
+    pub(crate) solo_jobs_held: bool,
     actions: Actions,
     miners: Vec<TestMiner>,
     questions: VecDeque<PendingWork>,
@@ -110,6 +115,8 @@ impl PoolHarness {
             test_proxy: None,
             now,
             difficulty: Difficulty::new(setup.difficulty).expect("a difficulty"),
+            payout: setup.payout,
+            solo_jobs_held: false,
             chain: TestChain::default(),
             clock_behind_s: 0,
             ledger_held: false,
@@ -178,6 +185,7 @@ impl PoolHarness {
             address,
             kind,
             difficulty: self.difficulty,
+            payout: self.payout,
         };
         match self.test_proxy {
             None => self.handle(Event::Connected(conn, arrival)),
@@ -318,7 +326,7 @@ impl PoolHarness {
         line
     }
 
-    fn handle(&mut self, event: Event<'_>) {
+    pub(crate) fn handle(&mut self, event: Event<'_>) {
         let is_tick = matches!(event, Event::Tick);
         self.step(event);
         self.settle();
@@ -382,6 +390,9 @@ impl PoolHarness {
         actions.drain(|action, bytes| self.perform(action, bytes));
         self.actions = actions;
         self.dealt.extend(self.dealt_now.drain(..));
+        if self.pool.owes_solo_jobs() && !self.solo_jobs_held {
+            self.step(Event::SoloJobs);
+        }
     }
 
     /// The miner whose connection it is, or was last.
@@ -418,7 +429,7 @@ impl PoolHarness {
             }
             Action::Spool(solution, transactions) => {
                 let raw = solution.encode(&transactions);
-                let block = FoundBlock::parse(&raw).expect("a whole block");
+                let block = FoundBlock::parse(&raw, solution.payout()).expect("a whole block");
                 assert_eq!(block.hash, solution.hash);
                 self.spooled.push((solution, transactions));
             }

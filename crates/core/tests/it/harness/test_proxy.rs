@@ -210,6 +210,7 @@ impl PoolHarness {
                         None => ArrivalKind::Proxy,
                     },
                     difficulty: self.difficulty,
+                    payout: self.payout,
                 };
                 test_proxy
                     .wires

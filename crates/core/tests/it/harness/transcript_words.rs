@@ -1,7 +1,12 @@
 //! Lines of a transcript about other servers, the operator and the setup.
 
+use std::sync::Arc;
+
+use hstratum_core::accounting::reward_split::FeePpm;
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
+use hstratum_core::chain::coinbase::Payout;
+use hstratum_core::job::direct_payout::OperatorFee;
 use hstratum_core::operator_order::{NewUser, Order, Owner};
 use hstratum_core::session::difficulty::Dynamic;
 
@@ -84,6 +89,12 @@ pub(crate) fn setup(text: &str) -> Setup {
             "public-host" => setup.public_host = Some(value.to_owned()),
             "user" => setup.users.push(user()),
             "slow-user" => setup.slow_users.push(user()),
+            "payout" => setup.payout = Payout::from_name(value).expect("a kind of payout"),
+            "fee" => {
+                let part = FeePpm::parse_percent(value).expect("a percentage");
+                let address = setup.operator_fee.address.clone();
+                setup.operator_fee = Arc::new(OperatorFee { part, address });
+            }
             "auth" => {
                 setup.auth = match value {
                     "users" => Auth::Users,

@@ -208,7 +208,7 @@ impl CoordinatorSession<'_> {
             .head()
             .and_then(|head| head.tip);
         let (network, (own, generation)) = (self.coordinator.network, self.own);
-        for found in self.copied.missing(&self.file)? {
+        for found in self.copied.missing(&self.file, network)? {
             let (mark, next) = (self.mark, self.mark.next());
             let is_here = self.db.write(|sql: &mut dyn Sql| -> Result<_, SqlError> {
                 let is_here = mark.renew(sql, own.number, DUTY, next)?;

@@ -2,10 +2,12 @@
 //! verdict. Their further states there are the coordinator's to decide.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use hstratum_core::accounting::ledger::BlockState;
+use hstratum_core::accounting::ledger::{BlockState, Verdict};
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::Verdict;
+use hstratum_core::chain::coinbase::Payout;
+use hstratum_core::chain::coinbase_split::SplitRecord;
 use hstratum_core::units::Hash;
 use rusqlite::Connection;
 
@@ -13,11 +15,12 @@ use crate::cluster::storable_names::storable;
 use crate::limits::FOUND_COPIED_MAX;
 use crate::sql::{Row, Sql, SqlError, Value};
 use crate::store::blocks::{self, Rounds};
+use crate::store::frozen_splits;
 use crate::values;
 
 /// Columns of a block that are the same in both ledgers.
 const COLUMNS: &str = "hash, height, time, found_at, txid, address, reward, difficulty, state, reason, \
-                       changed_at, closed_at, round_from, effort, dumped_at";
+                       changed_at, closed_at, round_from, effort, dumped_at, payout";
 
 /// A block in the file.
 pub(crate) struct FileBlock {
@@ -26,6 +29,7 @@ pub(crate) struct FileBlock {
     /// Its round was closed before the ledger was shared.
     is_old: bool,
     account: Option<String>,
+    split: Option<Arc<SplitRecord>>,
     values: Vec<Value>,
 }
 
@@ -35,9 +39,18 @@ pub(crate) struct Copied(HashMap<Hash, BlockState>);
 
 impl Copied {
     /// Blocks new in the file or changed since, lowest height first.
-    pub(crate) fn missing(&self, file: &Connection) -> Result<Vec<FileBlock>, SqlError> {
+    pub(crate) fn missing(
+        &self,
+        mut file: &Connection,
+        network: Network,
+    ) -> Result<Vec<FileBlock>, SqlError> {
         let mut all = read(file)?;
         all.retain(|found| self.0.get(&found.hash) != Some(&found.state));
+        for found in &mut all {
+            if found.is_split() {
+                found.split = frozen_splits::read(&mut file, network, &found.hash)?;
+            }
+        }
         Ok(all)
     }
 
@@ -69,8 +82,9 @@ impl FileBlock {
             hash: Hash::from_hex(&hash).ok_or_else(|| wrong(hash))?,
             state: BlockState::from_name(&state).ok_or_else(|| wrong(state))?,
             is_old: closed_at.is_some(),
-            account: row.get(15)?,
-            values: row.values()[..15].to_vec(),
+            account: row.get(16)?,
+            split: None,
+            values: row.values()[..16].to_vec(),
         })
     }
 
@@ -95,14 +109,21 @@ impl FileBlock {
             None => Value::Null,
         });
         params.push(origin.into());
-        sql.execute(
+        let inserted = sql.execute(
             &format!(
                 "INSERT INTO blocks ({COLUMNS}, account, origin)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
              ON CONFLICT (hash) DO NOTHING"
             ),
             &params,
         )?;
+        if let Some(split) = found.split.as_ref().filter(|_| inserted == 1) {
+            let ids = (&*found.hash.to_string(), found.txid()?);
+            frozen_splits::write(sql, network, ids, split, unix_s)?;
+            if found.is_old && found.state == BlockState::Confirmed {
+                frozen_splits::enforce(sql, &found.hash, unix_s)?;
+            }
+        }
         let state = "SELECT state FROM blocks WHERE hash = ?1";
         let state: String = sql
             .query_one(state, &values![found.hash.to_string()])?
@@ -114,6 +135,20 @@ impl FileBlock {
             blocks::advance(sql, network, &[], &verdicts, Rounds::Leave, unix_s)?;
         }
         Ok(())
+    }
+
+    fn is_split(&self) -> bool {
+        matches!(&self.values[15], Value::Text(payout) if payout == Payout::Split.name())
+    }
+
+    /// Of its coinbase.
+    fn txid(&self) -> Result<&str, SqlError> {
+        match &self.values[4] {
+            Value::Text(txid) => Ok(txid),
+            other => Err(SqlError::Failed(format!(
+                "a block of the file has txid {other:?}"
+            ))),
+        }
     }
 
     /// The node's verdict, as far as the state shows it.

@@ -204,7 +204,11 @@ impl UsersSync {
             UsersCommand::SetAccount(command) => {
                 let (name, setting) = (&command.account, &command.setting);
                 let stored = self.write(|open| table::write_setting(&mut open.db, name, setting));
-                let _ = command.answer.send(stored.map_err(anyhow::Error::from));
+                let answer = match stored {
+                    Ok(allowed) => allowed.map_err(anyhow::Error::from),
+                    Err(error) => Err(error.into()),
+                };
+                let _ = command.answer.send(answer);
                 Ok(())
             }
             // Nothing to write: this state was ordered in the shared ledger, which may have another by now.

@@ -13,7 +13,8 @@ use hstratum_core::operator_order::{Owner, UserChange};
 
 use crate::files::users::NO_PASSWORD;
 use crate::limits::SHARED_BANS_KEPT_S;
-use crate::messages::AccountSetting;
+use crate::messages::{AccountSetting, SettingRefused};
+use crate::payout::TermsHistory;
 use crate::sql::sqlite_schema::FileId;
 use crate::sql::{Db, Row, Sql, SqlError};
 use crate::values;
@@ -181,17 +182,25 @@ pub(crate) fn write_user(
     })
 }
 
-/// Sets what an account has of its own.
+/// Sets what an account has of its own, if the pool's newest terms allow it. Before there are any it may be
+/// anything: the least of those to come counts instead of a lower threshold.
 pub(crate) fn write_setting(
     db: &mut Db,
     name: &str,
     setting: &AccountSetting,
-) -> Result<(), SqlError> {
+) -> Result<Result<(), SettingRefused>, SqlError> {
     db.write(|sql: &mut dyn Sql| {
+        if let AccountSetting::Threshold(Some(threshold)) = setting
+            && let Some(history) = TermsHistory::read(sql)?
+            && let Err(reason) = history.newest().check_threshold(*threshold)
+        {
+            return Ok(Err(SettingRefused(reason)));
+        }
         let insert = "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
         sql.execute(insert, &values![name])?;
         let row = [name.into(), setting.value()];
-        sql.execute(setting.update(), &row).map(drop)
+        sql.execute(setting.update(), &row)?;
+        Ok(Ok(()))
     })
 }
 

@@ -49,7 +49,7 @@ pub(super) fn rounds_have_what_they_divide(check: &mut Check<'_>) -> anyhow::Res
     let pruned_to = check.pruned_to;
     let rows = check.sql.query(
         "SELECT height, hash FROM blocks
-          WHERE state = 'confirmed'
+          WHERE state = 'confirmed' AND payout <> 'solo'
             AND NOT EXISTS (SELECT 1 FROM settlements WHERE block = hash AND state = 'settled')
           ORDER BY height, hash",
         &[],
@@ -102,7 +102,7 @@ pub(super) fn rounds_are_cut_exactly(check: &mut Check<'_>) -> anyhow::Result<()
     let rows = check.sql.query(
         "SELECT height, hash, CASE WHEN EXISTS (SELECT 1 FROM settlements
              WHERE block = hash AND scheme <> 'elsewhere' AND state = 'settled') THEN 1 ELSE 0 END
-           FROM blocks WHERE state NOT IN ('orphaned', 'refused') ORDER BY height, hash",
+           FROM blocks WHERE state NOT IN ('orphaned', 'refused') AND payout <> 'solo' ORDER BY height, hash",
         &[],
     )?;
     for row in rows {

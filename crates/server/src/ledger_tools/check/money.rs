@@ -169,7 +169,8 @@ pub(super) fn shares_between(sql: &mut dyn Sql, from: u32, to: u32) -> Result<i6
 pub(super) fn payments_are_covered(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT id, state,
-                CASE WHEN txid IS NOT NULL AND raw IS NOT NULL THEN network_fee END,
+                CASE WHEN block IS NOT NULL THEN 0
+                     WHEN txid IS NOT NULL AND raw IS NOT NULL THEN network_fee END,
                 (SELECT count(*) FROM payment_outputs WHERE payment = id)
            FROM payments WHERE state <> 'preparing' ORDER BY id",
         &[],
@@ -193,7 +194,8 @@ pub(super) fn payments_are_covered(check: &mut Check<'_>) -> anyhow::Result<()> 
            (SELECT name, paid,
               (SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM settlement_credits AS c
                  JOIN settlements AS s ON s.id = c.settlement
-                WHERE c.account = b.account AND s.state IN ('settled', 'reversed')) AS ever
+                WHERE c.account = b.account
+                  AND (s.state IN ('settled', 'reversed') OR s.is_frozen = 1)) AS ever
               FROM balances AS b WHERE paid > 0) AS sums
           WHERE paid > ever ORDER BY name",
         &[],

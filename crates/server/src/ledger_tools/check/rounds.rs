@@ -45,7 +45,8 @@ fn looked_at() -> i64 {
 pub(super) fn rounds_are_closed(check: &mut Check<'_>) -> anyhow::Result<()> {
     let rows = check.sql.query(
         "SELECT height, hash, state, closed_at, round_from FROM blocks
-          WHERE (state IN ('accepted', 'confirmed') AND closed_at IS NULL AND changed_at < ?1)
+          WHERE (state IN ('accepted', 'confirmed') AND closed_at IS NULL AND changed_at < ?1
+                 AND payout <> 'solo')
              OR (closed_at IS NOT NULL AND (round_from IS NULL OR round_from > height))
              OR (closed_at IS NULL AND dumped_at IS NOT NULL)
           ORDER BY height, hash",
@@ -57,6 +58,24 @@ pub(super) fn rounds_are_closed(check: &mut Check<'_>) -> anyhow::Result<()> {
             None => format!("block {height} {hash} is {state} and has closed no round"),
             Some(_) => format!("block {height} {hash} has closed a round that does not end there"),
         });
+    }
+    Ok(())
+}
+
+/// A block whose coinbase has paid its finder closes no round, and is not divided.
+pub(super) fn solo_blocks_have_no_round(check: &mut Check<'_>) -> anyhow::Result<()> {
+    let rows = check.sql.query(
+        "SELECT height, hash, payout FROM blocks
+          WHERE payout = 'solo'
+            AND (closed_at IS NOT NULL OR EXISTS (SELECT 1 FROM settlements WHERE block = hash))
+          ORDER BY height, hash",
+        &[],
+    )?;
+    for row in rows {
+        let (height, hash, payout): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        check.find(format!(
+            "block {height} {hash} has payout {payout}, and closed a round or was divided"
+        ));
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) fn schema_is_complete(check: &mut Check<'_>) -> anyhow::Result<()> {
             }
         }
     }
-    if !check.findings.is_empty() {
+    if !check.findings.errors.is_empty() {
         return Ok(());
     }
     let rows = check.sql.query("SELECT network FROM meta", &[])?;

@@ -8,90 +8,21 @@ mod node;
 mod wallet;
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use hstratum_core::chain::address::Network;
 use hstratum_core::units::Hash;
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Request;
 
+pub use crate::config::hsd_address::{HsdAddress, HsdAddresses, HsdPart, Url};
 pub use node::{Coin, HsdBlock, HsdNode, Hstratum, NodeInfo, NodePayee, NodeStatus};
 pub use wallet::{Demand, Wallet, WalletTransaction};
 
 use crate::limits::{HSD_ANSWER_BYTES, HSD_CALL, HSD_CREATE, HSD_SAYING_CHARS};
 use crate::secret::Secret;
-
-/// Address of hsd: `http://HOST:PORT`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url(String);
-
-impl FromStr for Url {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected http://HOST:PORT";
-        if text.starts_with("https://") {
-            return Err(format!(
-                "TLS is not spoken here: {expected}, on this machine or through a tunnel"
-            ));
-        }
-        if text.contains('@') {
-            return Err(format!(
-                "a key in a URL can be read by others: {expected}, and the key from the environment"
-            ));
-        }
-        let authority = text.strip_prefix("http://").ok_or(expected)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = authority.rsplit_once(':').ok_or(expected)?;
-        let bracketed = host.starts_with('[') && host.ends_with(']');
-        let fits = |byte: u8| {
-            byte.is_ascii_alphanumeric()
-                || b".-_".contains(&byte)
-                || bracketed && b"[]:".contains(&byte)
-        };
-        if host.is_empty() || !host.bytes().all(fits) || port.parse::<u16>().is_err() {
-            return Err(expected.to_owned());
-        }
-        Ok(Self(format!("http://{authority}")))
-    }
-}
-
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Url {
-    /// hsd's default address on this machine.
-    #[must_use]
-    pub fn usual(network: Network, part: HsdPart) -> Self {
-        let base = match network {
-            Network::Main => 12_000,
-            Network::Testnet => 13_000,
-            Network::Regtest => 14_000,
-            Network::Simnet => 15_000,
-        };
-        let offset = match part {
-            HsdPart::Node => 37,
-            HsdPart::Wallet => 39,
-        };
-        Self(format!("http://127.0.0.1:{}", base + offset))
-    }
-}
-
-/// The parts of hsd, each with its own port and key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HsdPart {
-    /// The full node.
-    Node,
-    /// The wallet.
-    Wallet,
-}
 
 /// How long hsd may take to answer.
 #[derive(Clone, Copy, Debug)]
@@ -262,44 +193,4 @@ fn cut(text: &str) -> String {
 
 fn as_hash(value: &Value) -> Option<Hash> {
     Hash::from_hex(value.as_str()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_have_a_host_and_a_port_and_nothing_else() {
-        for good in [
-            "http://127.0.0.1:12037",
-            "http://[::1]:12037/",
-            "http://node:1",
-        ] {
-            let url: Url = good.parse().unwrap();
-            assert_eq!(url.to_string(), good.trim_end_matches('/'));
-        }
-        for bad in [
-            "",
-            "127.0.0.1:1",
-            "http://",
-            "http://a",
-            "http://a:",
-            "http://a:70000",
-            "http://a:1/x",
-            "http://a:1?x",
-            "http://a b:1",
-            "http://::1:1",
-            "ftp://a:1",
-            "http://a:1#x",
-        ] {
-            assert!(bad.parse::<Url>().is_err(), "{bad:?}");
-        }
-        let told = |text: &str| text.parse::<Url>().unwrap_err();
-        assert!(told("https://a:1").starts_with("TLS is not spoken"));
-        assert!(told("http://x:key@a:1").starts_with("a key in a URL"));
-        let usual = Url::usual(Network::Regtest, HsdPart::Wallet);
-        assert_eq!(usual.to_string(), "http://127.0.0.1:14039");
-        let usual = Url::usual(Network::Main, HsdPart::Node);
-        assert_eq!(usual.to_string(), "http://127.0.0.1:12037");
-    }
 }

@@ -119,6 +119,29 @@ impl Wallet {
         Ok(())
     }
 
+    /// True if it is locked, and no passphrase is at hand.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn lacks_passphrase(&self) -> anyhow::Result<bool> {
+        Ok(self.passphrase.is_none() && self.is_locked()?)
+    }
+
+    /// True if its keys are encrypted, and it is not unlocked for a time. hsd does not tell a wallet that is
+    /// unlocked for ever from a locked one.
+    fn is_locked(&self) -> anyhow::Result<bool> {
+        let path = self.path("");
+        let answer = self.endpoint.call("GET", &path, None)?;
+        let is_locked = || {
+            let master = answer.as_ref()?.get("master")?;
+            let is_encrypted = master.get("encrypted")?.as_bool()?;
+            // The time until which it is unlocked (lib/wallet/masterkey.js).
+            let is_unlocked = master["until"].as_i64().unwrap_or(0) != 0;
+            Some(is_encrypted && !is_unlocked)
+        };
+        is_locked().ok_or_else(|| self.strange(&path))
+    }
+
     /// Amount that it can spend now or later, in base units: the account's confirmed balance, less what is
     /// locked in names.
     ///
@@ -151,7 +174,10 @@ impl Wallet {
             "confirmations": demand.depth,
             "sign": true,
         });
-        if let Some(secret) = &self.passphrase {
+        // Somebody may have unlocked it by hand, with another passphrase than the one at hand.
+        if let Some(secret) = &self.passphrase
+            && self.is_locked()?
+        {
             body["passphrase"] = Value::String(secret.0.clone());
         }
         let path = self.path("/create");

@@ -20,10 +20,12 @@ use std::time::{Duration, Instant};
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, OptionOrigin, RawOption};
 use hstratum::node::{BlockQuery, Look, Node, Offer};
+use hstratum::payout::hsd::HsdAddresses;
 use hstratum::server::Server;
-use hstratum_core::accounting::ledger::{ChainView, Tip};
-use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::{Solution, Verdict};
+use hstratum::sql::{Db, FromValue, Sql, Sqlite};
+use hstratum_core::accounting::ledger::{ChainView, Tip, Verdict};
+use hstratum_core::chain::address::{Address, Network};
+use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
@@ -352,10 +354,25 @@ pub fn settings(options: &[(&str, &str)], dir: Option<&Path>) -> Settings {
         config: Config::parse(&options).expect("good options"),
         network: Network::Regtest,
         dir: dir.map(Path::to_owned),
+        hsd: HsdAddresses::default(),
     }
 }
 
+/// A payable address for each number.
+pub fn payee(number: u8) -> String {
+    let address = Address::new(0, vec![number; 20]).expect("an address");
+    address.encode(Network::Regtest)
+}
+
 impl Running {
+    /// One value of its ledger.
+    pub fn value<T: FromValue>(&self, sql: &str) -> T {
+        let file = self.dir.join("ledger.db");
+        let mut db = Db::Sqlite(Sqlite::open_beside(&file).expect("opened"));
+        let row = db.read(|db: &mut dyn Sql| db.query_one(sql, &[]));
+        row.and_then(|row| row.get(0)).expect(sql)
+    }
+
     /// Gives the server a new tip and a template on it.
     pub fn move_on(&self, parts: TemplateParts) {
         let tip = Height(parts.height.0 - 1);

@@ -1,6 +1,9 @@
 //! Settlement of blocks in real ledgers.
 
+mod record;
 mod servers;
+mod split_chains;
+mod splits;
 mod terms;
 mod upkeep;
 
@@ -10,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use hstratum::ledger_tools::{check, set_address, set_threshold};
 use hstratum::payout::{
-    AwaitedServers, BalanceOutcome, HeldReason, PayoutLock, PayoutPlan, PayoutTerms, Scheme,
+    AwaitedServers, BalanceOutcome, HeldReason, Payee, PayoutLock, PayoutPlan, PayoutTerms, Scheme,
     Settled, SettlementChange, TermsHistory, Wait, payees, plan, prune, settle,
 };
 use hstratum::sql::{Sql, SqlError};
@@ -91,6 +94,13 @@ fn planned(ledger: &Ledger, terms: &PayoutTerms) -> PayoutPlan {
     let mut db = ledger.open();
     let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
     plan(&mut db, Network::Regtest, terms, &awaited_servers).expect("planned")
+}
+
+/// Who is paid now by these terms.
+fn due_from(ledger: &Ledger, terms: &PayoutTerms) -> Vec<Payee> {
+    let mut db = ledger.open();
+    let awaited_servers = AwaitedServers::of(&mut db, &[]).expect("known");
+    payees(&mut db, Network::Regtest, terms, &awaited_servers).expect("read")
 }
 
 fn heights(settled: &[Settled]) -> Vec<u32> {
@@ -193,11 +203,7 @@ fn a_payout_process_at_a_time() {
         while PayoutLock::take(&ledger.place()).is_err() {
             assert!(Instant::now() < until, "free again");
         }
-        assert!(
-            payees(&mut ledger.open(), Network::Regtest, &from(0))
-                .expect("read")
-                .is_empty()
-        );
+        assert!(due_from(ledger, &from(0)).is_empty());
     });
 }
 
@@ -246,14 +252,14 @@ fn a_lost_block_is_reversed_and_its_accounts_owe() {
         ledger.credit(5, "no address", 1.0, 1);
         let hash = ledger.block(5, "confirmed");
         run(ledger, &prop("0"));
-        let due = payees(&mut ledger.open(), Network::Regtest, &from(1)).expect("read");
+        let due = due_from(ledger, &from(1));
         assert_eq!(due.len(), 1);
         assert_eq!(
             (due[0].address.as_str(), due[0].amount),
             (address, 1_500 * HNS)
         );
         ledger.execute(
-            "INSERT INTO payments VALUES (1, 'w', 'sent', 't', 'r', 1, 0, 0)",
+            "INSERT INTO payments VALUES (1, 'w', 'sent', 't', 'r', 1, 0, 0, NULL)",
             &[],
         );
         let account = ledger.account(address);
@@ -274,13 +280,9 @@ fn a_lost_block_is_reversed_and_its_accounts_owe() {
         assert_eq!(ledger.balance("no address"), 0);
         let plan = planned(ledger, &prop("0"));
         assert_eq!(plan.accounts[0].outcome, BalanceOutcome::Waits(Wait::Owes));
-        assert!(
-            payees(&mut ledger.open(), Network::Regtest, &from(0))
-                .expect("read")
-                .is_empty()
-        );
+        assert!(due_from(ledger, &from(0)).is_empty());
         assert_eq!(
-            check(&mut ledger.open(), None).expect("checked"),
+            check(&mut ledger.open(), None).expect("checked").errors,
             Vec::<String>::new()
         );
 
@@ -300,7 +302,7 @@ fn what_an_interrupted_run_left_counts_for_nothing_and_is_begun_anew() {
         ledger.credit(1, "bob", 1.0, 1);
         let hash = ledger.block(1, "confirmed");
         ledger.execute(
-        "INSERT INTO settlements VALUES (7, ?1, 'preparing', 'prop', '', 0, 1, 2, 2000000000, 0, 0, 0)",
+        "INSERT INTO settlements VALUES (7, ?1, 'preparing', 'prop', '', 0, 1, 2, 2000000000, 0, 0, 0, 0)",
         &values![&*hash],
     );
         let alice = ledger.account("alice");
@@ -422,13 +424,9 @@ fn only_addresses_that_nodes_pass_payments_to_are_paid() {
         set_address(&mut ledger.open(), "with address", Some(version_0)).expect("set");
         assert!(set_address(&mut ledger.open(), "with address", Some(&unknown)).is_err());
         assert!(set_address(&mut ledger.open(), "nobody", Some(version_0)).is_err());
-        let due = payees(&mut ledger.open(), Network::Regtest, &from(1)).expect("read");
+        let due = due_from(ledger, &from(1));
         let names: Vec<&str> = due.iter().map(|payee| payee.name.as_str()).collect();
         assert_eq!(names, [version_0, "with address"]);
-        assert!(
-            payees(&mut ledger.open(), Network::Regtest, &from(400 * HNS + 1))
-                .expect("read")
-                .is_empty()
-        );
+        assert!(due_from(ledger, &from(400 * HNS + 1)).is_empty());
     });
 }

@@ -11,7 +11,7 @@ use super::{heights, planned, pplns, prop, run, run_without};
 use crate::ledgers::{Ledger, on_each};
 
 /// Inserts a server into the shared ledger.
-fn server(ledger: &Ledger, label: &str, seen_s_ago: i64, shipped_tip: Option<u32>) {
+pub(super) fn server(ledger: &Ledger, label: &str, seen_s_ago: i64, shipped_tip: Option<u32>) {
     ledger.execute(
         "INSERT INTO origins (origin, label, sequence, seen_at_ms, shipped_tip)
          SELECT ?1, ?2, 0, CAST(extract(epoch FROM now()) * 1000 AS BIGINT) - ?3, ?4",
@@ -128,13 +128,16 @@ fn a_block_that_comes_after_its_credit_was_merged_is_divided_by_nobody() {
             .map(|one| (one.height, one.reason))
             .collect();
         assert_eq!(held, [10, 100].map(|height| (height, HeldReason::Inexact)));
-        let found = check(&mut ledger.open(), None).expect("checked");
+        let found = check(&mut ledger.open(), None).expect("checked").errors;
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("can be cut no more"), "{found:?}");
         // The block turns out to be lost.
         ledger.set_state(&late, "orphaned");
         assert_eq!(heights(&run(ledger, &prop("0"))), [100]);
-        assert_eq!(check(&mut ledger.open(), None).expect("checked"), [""; 0]);
+        assert_eq!(
+            check(&mut ledger.open(), None).expect("checked").errors,
+            [""; 0]
+        );
     });
 }
 

@@ -10,7 +10,7 @@ fn work_paid_elsewhere_is_not_paid_again() {
         let old = ledger.block(1, "accepted");
         ledger.block(2, "confirmed");
         ledger.execute(
-        "INSERT INTO settlements VALUES (1000, ?1, 'settled', 'elsewhere', '', 0, 1, 1, 0, 0, 0, 0)",
+        "INSERT INTO settlements VALUES (1000, ?1, 'settled', 'elsewhere', '', 0, 1, 1, 0, 0, 0, 0, 0)",
         &values![&*old],
     );
         for state in ["accepted", "orphaned", "confirmed"] {
@@ -19,6 +19,51 @@ fn work_paid_elsewhere_is_not_paid_again() {
             assert_eq!(ledger.balance("alice"), 0, "{state}");
             assert_eq!(ledger.balance("bob"), 2_000 * HNS as i64, "{state}");
         }
+    });
+}
+
+#[test]
+fn block_that_has_paid_its_finder_is_never_divided_and_holds_up_none() {
+    on_each(|ledger| {
+        for height in 1..=12 {
+            ledger.credit(height, "alice", 100.0, 1);
+        }
+        ledger.block(2, "confirmed");
+        let solo = [(3, "confirmed"), (4, "found"), (6, "accepted")].map(|(height, state)| {
+            let hash = ledger.block(height, state);
+            ledger.execute(
+                "UPDATE blocks SET payout = 'solo', closed_at = NULL, round_from = NULL, dumped_at = NULL
+                  WHERE hash = ?1",
+                &values![&*hash],
+            );
+            hash
+        });
+        ledger.block(7, "confirmed");
+        ledger.show(40);
+        assert_eq!(planned(ledger, &prop("0")).held, []);
+        let settled = run(ledger, &prop("0"));
+        assert_eq!(heights(&settled), [2, 7]);
+        let from = "SELECT from_height FROM settlements ORDER BY id DESC LIMIT 1";
+        assert_eq!(
+            ledger.get(from),
+            3,
+            "the round goes over the blocks between"
+        );
+        ledger.set_state(&solo[1], "confirmed");
+        assert_eq!(run(ledger, &prop("0")), []);
+        prune(&mut ledger.open(), Network::Regtest).expect("pruned");
+        assert_eq!(ledger.get("SELECT min(height) FROM credit"), 8);
+        let found = || check(&mut ledger.open(), None).expect("checked").errors;
+        assert_eq!(found(), Vec::<String>::new());
+        ledger.execute(
+            "UPDATE blocks SET closed_at = 1, round_from = 1 WHERE hash = ?1",
+            &values![&*solo[0]],
+        );
+        let expected = format!(
+            "block 3 {} has payout solo, and closed a round or was divided",
+            solo[0]
+        );
+        assert!(found().contains(&expected), "{:?}", found());
     });
 }
 
@@ -45,7 +90,7 @@ fn credit_is_pruned_when_nothing_can_ask_for_it_again() {
         prune();
         assert_eq!(lowest(), 6);
         assert_eq!(
-            check(&mut ledger.open(), None).expect("checked"),
+            check(&mut ledger.open(), None).expect("checked").errors,
             Vec::<String>::new()
         );
 
@@ -67,7 +112,7 @@ fn late_and_lost_credit_is_found() {
         ledger.block(1, "confirmed");
         ledger.block(3, "confirmed");
         run(ledger, &prop("0"));
-        let findings = || check(&mut ledger.open(), None).expect("checked");
+        let findings = || check(&mut ledger.open(), None).expect("checked").errors;
         assert_eq!(findings(), Vec::<String>::new());
         ledger.credit(2, "bob", 1.0, 2);
         assert!(findings()[0].ends_with("has 2 shares that came after it"));
@@ -110,7 +155,7 @@ fn broken_promises_are_found() {
             "cannot be settled",
         ),
         (
-            "INSERT INTO settlements SELECT 50, block, 'reversed', 'prop', '', 0, 1, 6, 1, 0, 1, 1
+            "INSERT INTO settlements SELECT 50, block, 'reversed', 'prop', '', 0, 1, 6, 1, 0, 1, 1, 0
                FROM settlements",
             "it was settled anew over what was left",
         ),
@@ -119,11 +164,11 @@ fn broken_promises_are_found() {
             "a fee that its terms",
         ),
         (
-            "INSERT INTO payments VALUES (9, 'w', 'sent', NULL, NULL, NULL, 0, 0)",
+            "INSERT INTO payments VALUES (9, 'w', 'sent', NULL, NULL, NULL, 0, 0, NULL)",
             "without its transaction",
         ),
         (
-            "INSERT INTO payments VALUES (9, 'w', 'open', NULL, NULL, NULL, 0, 0);
+            "INSERT INTO payments VALUES (9, 'w', 'open', NULL, NULL, NULL, 0, 0, NULL);
              INSERT INTO payment_outputs VALUES (9, 1, 'x', 2000000001)",
             "was paid 2000.000001 HNS of 2000.000000 HNS",
         ),
@@ -136,7 +181,7 @@ fn broken_promises_are_found() {
             for statement in breach.split(';') {
                 ledger.execute(statement, &[]);
             }
-            let findings = check(&mut ledger.open(), None).expect("checked");
+            let findings = check(&mut ledger.open(), None).expect("checked").errors;
             assert!(
                 findings.iter().any(|text| text.contains(finding)),
                 "{breach}: {findings:?}"
@@ -149,7 +194,7 @@ fn broken_promises_are_found() {
     let conn = rusqlite::Connection::open(ledger.path()).expect("opened");
     conn.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM accounts")
         .expect("deleted");
-    let findings = check(&mut ledger.open(), None).expect("checked");
+    let findings = check(&mut ledger.open(), None).expect("checked").errors;
     assert!(
         findings[0].contains("refers to a row of accounts"),
         "{findings:?}"
@@ -187,7 +232,7 @@ fn credit_that_was_pruned_is_never_divided_for_the_whole() {
             let after = ["alice", "bob"].map(|name| ledger.balance(name));
             let lost = terms.fee.of(2_000 * HNS) as i64 - 2_000 * HNS as i64;
             assert_eq!(after, before.map(|balance| balance + lost / 2));
-            let findings = check(&mut ledger.open(), None).expect("checked");
+            let findings = check(&mut ledger.open(), None).expect("checked").errors;
             assert!(
                 findings[0].contains("cannot be settled: credit that belongs to it is deleted"),
                 "{findings:?}"

@@ -13,9 +13,8 @@ use hstratum::node::BlockQuery;
 use hstratum::store::StoreCommand;
 use hstratum::store::ledger::{Advanced, Batch, Compacted, Ledger, LedgerError};
 use hstratum::store::sqlite_ledger::SqliteLedger;
-use hstratum_core::accounting::ledger::{Credit, ShareTotals, Tallied, Tally};
+use hstratum_core::accounting::ledger::{Credit, ShareTotals, Tallied, Tally, Verdict};
 use hstratum_core::chain::address::Network;
-use hstratum_core::chain::block::Verdict;
 use hstratum_core::units::{Height, Seq};
 use rusqlite::Connection;
 

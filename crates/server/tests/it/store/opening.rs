@@ -23,7 +23,7 @@ fn damaged_file_stops_the_start_and_is_left_alone() {
         ("not a database", b"nonsense".to_vec()),
         ("empty", Vec::new()),
         ("another program", changed(68, &[0; 4])),
-        ("newer hstratum", changed(60, &[0, 0, 0, 9])),
+        ("newer hstratum", changed(60, &[0, 0, 0, 99])),
         ("damaged", changed(8192, &[0xff; 4096])),
         ("", good[..good.len() / 2].to_vec()),
     ];

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use disk::Disk;
 use hstratum::node::{BlockQuery, Look};
 use hstratum::store::group_commit::{GroupCommit, StoreCommand, StoreOutcome};
-use hstratum_core::accounting::ledger::{BlockState, ChainView, Credit, Tip};
-use hstratum_core::chain::block::{FoundBlock, Verdict};
-use hstratum_core::chain::template::Coinbase;
+use hstratum_core::accounting::ledger::{BlockState, ChainView, Credit, Tip, Verdict};
+use hstratum_core::chain::block::FoundBlock;
+use hstratum_core::chain::coinbase::{Coinbase, Payout};
 use hstratum_core::units::{Difficulty, Hash, Height, Now, Seq, unhex};
 use hstratum_sim::ledger_model::LedgerModel;
 
@@ -94,6 +94,8 @@ fn found(block: usize) -> FoundBlock {
     let (_, rest) = vectors.split_once("\"coinbase\": \"").expect("a vector");
     let (raw, _) = rest.split_once('"').expect("its coinbase");
     FoundBlock {
+        payout: Payout::Operator,
+        split: None,
         hash: hash(block),
         height: Height(HEIGHTS[block]),
         time: 1,

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::accounts::refused_logins::RefusalReason;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::{Arrival, ArrivalKind, CloseHow, Listening};
 use hstratum_core::proxy::{
     BackendDrain, NoBackend, Proxy, ProxyAction, ProxyActions, ProxyConfig, ProxyCounts,
@@ -33,6 +34,7 @@ fn arrival() -> Arrival {
         address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
         kind: ArrivalKind::Miner,
         difficulty: Difficulty::new(1.0).expect("a difficulty"),
+        payout: Payout::Operator,
     }
 }
 

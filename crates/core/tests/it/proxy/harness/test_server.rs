@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hstratum_core::accounts::proxy_secret::ProxySecret;
+use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::{Action, Actions, Arrival, ArrivalKind, Event, Password};
 use hstratum_core::operator_order::{Order, OrderId};
 use hstratum_core::pool::Pool;
@@ -157,6 +158,7 @@ impl TestServer {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             kind: ArrivalKind::Proxy,
             difficulty: Difficulty::new(crate::harness::DIFFICULTY_TINY).expect("above 0"),
+            payout: Payout::Operator,
         };
         self.handle(now, Event::Connected(conn, arrival));
         true

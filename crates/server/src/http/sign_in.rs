@@ -1,0 +1,198 @@
+//! Signing in, and who asks.
+//!
+//! The operator signs in with `http-token` and gets a cookie: a page cannot send the token with its requests, least of
+//! all with those of its images and events.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
+use axum::{Extension, Json};
+use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::answer::{ApiError, JsonBody, NoParams, Problem};
+use super::host_guard::{LocalAddress, without_port};
+use super::sessions::NewSession;
+use super::site::Site;
+use super::viewer::Viewer;
+use crate::limits::{HTTP_BODY_BYTES_MAX, WRONG_SIGN_IN};
+
+/// The cookie's name on this port: browsers do not tell ports of a host apart.
+fn cookie_name(local: SocketAddr) -> String {
+    format!("hstratum_session_{}", local.port())
+}
+
+/// Middleware that finds out who asks.
+pub(crate) async fn recognise(
+    State(site): State<Arc<Site>>,
+    Extension(LocalAddress(local)): Extension<LocalAddress>,
+    jar: CookieJar,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let cookie = jar.get(&cookie_name(local)).map(Cookie::value);
+    let viewer = viewer(&site, cookie, request.headers());
+    request.extensions_mut().insert(viewer);
+    next.run(request).await
+}
+
+fn viewer(site: &Site, cookie: Option<&str>, headers: &HeaderMap) -> Viewer {
+    let Some(operator) = &site.operator else {
+        return Viewer::Nobody;
+    };
+    let given = headers.get(AUTHORIZATION);
+    let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if given.is_some_and(|given| operator.is_token(given)) {
+        return Viewer::Operator;
+    }
+    let token = cookie.and_then(|cookie| operator.sessions.change_token(cookie, Instant::now()));
+    token.map_or(Viewer::Nobody, Viewer::OperatorSession)
+}
+
+/// Who one is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// `nobody`, or `operator`.
+    role: &'static str,
+    /// What the header `X-CSRF-Token` of each request that changes something must have; none where there is no
+    /// session.
+    csrf_token: Option<String>,
+}
+
+/// The operator's token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignInBody {
+    /// `http-token`.
+    token: String,
+}
+
+/// The methods of `/session`.
+pub(crate) fn route() -> MethodRouter<Arc<Site>> {
+    let limit = DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX);
+    get(who).post(sign_in).delete(sign_out).layer(limit)
+}
+
+/// Who one is.
+#[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = Session)))]
+pub(crate) async fn who(Extension(viewer): Extension<Viewer>, _: NoParams) -> Json<Session> {
+    Json(Session {
+        role: match viewer {
+            Viewer::Nobody => "nobody",
+            Viewer::Operator | Viewer::OperatorSession(_) => "operator",
+        },
+        csrf_token: match viewer {
+            Viewer::OperatorSession(token) => Some(token),
+            Viewer::Nobody | Viewer::Operator => None,
+        },
+    })
+}
+
+/// Sign in: the answer sets a cookie. Only over TLS, of a proxy before this server, or on the same machine.
+#[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = SignInBody,
+    responses((status = 200, body = Session), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn sign_in(
+    State(site): State<Arc<Site>>,
+    Extension(LocalAddress(local)): Extension<LocalAddress>,
+    headers: HeaderMap,
+    jar: CookieJar,
+    JsonBody(SignInBody { token }): JsonBody<SignInBody>,
+) -> Result<(CookieJar, Json<Session>), ApiError> {
+    let is_tls = is_behind_tls(&headers);
+    let is_safe = is_tls || local.ip().is_loopback() && is_of_this_machine(&headers);
+    if !is_safe {
+        let text = "signing in needs TLS: put a proxy with a certificate before this server that sets \
+                    X-Forwarded-Proto (docs/operating.md, \"Signing in\")";
+        return Err(ApiError(StatusCode::FORBIDDEN, text.to_owned()));
+    }
+    let operator = site.operator.as_ref();
+    let operator = operator.filter(|operator| operator.is_token(token.as_bytes()));
+    let Some(operator) = operator else {
+        tokio::time::sleep(WRONG_SIGN_IN).await;
+        let text = "wrong token, or the server has none (http-token)";
+        return Err(ApiError(StatusCode::UNAUTHORIZED, text.to_owned()));
+    };
+    let begun = operator.sessions.begin(Instant::now());
+    let NewSession {
+        cookie,
+        change_token,
+    } = begun.map_err(|error| ApiError::busy(format!("no random bytes: {error}")))?;
+    let cookie = Cookie::build((cookie_name(local), cookie))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .secure(is_tls);
+    let session = who(Extension(Viewer::OperatorSession(change_token)), NoParams).await;
+    Ok((jar.add(cookie), session))
+}
+
+/// Sign out. Needs `X-CSRF-Token`.
+#[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204),
+    (status = 403, body = Problem)))]
+pub(crate) async fn sign_out(
+    State(site): State<Arc<Site>>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(LocalAddress(local)): Extension<LocalAddress>,
+    method: Method,
+    headers: HeaderMap,
+    jar: CookieJar,
+    _: NoParams,
+) -> Result<(CookieJar, StatusCode), ApiError> {
+    if viewer.is_operator() && !viewer.may_order(&method, &headers) {
+        return Err(no_change_token());
+    }
+    let name = cookie_name(local);
+    if let (Some(operator), Some(cookie)) = (&site.operator, jar.get(&name)) {
+        operator.sessions.end(cookie.value());
+        site.events.end_sessions();
+    }
+    let jar = jar.remove(Cookie::build(name).path("/"));
+    Ok((jar, StatusCode::NO_CONTENT))
+}
+
+/// The refusal of a change that lacks its session's token.
+pub(crate) fn no_change_token() -> ApiError {
+    let text = "this call needs the session's token: X-CSRF-Token: …";
+    ApiError(StatusCode::FORBIDDEN, text.to_owned())
+}
+
+/// Headers by which a proxy tells that a request is another machine's.
+const OF_PROXIES: [&str; 5] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+fn is_behind_tls(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all("x-forwarded-proto").iter();
+    let first = protocols.next();
+    let is_https = first.is_some_and(|first| first.as_bytes().eq_ignore_ascii_case(b"https"));
+    is_https && protocols.next().is_none()
+}
+
+/// True if host and origin are this machine, and no proxy says otherwise.
+fn is_of_this_machine(headers: &HeaderMap) -> bool {
+    let is_forwarded = OF_PROXIES.iter().any(|name| headers.contains_key(*name));
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = text(ORIGIN).map(|origin| origin.trim_start_matches("http://"));
+    !is_forwarded && text(HOST).is_some_and(is_loopback) && origin.is_none_or(is_loopback)
+}
+
+/// True for a host, perhaps with a port, that is this machine's own.
+fn is_loopback(host: &str) -> bool {
+    let name = without_port(host);
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let address: Option<IpAddr> = bare.parse().ok();
+    name.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback())
+}

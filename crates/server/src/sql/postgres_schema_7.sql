@@ -1,0 +1,4 @@
+-- The shared ledger, from version 6 to 7: blocks that pay their finder.
+
+-- 'operator': the reward is divided. 'solo': the coinbase has paid the finder; the block closes no round.
+ALTER TABLE blocks ADD COLUMN payout TEXT NOT NULL DEFAULT 'operator';
