@@ -41,6 +41,9 @@ fn wait_for(database: &Server, sql: &str, expected: &str) {
     });
 }
 
+/// Whether the server "one" has its row in the database.
+const REGISTERED: &str = "SELECT count(*) FROM origins WHERE label = 'one'";
+
 fn state(hash: &Hash) -> String {
     format!("SELECT state || ' ' || coalesce(round_from, -1) FROM blocks WHERE hash = '{hash}'")
 }
@@ -131,8 +134,7 @@ fn dump_waits_for_a_server_that_was_not_heard_of_for_a_while() {
     let database = Server::start();
     let one = serve(&database, "one");
     work_at(&one, 0);
-    let ones = "SELECT count(*) FROM origins WHERE label = 'one'";
-    wait_for(&database, ones, "1");
+    wait_for(&database, REGISTERED, "1");
     database.sql(&format!(
         "INSERT INTO origins (origin, label, sequence, seen_at_ms, tip, shipped_tip)
          SELECT '\\x00', 'late', 1, seen_at_ms - 60000, {FIRST_HEIGHT}, {FIRST_HEIGHT} - 1
@@ -228,6 +230,7 @@ fn blocks_from_before_are_brought_with_their_rounds() {
 fn credit_is_merged_only_up_to_where_every_server_has_shipped() {
     let database = Server::start();
     let one = serve(&database, "one");
+    wait_for(&database, REGISTERED, "1");
     let (low, high) = (FIRST_HEIGHT + 10, FIRST_HEIGHT + 20);
     database.sql(&format!(
         "INSERT INTO accounts (name) VALUES ('alice');
