@@ -294,8 +294,10 @@ impl AnswerObject {
 
 fn answer_object(answer: std::result::Result<OrderOutcome, OrderRefusal>) -> AnswerObject {
     match answer {
-        // The status is built in [`ServerHandle::info`], together with the round.
-        Ok(OrderOutcome::Done | OrderOutcome::Info(_)) => AnswerObject::default(),
+        // The status is built in [`ServerHandle::info`], together with the round. Nobody signs in over RPC.
+        Ok(OrderOutcome::Done | OrderOutcome::Info(_) | OrderOutcome::Account(_)) => {
+            AnswerObject::default()
+        }
         Ok(OrderOutcome::Workers(workers, total)) => AnswerObject {
             workers: Some(workers_json(&workers, total).to_string()),
             ..AnswerObject::default()
@@ -410,6 +412,8 @@ fn kind_of(refusal: OrderRefusal) -> &'static str {
         OrderRefusalKind::Malformed => "malformed",
         OrderRefusalKind::State => "state",
         OrderRefusalKind::Disk => "disk",
+        OrderRefusalKind::SignIn => "sign-in",
+        OrderRefusalKind::TooMany => "too-many",
     }
 }
 

@@ -175,6 +175,9 @@ pub enum Action {
     /// Write the user with this stored password, whose lock has changed. Answered by
     /// [`Event::UserAdded`].
     KeepUser(Ticket, String, StoredPassword),
+    /// Sign out whoever has signed in to the dashboard as this account: its password is another, or it was disabled
+    /// or removed.
+    SignOut(String),
     /// Write a change of the operator's bans, all of which are given too. The order is answered once that
     /// is done.
     KeepBans(OrderId, BanChange, Vec<Ban>),

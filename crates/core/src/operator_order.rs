@@ -49,6 +49,15 @@ pub enum Order {
     },
     /// Accept connections again: end the drain.
     Undrain,
+    /// Say whose account a name and a password are, for somebody who signs in to the dashboard.
+    SignIn {
+        /// The account, or the name of one of its workers.
+        name: String,
+        /// In the clear.
+        password: String,
+        /// The client's.
+        address: IpAddr,
+    },
     /// Report the status of the pool.
     Info,
     /// List the connected workers, ordered by name.
@@ -67,6 +76,8 @@ pub enum Order {
 pub enum OrderOutcome {
     /// The change is made and durable.
     Done,
+    /// The account of whoever signs in.
+    Account(Arc<str>),
     /// All bans in force.
     Bans(Vec<Ban>),
     /// The status of the pool.
@@ -110,6 +121,10 @@ pub enum OrderRefusal {
     BanNotShared,
     /// The drain would take too long.
     DrainTooLong,
+    /// No account has this name and password, or it is disabled.
+    WrongSignIn,
+    /// Too many sign-ins wait, or were refused.
+    TooManySignIns,
 }
 
 /// The class of a [`OrderRefusal`].
@@ -121,6 +136,10 @@ pub enum OrderRefusalKind {
     State,
     /// A write to the disk or the shared ledger has failed.
     Disk,
+    /// Whoever orders is not who it says.
+    SignIn,
+    /// There were too many orders of its kind.
+    TooMany,
 }
 
 impl OrderRefusal {
@@ -155,6 +174,8 @@ impl OrderRefusal {
                  it when it is back, unless this one restarts before"
             }
             Self::DrainTooLong => "a drain takes 0 to 3600 seconds",
+            Self::WrongSignIn => "wrong name or password",
+            Self::TooManySignIns => "too many sign-ins, try again in ten minutes",
         }
     }
 
@@ -186,6 +207,8 @@ impl OrderRefusal {
             Self::UserNotStored | Self::LedgerAway | Self::BanNotStored | Self::BanNotShared => {
                 OrderRefusalKind::Disk
             }
+            Self::WrongSignIn => OrderRefusalKind::SignIn,
+            Self::TooManySignIns => OrderRefusalKind::TooMany,
         }
     }
 }

@@ -42,8 +42,8 @@ pub enum NodeEvent {
     ReloadCertificates,
     /// Set what an account has of its own.
     SetAccount(SetAccountCommand),
-    /// Order of the operator, and the sender of its answer.
-    Order(Order, Sender<OrderAnswer>),
+    /// Order, and what takes its answer.
+    Order(Order, TakeAnswer),
     /// Make another server drain, or end its drain.
     DrainServer(DrainCommand),
     /// The node stops soon: notify here when proxies have moved their miners, or their time is over.
@@ -64,7 +64,10 @@ pub enum Drilled {
 }
 
 /// Answer to an order.
-pub(crate) type OrderAnswer = Result<OrderOutcome, OrderRefusal>;
+pub type OrderAnswer = Result<OrderOutcome, OrderRefusal>;
+
+/// Takes the answer to an order, on the driver's thread. It is dropped if there will be none.
+pub type TakeAnswer = Box<dyn FnOnce(OrderAnswer) + Send>;
 
 /// A setting of an account, and the requester waiting for it to be durable.
 pub struct SetAccountCommand {

@@ -8,11 +8,14 @@ use hstratum_core::accounting::terms::PayoutTerms;
 use hstratum_core::accounts::clean_name;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::limits::DRAIN_S_MAX;
-use hstratum_core::operator_order::{Order, OrderOutcome, OrderRefusal};
+use hstratum_core::operator_order::{Order, OrderRefusal};
+use tokio::sync::oneshot;
 
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;
-use crate::messages::{AccountSetting, DrainCommand, DriverHandle, NodeEvent, SetAccountCommand};
+use crate::messages::{
+    AccountSetting, DrainCommand, DriverHandle, NodeEvent, OrderAnswer, SetAccountCommand,
+};
 use crate::task_threads;
 
 /// Sender of orders to the driver.
@@ -111,15 +114,45 @@ impl Orders {
     /// See [`crate::server::Server::order`].
     pub(crate) fn give(&self, order: Order) -> Ordered {
         let (answer, answered) = channel();
-        let waits_for = match &order {
-            Order::Info | Order::ListBans | Order::ListWorkers { .. } => "the pool",
-            Order::Drain { .. } | Order::Undrain => "the pool",
-            _ => self.people,
-        };
-        self.to_driver.node(NodeEvent::Order(order, answer));
+        let waits_for = self.waits_for(&order);
+        // The sender may wait no longer.
+        let take = move |told| drop(answer.send(told));
+        self.to_driver.node(NodeEvent::Order(order, Box::new(take)));
         Ordered {
             answered,
             waits_for,
+        }
+    }
+
+    /// The same for a task, which waits at most ten seconds. Errors are those of [`Ordered::wait`].
+    pub(crate) async fn ask(&self, order: Order) -> anyhow::Result<OrderAnswer> {
+        let (answer, answered) = oneshot::channel();
+        let waits_for = self.waits_for(&order);
+        // The task may be gone.
+        let take = move |told| drop(answer.send(told));
+        self.to_driver.node(NodeEvent::Order(order, Box::new(take)));
+        match tokio::time::timeout(Duration::from_millis(ORDER_MS), answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => bail!(POOL_STOPPED),
+            Err(_) => bail!("{waits_for} does not answer in time"),
+        }
+    }
+
+    /// Who answers an order, for messages.
+    fn waits_for(&self, order: &Order) -> &'static str {
+        match order {
+            Order::Info
+            | Order::ListBans
+            | Order::ListWorkers { .. }
+            | Order::SignIn { .. }
+            | Order::Drain { .. }
+            | Order::Undrain => "the pool",
+            Order::AddUser(_)
+            | Order::SetPassword { .. }
+            | Order::DisableUser(_)
+            | Order::EnableUser(_)
+            | Order::Ban { .. }
+            | Order::Unban(_) => self.people,
         }
     }
 }
@@ -163,9 +196,11 @@ impl ServerDrained {
     }
 }
 
+const POOL_STOPPED: &str = "the pool has stopped before it answered";
+
 /// An order that was given.
 pub struct Ordered {
-    answered: Receiver<Result<OrderOutcome, OrderRefusal>>,
+    answered: Receiver<OrderAnswer>,
     waits_for: &'static str,
 }
 
@@ -175,12 +210,12 @@ impl Ordered {
     /// # Errors
     /// When there is none: the server has stopped, or the pool has failed meanwhile. The order may have been
     /// carried out all the same.
-    pub fn wait(&self) -> anyhow::Result<Result<OrderOutcome, OrderRefusal>> {
+    pub fn wait(&self) -> anyhow::Result<OrderAnswer> {
         use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
         match self.answered.recv_timeout(Duration::from_millis(ORDER_MS)) {
             Ok(answer) => Ok(answer),
             Err(Timeout) => bail!("{} does not answer in time", self.waits_for),
-            Err(Disconnected) => bail!("the pool has stopped before it answered"),
+            Err(Disconnected) => bail!(POOL_STOPPED),
         }
     }
 }

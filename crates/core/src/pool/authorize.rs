@@ -50,14 +50,17 @@ impl Pool {
         out: &mut Actions,
     ) {
         self.shared.password_queue.answered(ticket, out);
-        let Some(PasswordTask::Login {
-            account,
-            password,
-            stored,
-            waiting,
-        }) = self.shared.password_tasks.take(ticket)
-        else {
-            return;
+        let (account, password, stored, waiting) = match self.shared.password_tasks.take(ticket) {
+            Some(PasswordTask::Login {
+                account,
+                password,
+                stored,
+                waiting,
+            }) => (account, password, stored, waiting),
+            Some(PasswordTask::SignIn(sign_in)) => {
+                return self.sign_in_checked(now, sign_in, checked, out);
+            }
+            Some(PasswordTask::Write { .. }) | None => return,
         };
         let checked = match self.shared.accounts.password(&account) {
             Some(now) if *now == stored => checked,
@@ -95,12 +98,16 @@ impl Pool {
         else {
             return;
         };
+        let is_change = self.shared.accounts.contains(&name);
         let written = stored.map(|stored| {
             self.shared.accounts.insert(&name, stored);
             if let Some(password) = &password {
                 self.shared.accounts.verified(&name, password);
             }
         });
+        if written.is_ok() && is_change && !matches!(writer, Writer::Nobody) {
+            out.push(Action::SignOut(name.clone()));
+        }
         match writer {
             Writer::Nobody => {}
             Writer::Operator(id, change) => {
@@ -153,7 +160,7 @@ impl RequestContext<'_> {
         if is_admin
             && !self
                 .shared
-                .guesses
+                .admin_guesses
                 .may_guess(session.conn.address, self.now.ms)
         {
             return self.refuse(session, &name, RefusalReason::Guesses);

@@ -5,7 +5,7 @@
 
 use crate::accounts::ban::Ban;
 use crate::accounts::{ADMIN, clean_name};
-use crate::event::{Actions, Level};
+use crate::event::{Action, Actions, Level};
 use crate::operator_order::UserChange;
 use crate::pool::state::Pool;
 
@@ -23,6 +23,7 @@ impl Pool {
                 continue;
             }
             changed += 1;
+            out.push(Action::SignOut(name.clone()));
             let may_mine = password.as_ref().is_some_and(|new| !new.is_locked());
             match password {
                 Some(new) => accounts.insert(&name, new),

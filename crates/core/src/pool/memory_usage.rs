@@ -4,10 +4,11 @@
 //! Left out are accounts, which only an admin adds, and whatever is empty between two events.
 
 use crate::limits::{
-    ASSIGNMENTS_MAX, BANNED_ADDRESSES_MAX, BEST_SHARES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX,
-    LINE_BYTES_MAX, NAMES_UNPROVEN_ALL_MAX, OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX,
+    ASSIGNMENTS_MAX, BEST_SHARES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX, LINE_BYTES_MAX,
+    NAMES_UNPROVEN_ALL_MAX, OFFENDERS_MAX, OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX,
     PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX,
-    SHARES_PER_JOB_MAX, SHARES_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX, USERS_PER_SESSION_MAX,
+    SHARES_PER_JOB_MAX, SHARES_WAITING_MAX, SIGN_INS_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX,
+    USERS_PER_SESSION_MAX,
 };
 use crate::pool::state::Pool;
 
@@ -44,8 +45,12 @@ impl Pool {
             size("hints", hints, shared.config.hints_max),
             size("found blocks", waiting, FOUND_BLOCKS_MAX),
             size("offered blocks", offered, OFFERED_HASHES_MAX),
-            size("questions", password_tasks, sessions + QUESTIONS_ASKED_MAX),
-            size("queued questions", queued, sessions),
+            size(
+                "questions",
+                password_tasks,
+                sessions + QUESTIONS_ASKED_MAX + SIGN_INS_WAITING_MAX,
+            ),
+            size("queued questions", queued, sessions + SIGN_INS_WAITING_MAX),
             size("asked questions", asked, QUESTIONS_ASKED_MAX),
             size("askers", shared.password_tasks.askers(), sessions),
             size("shares that wait", shared.ledger.len(), SHARES_WAITING_MAX),
@@ -61,10 +66,11 @@ impl Pool {
                 TALLIES_MAX + USERS_PER_SESSION_MAX,
             ),
             size("best shares", shared.best_shares.len(), BEST_SHARES_MAX),
-            size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
-            size("guessers", shared.guesses.len(), BANNED_ADDRESSES_MAX),
+            size("offenders", self.bans.len(), OFFENDERS_MAX),
+            size("guessers", shared.admin_guesses.len(), OFFENDERS_MAX),
             size("ordered bans", self.bans.ordered_len(), OPERATOR_BANS_MAX),
         ];
+        sizes.extend(self.sizes_of_sign_ins());
         let jobs = shared.jobs.sizes();
         let own_jobs = self.sessions.iter().flat_map(|one| &one.own_jobs);
         let own_shares: usize = own_jobs.map(|job| job.remembered()).sum();
@@ -94,5 +100,15 @@ impl Pool {
             one.conn.lines.len()
         });
         sizes
+    }
+
+    fn sizes_of_sign_ins(&self) -> [MemoryUse; 3] {
+        let (addresses, names) = self.shared.sign_in_guesses.sizes();
+        let sign_ins = self.shared.password_tasks.sign_ins(None);
+        [
+            size("addresses of refused sign-ins", addresses, OFFENDERS_MAX),
+            size("names of refused sign-ins", names, OFFENDERS_MAX),
+            size("sign-ins", sign_ins, SIGN_INS_WAITING_MAX),
+        ]
     }
 }

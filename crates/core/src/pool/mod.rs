@@ -24,6 +24,7 @@ pub(crate) mod password_tasks;
 pub(crate) mod payee;
 pub(crate) mod proxy_requests;
 pub(crate) mod shares_awaiting_ledger;
+pub(crate) mod sign_in;
 pub(crate) mod state;
 pub mod status;
 pub(crate) mod submit;

@@ -34,6 +34,11 @@ impl Pool {
             } => self.ban(now, id, address, duration_s, reason, out),
             Order::Unban(address) => self.unban(now, id, address, out),
             Order::ListBans => Ok(Some(OrderOutcome::Bans(self.bans.list(now)))),
+            Order::SignIn {
+                name,
+                password,
+                address,
+            } => self.sign_in(now, id, (&name, &password), address, out),
             Order::Info => Ok(Some(OrderOutcome::Info(Box::new(self.info(now))))),
             Order::ListWorkers {
                 account,

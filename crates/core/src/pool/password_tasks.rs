@@ -3,6 +3,7 @@
 //! Invariant: equal checks are open once, however many connections wait for them.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::accounts::User;
@@ -27,12 +28,26 @@ pub(crate) enum PasswordTask {
         stored: StoredPassword,
         waiting: Vec<(Asker, User)>,
     },
+    /// Checks the password of somebody who signs in to the dashboard.
+    SignIn(SignIn),
     /// Writes a user; `password` is the new password in the clear, if it has a new one.
     Write {
         name: String,
         password: Option<String>,
         writer: Writer,
     },
+}
+
+/// Somebody who signs in to the dashboard.
+pub(crate) struct SignIn {
+    /// Gets the answer.
+    pub order: OrderId,
+    /// The client's, as [`network_of`](crate::accounts::ban::network_of) has it.
+    pub network: IpAddr,
+    /// The account; or the name, if nobody may sign in by it, whatever the password.
+    pub account: Result<Arc<str>, Box<str>>,
+    /// The stored password that the given one is compared with.
+    pub stored: StoredPassword,
 }
 
 /// The party that a write is reported to.
@@ -79,6 +94,7 @@ impl PasswordTasks {
             PasswordTask::Write { name, .. } => {
                 self.writing.remove(name);
             }
+            PasswordTask::SignIn(_) => {}
         }
         Some(task)
     }
@@ -139,9 +155,25 @@ impl PasswordTasks {
     pub(crate) fn askers(&self) -> usize {
         let of = |task: &PasswordTask| match task {
             PasswordTask::Login { waiting, .. } => waiting.len(),
-            PasswordTask::Write { .. } => 0,
+            PasswordTask::Write { .. } | PasswordTask::SignIn(_) => 0,
         };
         self.open.values().map(of).sum()
+    }
+
+    /// Opens a check for somebody who signs in.
+    pub(crate) fn ask_sign_in(&mut self, sign_in: SignIn) -> Ticket {
+        self.last += 1;
+        self.open.insert(self.last, PasswordTask::SignIn(sign_in));
+        self.last
+    }
+
+    /// Count of open sign-ins, of this network or of all.
+    pub(crate) fn sign_ins(&self, network: Option<IpAddr>) -> usize {
+        let is_counted = |task: &&PasswordTask| match task {
+            PasswordTask::SignIn(one) => network.is_none_or(|network| network == one.network),
+            PasswordTask::Login { .. } | PasswordTask::Write { .. } => false,
+        };
+        self.open.values().filter(is_counted).count()
     }
 
     /// Opens a write of a user.

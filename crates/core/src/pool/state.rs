@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::accounts::ban::{Bans, Guesses};
+use crate::accounts::ban::Bans;
+use crate::accounts::guesses::{AdminGuesses, SignInGuesses};
 use crate::accounts::password::{StoredPassword, hash256};
 use crate::accounts::{ADMIN, Accounts, PayoutAddresses};
 use crate::chain::coinbase_split::CoinbaseSplit;
@@ -50,7 +51,8 @@ pub(crate) struct PoolShared {
     pub names_unproven: usize,
     pub password_tasks: PasswordTasks,
     pub password_queue: PasswordQueue,
-    pub guesses: Guesses,
+    pub admin_guesses: AdminGuesses,
+    pub sign_in_guesses: SignInGuesses,
     /// Users that an admin on the wire has asked to add in this event.
     pub wanted_users: Vec<(Asker, NewUser)>,
     /// Counters for status reports, see `status`.
@@ -123,7 +125,8 @@ impl Pool {
                 names_unproven: 0,
                 password_tasks: PasswordTasks::new(config.boot.nonce),
                 password_queue: PasswordQueue::default(),
-                guesses: Guesses::default(),
+                admin_guesses: AdminGuesses::default(),
+                sign_in_guesses: SignInGuesses::default(),
                 wanted_users: Vec::new(),
                 counts: PoolCounts::default(),
                 rate: Rate::new(now.ms),

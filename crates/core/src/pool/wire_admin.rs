@@ -64,7 +64,7 @@ impl RequestContext<'_> {
             RefusalReason::NoAdmin
         } else if !self
             .shared
-            .guesses
+            .admin_guesses
             .may_guess(session.conn.address, self.now.ms)
         {
             RefusalReason::Guesses
@@ -85,7 +85,7 @@ impl RequestContext<'_> {
         if self.shared.config.admin_password.is_some()
             && self
                 .shared
-                .guesses
+                .admin_guesses
                 .guessed(session.conn.address, self.now.ms)
         {
             let network = network_of(session.conn.address);

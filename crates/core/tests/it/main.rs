@@ -14,6 +14,7 @@ mod pool;
 mod proxied;
 mod proxy;
 mod recordings;
+mod sign_in;
 mod solo_mining;
 mod target_arithmetic;
 mod transcripts;

@@ -96,6 +96,8 @@ pub struct Config {
     pub http_host_names: Vec<String>,
     /// Token of the operator's HTTP calls; without it there are none.
     pub http_token: Option<Secret>,
+    /// Whether the operator and miners may sign in to the dashboard.
+    pub http_login: bool,
     /// What the dashboard and the API show to whoever is not the operator.
     pub dashboard: Dashboard,
     /// URL that the dashboard links blocks to: `%h` is the height, `%s` the hash.
@@ -283,6 +285,7 @@ impl Draft {
             http_port: self.http_port,
             http_host_names: self.http_host_names.unwrap_or_default(),
             http_token: self.http_token,
+            http_login: self.http_login.expect(GIVEN),
             dashboard: self.dashboard.expect(GIVEN),
             explorer: self.explorer,
             proxy_secret: self.proxy_secret,

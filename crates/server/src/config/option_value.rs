@@ -47,6 +47,14 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+pub(crate) fn parse_switch(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
+}
+
 /// Parses a host, which will be part of an HTTP header and of a web page.
 pub fn parse_host(text: &str) -> Option<String> {
     let name = (1..=HOST_BYTES_MAX).contains(&text.len())

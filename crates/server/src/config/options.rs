@@ -13,8 +13,8 @@ use hstratum_core::units::Difficulty;
 use super::deployment_signal::DeploymentSignal;
 use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
-    parse_interval, parse_list, parse_password, parse_path, parse_server_id, parse_token,
-    parse_wallet_name, store,
+    parse_interval, parse_list, parse_password, parse_path, parse_server_id, parse_switch,
+    parse_token, parse_wallet_name, store,
 };
 use super::payout_terms::SchemeName;
 use super::peer_address::PeerAddress;
@@ -246,6 +246,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.http_token, parse_token(text)),
     },
     OptionSpec {
+        name: "http-login",
+        fallback: Fallback::Value("on"),
+        help: "whether miners and the operator may [sign in](operating.md#signing-in) to the dashboard",
+        expected: "on or off",
+        set: |draft, text| store(&mut draft.http_login, parse_switch(text)),
+    },
+    OptionSpec {
         name: "dashboard",
         fallback: Fallback::Value("public"),
         help: "what the dashboard and the API show to whoever is not the operator: `public` \
@@ -444,6 +451,7 @@ pub(super) struct Draft {
     pub(super) http_port: Option<u16>,
     pub(super) http_host_names: Option<Vec<String>>,
     pub(super) http_token: Option<Secret>,
+    pub(super) http_login: Option<bool>,
     pub(super) dashboard: Option<Dashboard>,
     pub(super) explorer: Option<String>,
     pub(super) proxy_secret: Option<ProxySecret>,

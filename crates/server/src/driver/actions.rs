@@ -114,6 +114,7 @@ impl<S: DriverIo> Driver<S> {
                 self.senders
                     .tell_users(UsersCommand::Keep(ticket, name, stored));
             }
+            Action::SignOut(account) => self.sessions.sign_out(&account),
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
                 self.senders
@@ -147,8 +148,8 @@ impl<S: DriverIo> Driver<S> {
 
     /// Sends an order's answer to its sender, if that still waits.
     pub(crate) fn answer(&mut self, id: OrderId, answer: OrderAnswer) {
-        if let Some(waiting) = self.orders.remove(&id) {
-            let _ = waiting.send(answer);
+        if let Some(take) = self.orders.remove(&id) {
+            take(answer);
         }
     }
 

@@ -35,10 +35,11 @@ use self::templates::Evidence;
 pub use crate::driver::actions::Senders;
 use crate::driver::io::DriverIo;
 use crate::files::recovered_state::{RecoveredState, Unanswered};
+use crate::http::sessions::Sessions;
 use crate::limits::{
     HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
 };
-use crate::messages::{DriverInbox, NodeEvent, OrderAnswer, WorkerEvent};
+use crate::messages::{DriverInbox, NodeEvent, TakeAnswer, WorkerEvent};
 use crate::net::ReadResult;
 use crate::node::Node;
 use crate::store::StoreCommand;
@@ -79,8 +80,10 @@ pub struct Driver<S> {
     /// The operator has ordered that no connections are accepted, also for a new pool.
     is_draining: bool,
     /// Unanswered orders, and who waits for each.
-    pub(crate) orders: HashMap<OrderId, Sender<OrderAnswer>>,
+    pub(crate) orders: HashMap<OrderId, TakeAnswer>,
     last_order: OrderId,
+    /// Sessions of the dashboard, which another password ends.
+    pub(crate) sessions: Arc<Sessions>,
     /// Publishes snapshots of the pool; `None` if nobody can read them.
     pub(crate) telemetry: Option<TelemetryWriter>,
     view: NodeView,
@@ -146,6 +149,7 @@ impl<S: DriverIo> Driver<S> {
             last_found: None,
             is_draining: false,
             orders: HashMap::new(),
+            sessions: Arc::default(),
             last_order: OrderId(0),
             telemetry: None,
             view: NodeView::default(),

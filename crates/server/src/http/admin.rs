@@ -12,22 +12,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post, put};
 use axum::{Extension, Json, Router};
 use hstratum_core::accounts::ban::{Ban, BannedBy};
-use hstratum_core::operator_order::{
-    NewUser, Order, OrderOutcome as Told, OrderRefusalKind, Owner,
-};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome as Told, Owner};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::answer::{ApiError, ApiResult, JsonBody, PathName, Problem, QueryParams};
-use super::sign_in;
 use super::site::{Operator, Site};
 use super::viewer::Viewer;
+use super::{orders, sign_in};
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
-use crate::messages::SettingRefused;
-use crate::operator::AccountStored;
 use crate::payer::{PayoutControl, PayoutReport};
-use tokio::sync::SemaphorePermit;
 
 /// The paths below `/admin`, for a site with an operator.
 pub(crate) fn routes() -> Router<Arc<Site>> {
@@ -52,11 +47,11 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
 
 /// Middleware that admits only requests of the operator.
 async fn admit(Extension(viewer): Extension<Viewer>, request: Request, next: Next) -> Response {
-    if viewer.may_order(request.method(), request.headers()) {
-        return next.run(request).await;
-    }
     if viewer.is_operator() {
-        return sign_in::no_change_token().into_response();
+        return match viewer.may_change(request.method(), request.headers()) {
+            true => next.run(request).await,
+            false => sign_in::no_change_token().into_response(),
+        };
     }
     let text = "this call needs the token: Authorization: Bearer …";
     let mut response = ApiError(StatusCode::UNAUTHORIZED, text.to_owned()).into_response();
@@ -79,29 +74,9 @@ impl Operator {
     }
 }
 
-/// Takes a permit for an order that waits for its answer; 503 if there is none.
-fn enter(site: &Site) -> Result<SemaphorePermit<'_>, ApiError> {
-    let entered = operator(site).places.try_acquire();
-    entered.map_err(|_| ApiError::busy("too many orders are waiting, try again"))
-}
-
+/// Gives an order, and waits for its answer.
 async fn give(site: &Site, order: Order) -> Result<Told, ApiError> {
-    let _place = enter(site)?;
-    let ordered = operator(site).orders.give(order);
-    let waited = tokio::task::spawn_blocking(move || ordered.wait()).await;
-    match waited {
-        Ok(Ok(Ok(told))) => Ok(told),
-        Ok(Ok(Err(refusal))) => {
-            let status = match refusal.kind() {
-                OrderRefusalKind::Malformed => StatusCode::BAD_REQUEST,
-                OrderRefusalKind::State => StatusCode::CONFLICT,
-                OrderRefusalKind::Disk => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            Err(ApiError(status, refusal.text().to_owned()))
-        }
-        Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
-        Err(_) => Err(ApiError::busy("the server is stopping")),
-    }
+    orders::give(&site.orders, &operator(site).places, order).await
 }
 
 async fn done(site: &Site, order: Order) -> Result<StatusCode, ApiError> {
@@ -131,11 +106,11 @@ struct AddressBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ThresholdBody {
+pub(crate) struct ThresholdBody {
     /// In base units; null: the pool's.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schema(required)]
-    threshold: Option<u64>,
+    pub(super) threshold: Option<u64>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -238,8 +213,8 @@ async fn set_address(
     PathName(name): PathName,
     JsonBody(AddressBody { address }): JsonBody<AddressBody>,
 ) -> OrderResult {
-    let stored = operator(&site).orders.set_address(&name, &address);
-    account_stored(&site, stored).await
+    let stored = site.orders.set_address(&name, &address);
+    orders::account_stored(&operator(&site).places, stored).await
 }
 
 /// Have an account paid from another balance on.
@@ -250,22 +225,8 @@ async fn set_threshold(
     PathName(name): PathName,
     JsonBody(ThresholdBody { threshold }): JsonBody<ThresholdBody>,
 ) -> OrderResult {
-    let stored = operator(&site).orders.set_threshold(&name, threshold);
-    account_stored(&site, stored).await
-}
-
-/// Waits until a setting of an account is durable.
-async fn account_stored(site: &Site, stored: anyhow::Result<AccountStored>) -> OrderResult {
-    let stored = stored.map_err(|error| ApiError::wrong(format!("{error:#}")))?;
-    let _place = enter(site)?;
-    match tokio::task::spawn_blocking(move || stored.wait()).await {
-        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
-        Ok(Err(error)) if error.is::<SettingRefused>() => {
-            Err(ApiError::wrong(format!("{error:#}")))
-        }
-        Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
-        Err(_) => Err(ApiError::busy("the server is stopping")),
-    }
+    let stored = site.orders.set_threshold(&name, threshold);
+    orders::account_stored(&operator(&site).places, stored).await
 }
 
 /// Let a user mine no more; its credit stays.
@@ -344,9 +305,9 @@ async fn undrain(
 }
 
 async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> OrderResult {
-    let told = operator(site).orders.drain_server(server, over_s);
+    let told = site.orders.drain_server(server, over_s);
     let told = told.map_err(|error| ApiError::wrong(format!("{error:#}")))?;
-    let _place = enter(site)?;
+    let _place = orders::enter(&operator(site).places)?;
     match tokio::task::spawn_blocking(move || told.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
@@ -383,7 +344,7 @@ async fn payout_order(
     site: &Site,
     order: impl FnOnce(&PayoutControl) -> anyhow::Result<PayoutReport> + Send + 'static,
 ) -> ApiResult<PayoutReport> {
-    let _place = enter(site)?;
+    let _place = orders::enter(&operator(site).places)?;
     let payouts = operator(site).payouts.clone();
     match tokio::task::spawn_blocking(move || order(&payouts)).await {
         Ok(Ok(report)) => Ok(Json(report)),

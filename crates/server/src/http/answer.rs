@@ -205,9 +205,9 @@ fn question_of(headers: &HeaderMap, uri: &Uri, viewer: &Viewer) -> String {
     let is_host_told = uri.path().ends_with("/pool");
     let host = headers.get(HOST).filter(|_| is_host_told);
     let host = host.and_then(|host| host.to_str().ok());
-    let is_operator = viewer.is_operator();
+    let (is_operator, account) = (viewer.is_operator(), viewer.account());
     format!(
-        "{} {is_operator} {} {pairs:?}",
+        "{} {is_operator} {account:?} {} {pairs:?}",
         host.unwrap_or_default(),
         uri.path()
     )

@@ -222,7 +222,7 @@ impl Events {
         told.listeners.push(Listener {
             sender,
             is_cut,
-            is_of_session: matches!(viewer, Viewer::OperatorSession(_)),
+            is_of_session: matches!(viewer, Viewer::Session(_)),
         });
         Some(EventStream(messages))
     }

@@ -33,6 +33,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
 #[derive(Clone, Copy)]
 pub(crate) struct LocalAddress(pub SocketAddr);
 
+/// The address at the other end.
+#[derive(Clone, Copy)]
+pub(crate) struct PeerAddress(pub IpAddr);
+
 /// How the operator calls this server.
 #[derive(Clone)]
 pub(crate) struct Public(Arc<[String]>);

@@ -23,9 +23,11 @@ mod last_day;
 mod late_hours;
 mod ledger_queries;
 mod ledger_reader;
+mod me;
 pub(crate) mod metrics;
 mod newest_split;
 mod openapi;
+mod orders;
 mod pages;
 mod payer;
 mod payouts;
@@ -36,7 +38,7 @@ pub(crate) mod refusals;
 mod round;
 mod server_list;
 mod servers;
-mod sessions;
+pub(crate) mod sessions;
 mod sign_in;
 mod site;
 mod splits;
@@ -67,13 +69,13 @@ use tower_service::Service;
 
 use self::answer::ApiError;
 use self::conns::{ConnPermit, Conns};
-use self::host_guard::{LocalAddress, Public};
+use self::host_guard::{LocalAddress, PeerAddress, Public};
 use self::privacy::{Shows, shown};
 pub(crate) use self::site::Site;
 use crate::config::{Config, HTTP_PORT};
 use crate::limits::{
-    HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_ORDERS_MAX,
-    HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
+    HTTP_CHANGES_MAX, HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
+    HTTP_ORDERS_MAX, HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
 };
 use crate::node::Node;
 
@@ -129,7 +131,7 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
         .enable_all()
         .thread_name("hstratum-query")
         // One thread for the background reader, one that sums up its results, and one for estimates.
-        .max_blocking_threads(HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + 3)
+        .max_blocking_threads(HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + HTTP_CHANGES_MAX + 3)
         .build()
         .context("failed to start the runtime")?;
     let done = runtime.block_on(async {
@@ -196,6 +198,7 @@ fn router(site: Arc<Site>) -> Router {
         .layer(from_fn_with_state(site.answers.clone(), answer::remember))
         .route("/jobs/{id}", shown(&site, Shows::Job, get(jobs::job)))
         .route("/session", sign_in::route())
+        .nest("/me", me::routes())
         .route("/events", get(event_watch::events))
         .route("/openapi.json", get(openapi::document));
     let api = match site.operator {
@@ -243,8 +246,10 @@ pub(crate) async fn accept(
 async fn serve(socket: TcpStream, router: Router, permit: Arc<ConnPermit>) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
     let local = LocalAddress(socket.local_addr()?);
+    let peer = PeerAddress(socket.peer_addr()?.ip());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(local);
+        request.extensions_mut().insert(peer);
         let mut busy = permit.busy();
         let answering = router.clone().call(request);
         async move {

@@ -13,8 +13,8 @@ use super::history::Range;
 use super::round::BlockStateAsked;
 use super::site::Site;
 use super::{
-    accounts, admin, credits, event_watch, history, jobs, metrics, pages, payouts, pool, refusals,
-    round, servers, sign_in, splits,
+    accounts, admin, credits, event_watch, history, jobs, me, metrics, pages, payouts, pool,
+    refusals, round, servers, sign_in, splits,
 };
 
 /// Everything that can be asked.
@@ -45,6 +45,8 @@ use super::{
         sign_in::who,
         sign_in::sign_in,
         sign_in::sign_out,
+        me::set_password,
+        me::set_threshold,
         event_watch::events,
         document,
         metrics::metrics,
@@ -56,6 +58,7 @@ use super::{
         (name = "pool", description = "The pool as a whole."),
         (name = "miners", description = "Accounts, their machines, what they are paid."),
         (name = "session", description = "Signing in."),
+        (name = "me", description = "The account that one has signed in to."),
         (name = "monitoring", description = "For programs that watch."),
     )
 )]
@@ -84,8 +87,8 @@ mod tests {
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
                      Block BlockStateAsked Blocks Credit Credits Deployment DividedBlock DrainBody Estimate \
-                     ExtraNode Happening Health History Job JobOutput ListFormat Luck Order OwnBlocks PasswordBody Payment \
-                     PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
+                     ExtraNode Happening Health History Job JobOutput ListFormat Luck MinerSignIn NewPasswordBody OperatorSignIn Order OwnBlocks \
+                     PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody Split SplitLine Sums \
                      Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);

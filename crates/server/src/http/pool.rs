@@ -233,7 +233,7 @@ impl ApiPool {
             uptime_s: site.started.elapsed().as_secs(),
             auth: site.auth,
             dashboard: site.dashboard.name(),
-            can_sign_in: site.operator.is_some(),
+            can_sign_in: site.has_login,
             block_payouts: site.payouts.clone(),
             pays: payee.map(|payee| payee.encode(site.network)),
             differences: differences(site),

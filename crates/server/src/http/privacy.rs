@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
@@ -94,63 +95,78 @@ pub(crate) fn is_cut(site: &Site, viewer: &Viewer) -> bool {
 async fn cut(
     State((site, shows)): State<(Arc<Site>, Shows)>,
     Extension(viewer): Extension<Viewer>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
-    let is_private = site.dashboard == Dashboard::Private;
-    let is_of_operator = matches!(shows, Shows::Operation | Shows::Pool);
-    let shows_all = shows == Shows::Sums || is_of_operator && !is_private;
-    if !is_cut(&site, &viewer) || shows_all {
+    if !is_cut(&site, &viewer) {
         return next.run(request).await;
     }
-    let refused = |text: &str| ApiError(StatusCode::UNAUTHORIZED, text.to_owned()).into_response();
-    let own = asks_for(request.uri(), "account");
-    let is_shown = match shows {
-        Shows::Blocks => own.is_none(),
+    let asked = asks_for(request.uri(), "account");
+    let named = match shows {
+        Shows::OneAccount => params.as_ref().ok().and_then(account_of_path),
+        _ => asked.as_deref(),
+    };
+    let is_of_viewer = named.is_some() && named == viewer.account();
+    let is_private = site.dashboard == Dashboard::Private;
+    match judge(shows, is_private, is_of_viewer, request.uri()) {
+        Judgement::Shown => next.run(request).await,
+        Judgement::Refused(text) => {
+            ApiError(StatusCode::UNAUTHORIZED, text.to_owned()).into_response()
+        }
+        Judgement::Cut => {
+            let own = viewer.account().map(str::to_owned);
+            let seen = own.into_iter().chain(asked).collect();
+            let hidden = Hidden::of(shows, is_private, seen);
+            hidden.cut_response(shows, next.run(request).await).await
+        }
+    }
+}
+
+/// What becomes of a request.
+enum Judgement {
+    Shown,
+    Cut,
+    /// For this reason.
+    Refused(&'static str),
+}
+
+/// Judges a request of whoever sees not everything, perhaps for the own account.
+fn judge(shows: Shows, is_private: bool, is_of_viewer: bool, uri: &Uri) -> Judgement {
+    let is_shown_to_all = match shows {
+        Shows::Sums => true,
+        Shows::Operation | Shows::Pool => !is_private,
+        Shows::OneAccount => is_of_viewer,
+        Shows::Blocks | Shows::Accounts | Shows::Job => false,
+    };
+    if is_shown_to_all {
+        return Judgement::Shown;
+    }
+    let asks = |key| asks_for(uri, key);
+    let is_shown_in_private = match shows {
+        _ if is_of_viewer => true,
+        Shows::Blocks => asks("account").is_none(),
         Shows::Sums | Shows::Job | Shows::Pool => true,
         Shows::Operation | Shows::Accounts | Shows::OneAccount => false,
     };
-    if is_private && !is_shown {
-        return refused("this is shown to the operator only (dashboard: private)");
+    if is_private && !is_shown_in_private {
+        let text =
+            "this is shown to the operator, and to whose account it is, only (dashboard: private)";
+        return Judgement::Refused(text);
     }
-    let is_by_name = asks_for(request.uri(), "search").is_some()
-        || asks_for(request.uri(), "sort").as_deref() == Some("name");
-    if shows == Shows::Accounts && is_by_name {
-        return refused(
-            "names are hidden here: no search and no order by them; /account/NAME is the page of a whole name",
-        );
+    let is_by_name = asks("search").is_some() || asks("sort").as_deref() == Some("name");
+    if shows == Shows::Accounts && is_by_name && !is_of_viewer {
+        let text = "names are hidden here: no search and no order by them; /account/NAME is the page of a \
+                    whole name";
+        return Judgement::Refused(text);
     }
-    let response = next.run(request).await;
-    let kind = response.headers().get(CONTENT_TYPE);
-    if kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"application/json")) {
-        return response;
-    }
-    let hidden = Hidden {
-        keys: match shows {
-            // The name is the asker's.
-            Shows::OneAccount => &["address"],
-            // Addresses are in the coinbase.
-            Shows::Job => &["account"],
-            Shows::Blocks | Shows::Accounts => &NAMES,
-            Shows::Sums | Shows::Operation | Shows::Pool => &[],
-        },
-        // What is left of a name beside a whole address would tell whose that is.
-        is_left_out: is_private || shows == Shows::Job,
-        own,
-    };
-    let (mut parts, body) = response.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else {
-        return ApiError::busy("failed to make the answer").into_response();
-    };
-    let Ok(mut answer) = serde_json::from_slice(&body) else {
-        return ApiError::busy("failed to make the answer").into_response();
-    };
-    hidden.cut(&mut answer);
-    if shows == Shows::Pool {
-        without_operation(&mut answer);
-    }
-    parts.headers.remove(CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(answer.to_string()))
+    Judgement::Cut
+}
+
+/// The account in a path of one.
+fn account_of_path(params: &RawPathParams) -> Option<&str> {
+    let mut params = params.iter();
+    params.find_map(|(key, name)| (key == "name").then_some(name))
 }
 
 fn asks_for(uri: &Uri, key: &str) -> Option<String> {
@@ -165,17 +181,55 @@ struct Hidden {
     keys: &'static [&'static str],
     /// Texts are left out and not cut; and so is what each account has.
     is_left_out: bool,
-    /// The account that the asker named: all of it may be seen.
-    own: Option<String>,
+    /// The accounts of whoever has signed in, and that the asker named: all of them may be seen.
+    seen: Vec<String>,
 }
 
 impl Hidden {
+    fn of(shows: Shows, is_private: bool, seen: Vec<String>) -> Self {
+        Self {
+            keys: match shows {
+                // The name is the asker's.
+                Shows::OneAccount => &["address"],
+                // Addresses are in the coinbase.
+                Shows::Job => &["account"],
+                Shows::Blocks | Shows::Accounts => &NAMES,
+                Shows::Sums | Shows::Operation | Shows::Pool => &[],
+            },
+            // What is left of a name beside a whole address would tell whose that is.
+            is_left_out: is_private || shows == Shows::Job,
+            seen,
+        }
+    }
+
+    /// The same answer without what is hidden.
+    async fn cut_response(&self, shows: Shows, response: Response) -> Response {
+        let kind = response.headers().get(CONTENT_TYPE);
+        if kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"application/json")) {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await;
+        let answer = body
+            .ok()
+            .and_then(|body| serde_json::from_slice(&body).ok());
+        let Some(mut answer) = answer else {
+            return ApiError::busy("failed to make the answer").into_response();
+        };
+        self.cut(&mut answer);
+        if shows == Shows::Pool {
+            without_operation(&mut answer);
+        }
+        parts.headers.remove(CONTENT_LENGTH);
+        Response::from_parts(parts, Body::from(answer.to_string()))
+    }
+
     fn cut(&self, value: &mut Value) {
         match value {
             Value::Array(list) => list.iter_mut().for_each(|value| self.cut(value)),
             Value::Object(fields) => {
                 let account = fields.get("account").and_then(Value::as_str);
-                if account.is_some() && account == self.own.as_deref() {
+                if account.is_some_and(|account| self.seen.iter().any(|seen| seen == account)) {
                     return;
                 }
                 for (key, value) in fields.iter_mut() {
@@ -221,7 +275,7 @@ mod tests {
         let hidden = Hidden {
             keys: &NAMES,
             is_left_out: false,
-            own: Some("mine".to_owned()),
+            seen: vec!["mine".to_owned()],
         };
         let mut answer = json!({"total": 2, "rows": [
             {"account": "alice", "worker": "ab", "hashrate": 1.5, "block": {"address": "é".repeat(90)}},

@@ -1,22 +1,48 @@
-//! Sessions of whoever has signed in. They are kept in memory, so that a restart ends them, and as digests, so that
-//! nothing kept here opens one.
+//! Sessions of whoever has signed in to the dashboard. They are kept in memory, so that a restart ends them, and as
+//! digests, so that nothing kept here opens one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hstratum_core::units::{Hash, hex};
 use parking_lot::Mutex;
 
-use crate::limits::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX};
+use crate::limits::{
+    SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX, SESSIONS_OF_ACCOUNT_MAX,
+    SESSIONS_OF_OPERATOR_MAX,
+};
 
 /// All sessions, by the digest of their cookie.
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<Hash, Session>>);
+pub(crate) struct Sessions(Mutex<OpenSessions>);
 
-struct Session {
+#[derive(Default)]
+struct OpenSessions {
+    all: HashMap<Hash, Session>,
+    /// How often accounts were signed out.
+    sign_outs: u64,
+}
+
+/// In whose name a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Operator,
+    /// This account's.
+    Miner(Arc<str>),
+}
+
+/// What a session says of its requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SignedIn {
+    pub role: Role,
     /// What a request that changes something must bear beside the cookie: a page of another site knows neither,
     /// and sends only the cookie.
-    change_token: String,
+    pub change_token: String,
+}
+
+struct Session {
+    signed_in: SignedIn,
     begun: Instant,
     used: Instant,
 }
@@ -25,48 +51,98 @@ struct Session {
 pub(crate) struct NewSession {
     /// The cookie's value.
     pub cookie: String,
-    /// See [`Sessions::change_token`].
-    pub change_token: String,
+    pub signed_in: SignedIn,
 }
 
+/// A count of sign-outs, from before a password was checked.
+#[derive(Clone, Copy)]
+pub(crate) struct SignOuts(u64);
+
 impl Sessions {
-    /// Begins a session. At the limit the one that was used longest ago ends.
-    pub(crate) fn begin(&self, now: Instant) -> Result<NewSession, getrandom::Error> {
+    /// See [`Sessions::begin`].
+    pub(crate) fn sign_outs(&self) -> SignOuts {
+        SignOuts(self.0.lock().sign_outs)
+    }
+
+    /// Begins a session. At a limit the one of the same name, or of all miners, that was used longest ago ends.
+    /// `None` if an account was signed out since `before`: the password that was right may be another by now.
+    pub(crate) fn begin(
+        &self,
+        role: Role,
+        before: SignOuts,
+        now: Instant,
+    ) -> Result<Option<NewSession>, getrandom::Error> {
         let new = NewSession {
             cookie: random()?,
-            change_token: random()?,
+            signed_in: SignedIn {
+                role,
+                change_token: random()?,
+            },
         };
+        let mut sessions = self.0.lock();
+        if sessions.sign_outs != before.0 {
+            return Ok(None);
+        }
+        sessions.make_room(&new.signed_in.role, now);
         let session = Session {
-            change_token: new.change_token.clone(),
+            signed_in: new.signed_in.clone(),
             begun: now,
             used: now,
         };
-        let mut sessions = self.0.lock();
-        sessions.retain(|_, session| session.is_open(now));
-        if sessions.len() >= SESSIONS_MAX {
-            let oldest = sessions.iter().min_by_key(|(_, session)| session.used);
-            if let Some(oldest) = oldest.map(|(digest, _)| *digest) {
-                sessions.remove(&oldest);
-            }
-        }
-        sessions.insert(digest(&new.cookie), session);
-        Ok(new)
+        sessions.all.insert(digest(&new.cookie), session);
+        Ok(Some(new))
     }
 
-    /// The token that changes of an open session must bear; `None` if it is not open. It stays open from now on.
-    pub(crate) fn change_token(&self, cookie: &str, now: Instant) -> Option<String> {
+    /// What an open session says; `None` if it is not open. It stays open from now on.
+    pub(crate) fn look(&self, cookie: &str, now: Instant) -> Option<SignedIn> {
         let mut sessions = self.0.lock();
-        let session = sessions.get_mut(&digest(cookie))?;
+        let session = sessions.all.get_mut(&digest(cookie))?;
         if !session.is_open(now) {
             return None;
         }
         session.used = now;
-        Some(session.change_token.clone())
+        Some(session.signed_in.clone())
     }
 
     /// Ends a session, if it is there.
     pub(crate) fn end(&self, cookie: &str) {
-        self.0.lock().remove(&digest(cookie));
+        self.0.lock().all.remove(&digest(cookie));
+    }
+
+    /// Ends all sessions of an account.
+    pub(crate) fn sign_out(&self, account: &str) {
+        let mut sessions = self.0.lock();
+        sessions.sign_outs += 1;
+        sessions.all.retain(
+            |_, session| !matches!(&session.signed_in.role, Role::Miner(its) if **its == *account),
+        );
+    }
+}
+
+impl OpenSessions {
+    /// Ends what stands in the way of one more session of that role.
+    fn make_room(&mut self, role: &Role, now: Instant) {
+        self.all.retain(|_, session| session.is_open(now));
+        let own_max = match role {
+            Role::Operator => SESSIONS_OF_OPERATOR_MAX,
+            Role::Miner(_) => SESSIONS_OF_ACCOUNT_MAX,
+        };
+        let own = |session: &Session| session.signed_in.role == *role;
+        if self.all.values().filter(|session| own(session)).count() >= own_max {
+            self.end_oldest(own);
+        }
+        if self.all.len() >= SESSIONS_MAX {
+            self.end_oldest(|session| session.signed_in.role != Role::Operator);
+        }
+    }
+
+    /// Ends the one of these that was used longest ago.
+    fn end_oldest(&mut self, is_one: impl Fn(&Session) -> bool) {
+        let these = self.all.iter().filter(|(_, session)| is_one(session));
+        let oldest = these.min_by_key(|(_, session)| session.used);
+        if let Some(oldest) = oldest.map(|(digest, _)| *digest) {
+            self.all.remove(&oldest);
+        }
     }
 }
 
@@ -91,38 +167,79 @@ fn digest(cookie: &str) -> Hash {
 mod tests {
     use super::*;
 
+    fn begin(sessions: &Sessions, role: Role, now: Instant) -> NewSession {
+        let begun = sessions.begin(role, sessions.sign_outs(), now);
+        begun.expect("random bytes").expect("nobody signed out")
+    }
+
+    fn miner(account: &str) -> Role {
+        Role::Miner(account.into())
+    }
+
     #[test]
     fn session_ends_by_itself_and_by_order() {
-        let (sessions, begin) = (Sessions::default(), Instant::now());
-        let new = sessions.begin(begin).expect("random bytes");
-        let is_open = |at| sessions.change_token(&new.cookie, at).is_some();
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let new = begin(&sessions, Role::Operator, start);
+        let is_open = |at| sessions.look(&new.cookie, at).is_some();
         // Used now and then it outlasts its idle time, but not its age.
-        let mut now = begin;
-        while now - begin < SESSION_AGE_MAX {
+        let mut now = start;
+        while now - start < SESSION_AGE_MAX {
             assert!(is_open(now));
             now += SESSION_IDLE_MAX / 2;
         }
         assert!(!is_open(now));
 
-        let new = sessions.begin(begin).expect("random bytes");
-        let is_open = |at| sessions.change_token(&new.cookie, at).is_some();
-        assert!(!is_open(begin + SESSION_IDLE_MAX));
-        assert!(is_open(begin));
-        assert!(sessions.change_token(&new.change_token, begin).is_none());
+        let new = begin(&sessions, Role::Operator, start);
+        let is_open = |at| sessions.look(&new.cookie, at).is_some();
+        assert!(!is_open(start + SESSION_IDLE_MAX));
+        assert!(is_open(start));
+        let token = &new.signed_in.change_token;
+        assert!(sessions.look(token, start).is_none());
         sessions.end(&new.cookie);
-        assert!(!is_open(begin));
+        assert!(!is_open(start));
     }
 
     #[test]
-    fn at_the_limit_the_one_that_was_used_longest_ago_gives_way() {
-        let (sessions, begin) = (Sessions::default(), Instant::now());
-        let at = |number: usize| begin + Duration::from_millis(number as u64);
-        let all: Vec<NewSession> = (0..=SESSIONS_MAX)
-            .map(|number| sessions.begin(at(number)).expect("random bytes"))
-            .collect();
-        let later = at(SESSIONS_MAX);
-        let is_open = |new: &NewSession| sessions.change_token(&new.cookie, later).is_some();
-        assert!(!is_open(&all[0]));
-        assert!(all[1..].iter().all(is_open));
+    fn at_the_limit_of_a_name_its_one_that_was_used_longest_ago_gives_way() {
+        for (role, most) in [
+            (Role::Operator, SESSIONS_OF_OPERATOR_MAX),
+            (miner("alice"), SESSIONS_OF_ACCOUNT_MAX),
+        ] {
+            let (sessions, start) = (Sessions::default(), Instant::now());
+            let at = |number: usize| start + Duration::from_millis(number as u64);
+            let other = begin(&sessions, miner("other"), start);
+            let all: Vec<NewSession> = (0..=most)
+                .map(|number| begin(&sessions, role.clone(), at(number)))
+                .collect();
+            let is_open = |new: &NewSession| sessions.look(&new.cookie, at(most)).is_some();
+            assert!(!is_open(&all[0]));
+            assert!(all[1..].iter().all(is_open));
+            assert!(is_open(&other));
+        }
+    }
+
+    #[test]
+    fn many_miners_end_no_session_of_the_operator() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let operator = begin(&sessions, Role::Operator, start);
+        let later = start + Duration::from_secs(1);
+        for number in 0..SESSIONS_MAX + 10 {
+            begin(&sessions, miner(&number.to_string()), later);
+        }
+        assert_eq!(sessions.0.lock().all.len(), SESSIONS_MAX);
+        assert!(sessions.look(&operator.cookie, later).is_some());
+    }
+
+    #[test]
+    fn another_password_ends_the_sessions_of_its_account_and_those_about_to_begin() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let alice = begin(&sessions, miner("alice"), now);
+        let bob = begin(&sessions, miner("bob"), now);
+        let before = sessions.sign_outs();
+        sessions.sign_out("alice");
+        assert!(sessions.look(&alice.cookie, now).is_none());
+        assert!(sessions.look(&bob.cookie, now).is_some());
+        let late = sessions.begin(miner("alice"), before, now);
+        assert!(late.expect("random bytes").is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! Signing in, and who asks.
 //!
-//! The operator signs in with `http-token` and gets a cookie: a page cannot send the token with its requests, least of
-//! all with those of its images and events.
+//! The operator signs in with `http-token`, a miner with what it mines with, and gets a cookie: a page cannot send
+//! such a thing with its requests, least of all with those of its images and events.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,12 +15,14 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Json};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use hstratum_core::operator_order::{Order, OrderOutcome};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{ApiError, JsonBody, NoParams, Problem};
-use super::host_guard::{LocalAddress, without_port};
-use super::sessions::NewSession;
+use super::host_guard::{LocalAddress, PeerAddress, without_port};
+use super::orders;
+use super::sessions::{NewSession, Role};
 use super::site::Site;
 use super::viewer::Viewer;
 use crate::limits::{HTTP_BODY_BYTES_MAX, WRONG_SIGN_IN};
@@ -45,34 +47,72 @@ pub(crate) async fn recognise(
 }
 
 fn viewer(site: &Site, cookie: Option<&str>, headers: &HeaderMap) -> Viewer {
-    let Some(operator) = &site.operator else {
-        return Viewer::Nobody;
-    };
     let given = headers.get(AUTHORIZATION);
     let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if given.is_some_and(|given| operator.is_token(given)) {
+    if let (Some(operator), Some(given)) = (&site.operator, given)
+        && operator.is_token(given)
+    {
         return Viewer::Operator;
     }
-    let token = cookie.and_then(|cookie| operator.sessions.change_token(cookie, Instant::now()));
-    token.map_or(Viewer::Nobody, Viewer::OperatorSession)
+    let signed_in = cookie.and_then(|cookie| site.sessions.look(cookie, Instant::now()));
+    signed_in.map_or(Viewer::Nobody, Viewer::Session)
 }
 
 /// Who one is.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Session {
-    /// `nobody`, or `operator`.
+    /// `nobody`, `miner` or `operator`.
     role: &'static str,
+    /// The miner's account.
+    name: Option<String>,
     /// What the header `X-CSRF-Token` of each request that changes something must have; none where there is no
     /// session.
     csrf_token: Option<String>,
 }
 
+impl Session {
+    fn of(viewer: &Viewer) -> Self {
+        Self {
+            role: match viewer {
+                Viewer::Nobody => "nobody",
+                _ if viewer.is_operator() => "operator",
+                Viewer::Session(_) | Viewer::Operator => "miner",
+            },
+            name: viewer.account().map(str::to_owned),
+            csrf_token: match viewer {
+                Viewer::Session(signed_in) => Some(signed_in.change_token.clone()),
+                Viewer::Nobody | Viewer::Operator => None,
+            },
+        }
+    }
+}
+
+/// What one signs in with.
+#[derive(Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "expected {\"name\", \"password\"} or {\"token\"}, and nothing else"
+)]
+pub(crate) enum SignInBody {
+    Operator(OperatorSignIn),
+    Miner(MinerSignIn),
+}
+
 /// The operator's token.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SignInBody {
+pub(crate) struct OperatorSignIn {
     /// `http-token`.
     token: String,
+}
+
+/// What a miner mines with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MinerSignIn {
+    /// The account, or the name of one of its workers.
+    name: String,
+    password: String,
 }
 
 /// The methods of `/session`.
@@ -84,55 +124,94 @@ pub(crate) fn route() -> MethodRouter<Arc<Site>> {
 /// Who one is.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = Session)))]
 pub(crate) async fn who(Extension(viewer): Extension<Viewer>, _: NoParams) -> Json<Session> {
-    Json(Session {
-        role: match viewer {
-            Viewer::Nobody => "nobody",
-            Viewer::Operator | Viewer::OperatorSession(_) => "operator",
-        },
-        csrf_token: match viewer {
-            Viewer::OperatorSession(token) => Some(token),
-            Viewer::Nobody | Viewer::Operator => None,
-        },
-    })
+    Json(Session::of(&viewer))
 }
 
 /// Sign in: the answer sets a cookie. Only over TLS, of a proxy before this server, or on the same machine.
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = SignInBody,
     responses((status = 200, body = Session), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn sign_in(
     State(site): State<Arc<Site>>,
     Extension(LocalAddress(local)): Extension<LocalAddress>,
+    Extension(PeerAddress(peer)): Extension<PeerAddress>,
     headers: HeaderMap,
     jar: CookieJar,
-    JsonBody(SignInBody { token }): JsonBody<SignInBody>,
+    JsonBody(body): JsonBody<SignInBody>,
 ) -> Result<(CookieJar, Json<Session>), ApiError> {
     let is_tls = is_behind_tls(&headers);
     let is_safe = is_tls || local.ip().is_loopback() && is_of_this_machine(&headers);
-    if !is_safe {
-        let text = "signing in needs TLS: put a proxy with a certificate before this server that sets \
-                    X-Forwarded-Proto (docs/operating.md, \"Signing in\")";
-        return Err(ApiError(StatusCode::FORBIDDEN, text.to_owned()));
+    let refused = |text: &str| Err(ApiError(StatusCode::FORBIDDEN, text.to_owned()));
+    if !site.has_login {
+        return refused("nobody signs in here (http-login: off)");
     }
-    let operator = site.operator.as_ref();
-    let operator = operator.filter(|operator| operator.is_token(token.as_bytes()));
-    let Some(operator) = operator else {
-        tokio::time::sleep(WRONG_SIGN_IN).await;
-        let text = "wrong token, or the server has none (http-token)";
-        return Err(ApiError(StatusCode::UNAUTHORIZED, text.to_owned()));
+    if !is_safe {
+        return refused(
+            "signing in needs TLS: put a proxy with a certificate before this server that sets \
+             X-Forwarded-Proto (docs/operating.md, \"Signing in\")",
+        );
+    }
+    let before = site.sessions.sign_outs();
+    let role = match body {
+        SignInBody::Operator(OperatorSignIn { token }) => operator(&site, &token).await?,
+        SignInBody::Miner(MinerSignIn { name, password }) => {
+            let address = client(&site, peer, &headers);
+            Role::Miner(account(&site, name, password, address).await?)
+        }
     };
-    let begun = operator.sessions.begin(Instant::now());
-    let NewSession {
-        cookie,
-        change_token,
-    } = begun.map_err(|error| ApiError::busy(format!("no random bytes: {error}")))?;
+    let begun = site.sessions.begin(role, before, Instant::now());
+    let begun = begun.map_err(|error| ApiError::busy(format!("no random bytes: {error}")))?;
+    let Some(NewSession { cookie, signed_in }) = begun else {
+        return Err(ApiError::busy("a password was changed just now, try again"));
+    };
     let cookie = Cookie::build((cookie_name(local), cookie))
         .path("/")
         .http_only(true)
         .same_site(SameSite::Strict)
         .secure(is_tls);
-    let session = who(Extension(Viewer::OperatorSession(change_token)), NoParams).await;
-    Ok((jar.add(cookie), session))
+    let session = Session::of(&Viewer::Session(signed_in));
+    Ok((jar.add(cookie), Json(session)))
+}
+
+/// The operator, if the token is right.
+async fn operator(site: &Site, token: &str) -> Result<Role, ApiError> {
+    let operator = site.operator.as_ref();
+    if operator.is_some_and(|operator| operator.is_token(token.as_bytes())) {
+        return Ok(Role::Operator);
+    }
+    tokio::time::sleep(WRONG_SIGN_IN).await;
+    let text = "wrong token, or the server has none (http-token)";
+    Err(ApiError(StatusCode::UNAUTHORIZED, text.to_owned()))
+}
+
+/// The account that a name and a password are of.
+pub(super) async fn account(
+    site: &Site,
+    name: String,
+    password: String,
+    address: IpAddr,
+) -> Result<Arc<str>, ApiError> {
+    let order = Order::SignIn {
+        name,
+        password,
+        address,
+    };
+    match orders::answer(&site.orders, order).await? {
+        OrderOutcome::Account(account) => Ok(account),
+        _ => unreachable!("an account was asked for"),
+    }
+}
+
+/// For whom a request is: the peer, or whom a proxy on this machine or of `proxy-protocol` says last.
+pub(super) fn client(site: &Site, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let is_proxy = peer.is_loopback() || site.proxies.iter().any(|range| range.contains(peer));
+    let told = headers.get_all("x-forwarded-for").iter().next_back();
+    let told = told
+        .filter(|_| is_proxy)
+        .and_then(|told| told.to_str().ok());
+    let last = told.and_then(|told| told.rsplit(',').next());
+    last.and_then(|last| last.trim().parse().ok())
+        .unwrap_or(peer)
 }
 
 /// Sign out. Needs `X-CSRF-Token`.
@@ -147,13 +226,15 @@ pub(crate) async fn sign_out(
     jar: CookieJar,
     _: NoParams,
 ) -> Result<(CookieJar, StatusCode), ApiError> {
-    if viewer.is_operator() && !viewer.may_order(&method, &headers) {
+    if viewer != Viewer::Nobody && !viewer.may_change(&method, &headers) {
         return Err(no_change_token());
     }
     let name = cookie_name(local);
-    if let (Some(operator), Some(cookie)) = (&site.operator, jar.get(&name)) {
-        operator.sessions.end(cookie.value());
-        site.events.end_sessions();
+    if let Some(cookie) = jar.get(&name) {
+        site.sessions.end(cookie.value());
+        if viewer.is_operator() {
+            site.events.end_sessions();
+        }
     }
     let jar = jar.remove(Cookie::build(name).path("/"));
     Ok((jar, StatusCode::NO_CONTENT))

@@ -26,7 +26,8 @@ use crate::alarm_delivery::AlarmFeed;
 use crate::clock::unix_s;
 use crate::config::Dashboard;
 use crate::config::settings::Settings;
-use crate::limits::{HTTP_ORDERS_MAX, HTTP_SOON};
+use crate::limits::{HTTP_CHANGES_MAX, HTTP_ORDERS_MAX, HTTP_SOON};
+use crate::net::cidr::AddressRange;
 use crate::operator::Orders;
 use crate::payer::{PayerReading, PayerState, PayoutControl};
 use crate::secret::Secret;
@@ -74,6 +75,14 @@ pub(crate) struct Site {
     pub answers: Arc<Answers>,
     pub blocks_by_state: CachedQuery<BlockCounts>,
     pub conns: Arc<Conns>,
+    /// Whether miners and the operator may sign in.
+    pub has_login: bool,
+    /// Peers that tell for whom they ask.
+    pub proxies: Vec<AddressRange>,
+    pub sessions: Arc<Sessions>,
+    pub orders: Orders,
+    /// For miners' changes that wait.
+    pub changes: Semaphore,
     /// Who may give orders; none: nobody.
     pub operator: Option<Operator>,
 }
@@ -81,8 +90,6 @@ pub(crate) struct Site {
 /// Who may give orders over HTTP.
 pub(crate) struct Operator {
     pub token: Secret,
-    pub sessions: Sessions,
-    pub orders: Orders,
     pub payouts: PayoutControl,
     /// For those that wait.
     pub places: Semaphore,
@@ -94,7 +101,7 @@ impl Site {
         live: TelemetryReader,
         alarm_feed: &Arc<AlarmFeed>,
         statuses: &Statuses,
-        (orders, payouts): (&Orders, &PayoutControl),
+        (orders, payouts, sessions): (&Orders, &PayoutControl, &Arc<Sessions>),
     ) -> Self {
         let config = &settings.config;
         let ledger = settings.ledger();
@@ -132,10 +139,13 @@ impl Site {
             answers: Arc::default(),
             blocks_by_state: CachedQuery::default(),
             conns: Arc::default(),
+            has_login: config.http_login,
+            proxies: config.proxy_protocol.clone(),
+            sessions: sessions.clone(),
+            orders: orders.clone(),
+            changes: Semaphore::new(HTTP_CHANGES_MAX),
             operator: config.http_token.clone().map(|token| Operator {
                 token,
-                sessions: Sessions::default(),
-                orders: orders.clone(),
                 payouts: payouts.clone(),
                 places: Semaphore::new(HTTP_ORDERS_MAX),
             }),

@@ -16,8 +16,17 @@ pub(crate) const HTTP_CONNS_RESERVED: usize = 32;
 /// Orders of the operator waiting at a time. The next is refused with 503.
 pub(crate) const HTTP_ORDERS_MAX: usize = 4;
 
+/// Changes by miners of what their accounts have waiting at a time. The next is refused with 503.
+pub(crate) const HTTP_CHANGES_MAX: usize = 4;
+
 /// Sessions of the operator at a time. The next ends the one that was used longest ago.
-pub(crate) const SESSIONS_MAX: usize = 64;
+pub(crate) const SESSIONS_OF_OPERATOR_MAX: usize = 64;
+
+/// Sessions of one account at a time. The next ends the one that was used longest ago.
+pub(crate) const SESSIONS_OF_ACCOUNT_MAX: usize = 8;
+
+/// Sessions at a time. The next ends the one of a miner that was used longest ago.
+pub(crate) const SESSIONS_MAX: usize = 10_000;
 
 /// Time without a request after which a session ends.
 pub(crate) const SESSION_IDLE_MAX: Duration = Duration::from_secs(24 * 3_600);

@@ -23,7 +23,7 @@ use crate::cluster::threads::Threads;
 use crate::config::options_in_force::OptionsInForce;
 use crate::config::settings::Settings;
 use crate::files::ServerFiles;
-use crate::http::{self, Site};
+use crate::http;
 pub use crate::ledger_tools::round_reader::{RoundKnown, RoundReader};
 use crate::limits::CLOSE_MS;
 use crate::messages::{Drilled, DriverHandle, NodeEvent};
@@ -93,16 +93,15 @@ impl Server {
             alarm_feed: &alarm_feed,
             statuses: &statuses,
             cluster_threads: &cluster_threads,
+            sessions: Arc::default(),
         };
         let (senders, mut running) = threads::start(&deps, store, writers, first_users)?;
         startup::relay_again(senders.relay.as_ref(), &recovered.unanswered);
         startup::ship(&deps, shipper_exchange, live.clone(), connected)?;
         let payer = running.start_payer(&deps, live.clone(), senders.alarms.clone())?;
         let payouts = PayoutControl::new(&settings, payer, statuses.payer.clone());
-        if let Some(listener) = http {
-            let site = Site::new(&settings, live, &alarm_feed, &statuses, (&orders, &payouts));
-            running.start_http(&deps, listener, site)?;
-        }
+        let site = startup::site(&deps, live, &orders, &payouts);
+        running.start_http(&deps, http, site)?;
         let mut driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
         let log = Arc::downgrade(&node);
 

@@ -26,11 +26,14 @@ use crate::driver::{Driver, Senders};
 use crate::files::block_spool::Spool;
 use crate::files::recovered_state::{RecoveredState, Unanswered};
 use crate::files::{ServerFiles, UsersFiles};
+use crate::http::Site;
 use crate::limits::DESCRIPTORS_KEPT;
 use crate::messages::DriverInbox;
 use crate::net::listener::Encryption;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::Node;
+use crate::operator::Orders;
+use crate::payer::PayoutControl;
 use crate::payout::{self, TermsHistory};
 use crate::statuses::Statuses;
 use crate::store::Store;
@@ -216,6 +219,17 @@ pub(super) fn ship(
     )
 }
 
+/// The state that requests over HTTP use.
+pub(super) fn site(
+    deps: &ThreadDeps<'_>,
+    live: TelemetryReader,
+    orders: &Orders,
+    payouts: &PayoutControl,
+) -> Site {
+    let parts = (orders, payouts, &deps.sessions);
+    Site::new(deps.settings, live, deps.alarm_feed, deps.statuses, parts)
+}
+
 /// The driver: its sockets, whom it tells, and what its first pool begins with.
 pub(super) fn driver(
     deps: &ThreadDeps<'_>,
@@ -241,5 +255,6 @@ pub(super) fn driver(
     // Without a ledger no account has an address of its own.
     driver.payout_addresses = deps.settings.ledger().is_none().then(Arc::default);
     driver.node_lag = deps.statuses.node_lag.clone();
+    driver.sessions = deps.sessions.clone();
     driver
 }

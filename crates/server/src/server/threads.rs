@@ -23,6 +23,7 @@ use crate::config::settings::Settings;
 use crate::driver::Senders;
 use crate::files::UsersFiles;
 use crate::files::block_spool::Spool;
+use crate::http::sessions::Sessions;
 use crate::http::{self, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
 use crate::messages::{DriverHandle, MinedBlock, SpoolCommand};
@@ -49,6 +50,8 @@ pub(super) struct ThreadDeps<'a> {
     pub statuses: &'a Statuses,
     /// Those that wait for the shared ledger.
     pub cluster_threads: &'a Threads,
+    /// Sessions of the dashboard.
+    pub sessions: Arc<Sessions>,
 }
 
 /// The threads that run, and the senders of those that have to be told of the stop.
@@ -117,13 +120,16 @@ pub(super) fn start(
 }
 
 impl RunningThreads {
-    /// The thread that serves pages.
+    /// The thread that serves pages, where there is a port for them.
     pub(super) fn start_http(
         &mut self,
         deps: &ThreadDeps<'_>,
-        listener: TcpListener,
+        listener: Option<TcpListener>,
         site: Site,
     ) -> anyhow::Result<()> {
+        let Some(listener) = listener else {
+            return Ok(());
+        };
         let node = deps.node.clone();
         self.start_plain("hstratum-http", move || http::run(listener, site, &*node))
     }

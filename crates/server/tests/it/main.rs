@@ -30,6 +30,7 @@ mod ledger_health;
 mod ledger_spam;
 mod ledgers;
 mod listeners;
+mod miner_sign_in;
 mod operator_orders;
 mod payout_estimate;
 mod payout_send;

@@ -320,9 +320,21 @@ fn signing_in_needs_tls_but_on_this_machine() {
 }
 
 #[test]
-fn nobody_signs_in_where_there_is_no_token() {
+fn no_operator_signs_in_where_there_is_no_token() {
     let (_running, browser) = serve(&[]);
     assert_eq!(sign_in(&browser, &host(&browser), None, "").status, 401);
     assert_eq!(browser.json("/api/v1/session")["role"], "nobody");
+    assert_eq!(browser.json("/api/v1/pool")["can_sign_in"], true);
+}
+
+#[test]
+fn nobody_signs_in_where_that_is_off() {
+    let (_running, browser) = serve(&[("http-token", TOKEN), ("http-login", "off")]);
+    let refused = sign_in(&browser, &host(&browser), None, TOKEN);
+    assert_eq!(refused.status, 403);
+    assert!(refused.body.contains("http-login: off"), "{}", refused.body);
     assert_eq!(browser.json("/api/v1/pool")["can_sign_in"], false);
+    // Programs of the operator go on.
+    let bans = browser.call("GET", "/api/v1/admin/bans", Some(TOKEN), &json!(null));
+    assert_eq!(bans.status, 200);
 }

@@ -82,6 +82,8 @@ pub(crate) struct PoolHarness {
     pub(crate) found: Vec<FoundBlock>,
     pub(crate) answered: Vec<(Hash, Verdict)>,
     pub(crate) tallied: Vec<Tallied>,
+    /// Accounts whose sessions of the dashboard are to end.
+    pub(crate) signed_out: Vec<String>,
     pub(crate) log: Vec<String>,
     pub(crate) works: HashMap<String, ReceivedJob>,
     pool: Pool,
@@ -130,6 +132,7 @@ impl PoolHarness {
             found: Vec::new(),
             answered: Vec::new(),
             tallied: Vec::new(),
+            signed_out: Vec::new(),
             log: Vec::new(),
             works: HashMap::new(),
             actions: Actions::default(),
@@ -440,6 +443,7 @@ impl PoolHarness {
             }
             Action::BlockFound(block) => self.found.push(*block),
             Action::BlockAnswered(hash, verdict) => self.answered.push((hash, verdict)),
+            Action::SignOut(account) => self.signed_out.push(account),
             Action::Log(_, text) => self.log.push(text),
             Action::Tally(tallied) => self.tallied.extend(tallied),
             Action::CheckPassword(ticket, kept, password) => {

@@ -140,6 +140,7 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
         | Action::SendShared(..)
         | Action::Admitted(_)
         | Action::Proven(_)
+        | Action::SignOut(_)
         | Action::Log(Level::Debug, _) => return None,
         Action::SubmitBlock(s) => {
             let (height, reach) = (s.template.height.0, s.reach);
@@ -172,6 +173,7 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
         Action::KeepBans(_, _, bans) => format!("write {} bans", bans.len()),
         Action::Answer(_, answer) => match answer {
             Ok(OrderOutcome::Done) => "order done".to_owned(),
+            Ok(OrderOutcome::Account(account)) => format!("signs in as {account}"),
             Ok(OrderOutcome::Bans(bans)) => {
                 let bans: Vec<String> = bans.iter().map(ban_in_words).collect();
                 format!("banned: {}", bans.join("; "))

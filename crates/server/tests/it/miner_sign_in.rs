@@ -1,0 +1,347 @@
+//! Miners who sign in to the dashboard: what they see and change, and who takes an account over.
+
+use serde_json::{Value, json};
+
+use crate::browser::{Answer, Browser, serve};
+use crate::harness::miner::{Miner, Want};
+use crate::harness::{Chain, Running, wait_until};
+
+const TOKEN: &str = "0123456789abcdef";
+
+/// A pool where alice and bob mine.
+struct Pool {
+    running: Running,
+    browser: Browser,
+    _miners: Vec<Miner>,
+}
+
+fn pool(options: &[(&str, &str)]) -> Pool {
+    let mut all = vec![("http-token", TOKEN), ("auth", "users")];
+    all.extend(options);
+    let (running, browser) = serve(&all);
+    running.move_on(Chain::hard().empty_at(1));
+    let mut miners = Vec::new();
+    for name in ["alice", "bob"] {
+        let user = json!({"name": name, "password": format!("{name}s password")});
+        let added = browser.call("POST", "/api/v1/admin/users", Some(TOKEN), &user);
+        assert_eq!(added.status, 204, "{}", added.body);
+        let mut miner = running.connect();
+        miner.log_in(&format!("{name}.{name}s-rig"), &format!("{name}s password"));
+        miner.mine(Want::Share);
+        miners.push(miner);
+    }
+    wait_until("both mine", || {
+        let workers = browser.call("GET", "/api/v1/workers", Some(TOKEN), &json!(null));
+        ["alices-rig", "bobs-rig"]
+            .iter()
+            .all(|name| workers.body.contains(name))
+    });
+    Pool {
+        running,
+        browser,
+        _miners: miners,
+    }
+}
+
+/// Whoever has signed in.
+struct SignedIn<'a> {
+    browser: &'a Browser,
+    host: String,
+    cookie: String,
+    change_token: String,
+}
+
+/// A request to sign in, through a proxy that says for whom it is.
+fn try_sign_in(browser: &Browser, body: &Value, address: &str) -> Answer {
+    let host = format!("127.0.0.1:{}", browser.port);
+    let headers = [
+        ("Host", host.as_str()),
+        ("Content-Type", "application/json"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-For", address),
+    ];
+    browser.ask_with("POST", "/api/v1/session", &headers, &body.to_string())
+}
+
+fn sign_in<'a>(browser: &'a Browser, name: &str, password: &str) -> SignedIn<'a> {
+    let body = json!({"name": name, "password": password});
+    let answer = try_sign_in(browser, &body, "192.0.2.1");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    let attributes = "; HttpOnly; SameSite=Strict; Secure; Path=/";
+    assert!(cookie.ends_with(attributes), "{cookie}");
+    let cookie = cookie.split(';').next().expect("its value").to_owned();
+    let told = answer.json();
+    let account = name.split('.').next().expect("an account");
+    assert_eq!(
+        (&told["role"], &told["name"]),
+        (&json!("miner"), &json!(account))
+    );
+    SignedIn {
+        browser,
+        host: format!("127.0.0.1:{}", browser.port),
+        cookie,
+        change_token: told["csrf_token"].as_str().expect("a token").to_owned(),
+    }
+}
+
+impl SignedIn<'_> {
+    fn ask(&self, method: &str, path: &str, change_token: Option<&str>, body: &Value) -> Answer {
+        let mut headers = vec![
+            ("Host", self.host.as_str()),
+            ("Cookie", self.cookie.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        headers.extend(change_token.map(|token| ("X-CSRF-Token", token)));
+        self.browser
+            .ask_with(method, path, &headers, &body.to_string())
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, None, &json!(null))
+    }
+
+    fn change(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.ask(method, path, Some(&self.change_token), body)
+    }
+
+    fn is_open(&self) -> bool {
+        self.get("/api/v1/session").json()["role"] == "miner"
+    }
+}
+
+#[test]
+fn a_miner_sees_the_own_account_whole_and_no_other() {
+    for dashboard in ["names-hidden", "private"] {
+        let pool = pool(&[("dashboard", dashboard)]);
+        let alice = sign_in(&pool.browser, "alice.alices-rig", "alices password");
+        for own in [
+            "/api/v1/accounts/alice",
+            "/api/v1/accounts/alice/history",
+            "/api/v1/accounts/alice/credits",
+            "/api/v1/workers?account=alice",
+            "/api/v1/workers?account=alice&search=rig&sort=name",
+            "/api/v1/payouts?account=alice",
+            "/api/v1/blocks?account=alice",
+        ] {
+            let told = alice.get(own);
+            assert_eq!(told.status, 200, "{dashboard} {own}: {}", told.body);
+            let shows = own.starts_with("/api/v1/workers");
+            assert_eq!(told.body.contains("alices-rig"), shows, "{dashboard} {own}");
+        }
+        let mut seen = 0;
+        let document = pool.browser.json("/api/v1/openapi.json");
+        for (path, methods) in document["paths"].as_object().expect("paths") {
+            let is_streamed = path.ends_with("/events");
+            if methods.get("get").is_none() || is_streamed {
+                continue;
+            }
+            let theirs = path
+                .replace("{name}", "bob")
+                .replace("{hash}", &"0".repeat(64));
+            let told = alice.get(&theirs.replace("{id}", "0"));
+            assert!(
+                !told.body.contains("bobs-rig"),
+                "{dashboard} {theirs}: {}",
+                told.body
+            );
+            // Whoever knows a name may ask for it, where names are merely hidden.
+            let is_asked = dashboard == "names-hidden" && path.contains("{name}");
+            assert!(
+                is_asked || !told.body.contains("bob"),
+                "{dashboard} {theirs}: {}",
+                told.body
+            );
+            if path.starts_with("/api/v1/admin") {
+                assert_eq!(told.status, 401, "{theirs}");
+            }
+            seen += 1;
+        }
+        assert!(seen > 20, "{seen} paths");
+        let status = if dashboard == "private" { 401 } else { 200 };
+        for others in ["/api/v1/accounts/bob", "/api/v1/workers?account=bob"] {
+            assert_eq!(alice.get(others).status, status, "{dashboard} {others}");
+        }
+    }
+}
+
+/// Every path that changes something, from the API's own description.
+#[test]
+fn changes_are_only_for_whom_they_are() {
+    let pool = pool(&[]);
+    let alice = sign_in(&pool.browser, "alice", "alices password");
+    let document = pool.browser.json("/api/v1/openapi.json");
+    let (mut own, mut operators) = (0, 0);
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in ["post", "put", "delete", "patch"] {
+            if methods.get(method).is_none() || path == "/api/v1/session" {
+                continue;
+            }
+            let method = method.to_uppercase();
+            let path = path
+                .replace("{name}", "bob")
+                .replace("{address}", "192.0.2.9");
+            let nobody = pool.browser.call(&method, &path, None, &json!({}));
+            assert_eq!(nobody.status, 401, "{method} {path}: {}", nobody.body);
+            let own_token = Some(&*alice.change_token);
+            match path.starts_with("/api/v1/me/") {
+                true => {
+                    own += 1;
+                    for token in [None, Some(""), Some(TOKEN)] {
+                        let told = alice.ask(&method, &path, token, &json!({}));
+                        assert_eq!(told.status, 403, "{method} {path}: {}", told.body);
+                    }
+                    let told = alice.ask(&method, &path, own_token, &json!({}));
+                    assert_eq!(told.status, 400, "{method} {path}: {}", told.body);
+                    let operator = pool.browser.call(&method, &path, Some(TOKEN), &json!({}));
+                    assert_eq!(operator.status, 403, "{method} {path}: {}", operator.body);
+                }
+                false => {
+                    operators += 1;
+                    let told = alice.ask(&method, &path, own_token, &json!({}));
+                    assert_eq!(told.status, 401, "{method} {path}: {}", told.body);
+                }
+            }
+        }
+    }
+    assert!(own >= 2 && operators >= 12, "{own} and {operators}");
+}
+
+#[test]
+fn another_password_ends_every_session_of_the_account() {
+    let pool = pool(&[]);
+    let browser = &pool.browser;
+    let (here, there) = (
+        sign_in(browser, "alice", "alices password"),
+        sign_in(browser, "alice", "alices password"),
+    );
+    let bob = sign_in(browser, "bob", "bobs password");
+    let change = |old: &str, new: &str| {
+        here.change(
+            "PUT",
+            "/api/v1/me/password",
+            &json!({"password": old, "new_password": new}),
+        )
+    };
+    assert_eq!(change("bobs password", "new").status, 403);
+    assert_eq!(change("alices password", "").status, 400);
+    assert_eq!(change("alices password", "x,d=4").status, 400);
+    assert!(here.is_open() && there.is_open());
+    let changed = change("alices password", "new password");
+    assert_eq!(changed.status, 204, "{}", changed.body);
+    assert!(!here.is_open() && !there.is_open());
+    assert!(bob.is_open());
+    let old = json!({"name": "alice", "password": "alices password"});
+    assert_eq!(try_sign_in(browser, &old, "192.0.2.2").status, 401);
+    // It is the password for mining.
+    let mut miner = pool.running.connect();
+    miner.send(1, "mining.authorize", &json!(["alice", "new password"]));
+    assert_eq!(miner.reply()["result"], true);
+
+    // By the operator; and an account that is disabled.
+    let alice = sign_in(browser, "alice", "new password");
+    let set = json!({"password": "third password"});
+    let path = "/api/v1/admin/users/alice/password";
+    assert_eq!(browser.call("PUT", path, Some(TOKEN), &set).status, 204);
+    assert!(!alice.is_open());
+    let alice = sign_in(browser, "alice", "third password");
+    let path = "/api/v1/admin/users/alice/disabled";
+    assert_eq!(
+        browser.call("PUT", path, Some(TOKEN), &json!(null)).status,
+        204
+    );
+    assert!(!alice.is_open());
+    let right = json!({"name": "alice", "password": "third password"});
+    assert_eq!(try_sign_in(browser, &right, "192.0.2.3").status, 401);
+    assert!(bob.is_open());
+}
+
+#[test]
+fn a_miner_sets_the_own_threshold_and_signs_out() {
+    let pool = pool(&[("threshold-min", "1")]);
+    let alice = sign_in(&pool.browser, "alice", "alices password");
+    let set = |threshold: Value| {
+        alice.change(
+            "PUT",
+            "/api/v1/me/threshold",
+            &json!({"threshold": threshold}),
+        )
+    };
+    assert_eq!(set(json!(999_999)).status, 400);
+    assert_eq!(set(json!(5_000_000)).status, 204);
+    wait_until("it is shown", || {
+        let shown = alice.get("/api/v1/accounts/alice").json();
+        shown["threshold"] == 5_000_000
+    });
+    assert_eq!(set(json!(null)).status, 204);
+    assert_eq!(
+        alice
+            .ask("DELETE", "/api/v1/session", None, &json!(null))
+            .status,
+        403
+    );
+    assert!(alice.is_open());
+    assert_eq!(
+        alice
+            .change("DELETE", "/api/v1/session", &json!(null))
+            .status,
+        204
+    );
+    assert!(!alice.is_open());
+    assert_eq!(set(json!(null)).status, 401);
+}
+
+#[test]
+fn guesses_from_an_address_end_and_others_go_on() {
+    let pool = pool(&[]);
+    let guess = |name: &str, password: &str, address: &str| {
+        let body = json!({"name": name, "password": password});
+        try_sign_in(&pool.browser, &body, address)
+    };
+    for number in 0..10 {
+        // What a client says of itself stands before what the proxy says of it.
+        let spoofed = format!("198.51.100.{number}, 192.0.2.50");
+        let known = guess("alice", &number.to_string(), &spoofed);
+        assert_eq!(known.status, 401, "{}", known.body);
+        let unknown = guess("nobody", &number.to_string(), "192.0.2.51");
+        assert_eq!((known.status, known.body), (unknown.status, unknown.body));
+    }
+    for address in ["192.0.2.50", "192.0.2.51", "203.0.113.1, 192.0.2.51"] {
+        let right = guess("alice", "alices password", address);
+        assert_eq!(right.status, 429, "{address}: {}", right.body);
+        assert_eq!(right.header("set-cookie"), None);
+    }
+    assert_eq!(guess("alice", "alices password", "192.0.2.52").status, 200);
+}
+
+#[test]
+fn whatever_is_no_sign_in_is_refused_by_what_is_wrong() {
+    let pool = pool(&[]);
+    for body in [
+        json!({}),
+        json!([]),
+        json!({"name": "alice"}),
+        json!({"name": "alice", "password": 1}),
+        json!({"name": "alice", "password": "alices password", "token": TOKEN}),
+        json!({"name": ["alice"], "password": "alices password"}),
+    ] {
+        let told = try_sign_in(&pool.browser, &body, "192.0.2.1");
+        assert_eq!(told.status, 400, "{body}: {}", told.body);
+        assert!(told.body.contains("expected {"), "{body}: {}", told.body);
+    }
+    for (name, password) in [
+        ("", "x"),
+        ("alice\u{0}", "alices password"),
+        ("alice", &*"x".repeat(300)),
+        ("Alice", "alices password"),
+        ("alice ", "alices password"),
+        ("alices-rig", "alices password"),
+    ] {
+        let body = json!({"name": name, "password": password});
+        assert_eq!(
+            try_sign_in(&pool.browser, &body, "192.0.2.1").status,
+            401,
+            "{name:?}"
+        );
+    }
+}
