@@ -106,6 +106,8 @@ class Plugin {
         this.onLog(level, text);
       }, (hashes, heights) => {
         this.onLocate(hashes, heights);
+      }, (id, address, signature, text) => {
+        this.onVerify(id, address, signature, text);
       }, (id, answer) => {
         this.calls.settle(id, answer);
       }, (code, message, server) => {
@@ -242,6 +244,25 @@ class Plugin {
         this.onLog('error', `failed to look for our blocks: ${errorText(e)}`);
       });
     }, LOCATE_MS);
+  }
+
+  /** Tell the native half whether an address's key has signed a message. */
+
+  async onVerify(id, address, signature, text) {
+    let isValid = false;
+
+    try {
+      isValid = await this.node.rpc.verifyMessage([address, signature, text]);
+    } catch (e) {
+      // What is no signature is an error.
+      ;
+    }
+
+    try {
+      this.server.messageVerified(id, isValid);
+    } catch (e) {
+      this.onLog('error', `failed to pass on a signature: ${errorText(e)}`);
+    }
   }
 
   /** Call back once the native half has started. */

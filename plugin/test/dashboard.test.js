@@ -174,7 +174,7 @@ test('what is hidden is shown to the operator, who signs in', async (t) => {
 
   await see(page, '#workers tbody tr', /conf….*r…/);
   await see(page, '#blocks tbody tr', /conf…/);
-  await see(page, '.notes', /Names are cut\. Your own page is at \/account\//);
+  await see(page, '.notes', /Names are cut\. Sign in, or open \/account\//);
   assert.doesNotMatch(await text(), /confidential/);
   assert.strictEqual(await page.locator('#accounts a').count(), 0);
   assert.strictEqual(await page.locator('input[type=search]').count(), 0);
@@ -186,13 +186,14 @@ test('what is hidden is shown to the operator, who signs in', async (t) => {
   own.check();
 
   await page.getByRole('link', {name: 'Sign in'}).click();
+  await page.getByText('I own the pool').click();
   await page.getByLabel(/The token/).fill('wrong');
   // A refusal is an error of the page's network log.
   page.removeAllListeners('console');
-  await page.getByRole('button', {name: 'Sign in'}).click();
-  await see(page, '[role=alert]:not(#banner)', /wrong token/);
+  await page.getByLabel(/The token/).press('Enter');
+  await see(page, '.bad', /wrong token/);
   await page.getByLabel(/The token/).fill(token);
-  await page.getByRole('button', {name: 'Sign in'}).click();
+  await page.getByLabel(/The token/).press('Enter');
   await see(page, '#workers tbody tr', /confidential.*rig/);
   await see(page, '.events li', /Block 1 .*confidential/);
   await page.getByRole('button', {name: 'Sign out'}).click();
@@ -202,12 +203,77 @@ test('what is hidden is shown to the operator, who signs in', async (t) => {
 
   const locked = await open(browser, node);
 
-  await see(locked, '.notes', /shown to the owner of the pool only/);
+  await see(locked, '.notes', /shown to their miners, who sign in, and to the owner/);
   await see(locked, '#blocks tbody tr', /1.*accepted|1.*confirmed/);
   assert.strictEqual(await locked.locator('#workers:visible').count(), 0);
   assert.doesNotMatch(await locked.locator('body').textContent(), /confidential|conf…/);
   locked.check();
 });
+
+test('a miner signs in, sees the own account, and changes what is its own',
+  async (t) => {
+    const node = await startNode(t, {args: ['--stratum-auth=users',
+      '--stratum-dashboard=private', '--stratum-threshold-min=1']});
+
+    await node.rpc('addstratumuser', ['alice', 'first password']);
+
+    const miner = await Miner.start(t, node, 'alice.rig', 'first password');
+    const browser = await launch(t);
+
+    await miner.submit('alice.rig');
+
+    const page = await open(browser, node, '/account/alice', {offline: true});
+    const signIn = async (password) => {
+      await page.getByLabel('Account').fill('alice.rig');
+      await page.getByLabel('Password').fill(password);
+      await page.getByRole('button', {name: 'Sign in'}).first().click();
+    };
+
+    await see(page, '.empty:visible', /to whose account it is/);
+    page.removeAllListeners('console');
+    await page.getByRole('link', {name: 'Sign in'}).click();
+    await signIn('wrong password');
+    await see(page, '.bad', /wrong name or password/);
+    await signIn('first password');
+    await see(page, '#workers tbody tr', /rig/);
+    await see(page, '#session', /alice.*Sign out/);
+
+    // What is wrong is said beside the button, and nothing is changed.
+    const threshold = page.getByLabel(/Pay me from/);
+
+    for (const [text, problem] of [['ten', /An amount has digits/],
+      ['0.5', /0\.500000 HNS is below threshold-min/]]) {
+      await threshold.fill(text);
+      await threshold.press('Enter');
+      await see(page, '#settings .bad', problem);
+    }
+
+    await threshold.fill('12.5');
+    await threshold.press('Enter');
+    await see(page, '#settings', /The threshold is set/);
+    await page.reload();
+    await see(page, '.stats.money', /Threshold12\.50/);
+
+    await page.setViewportSize({width: 360, height: 740});
+    assert.strictEqual(await page.evaluate(
+      () => document.documentElement.scrollWidth), 360);
+
+    await page.getByLabel('Password', {exact: true}).fill('first password');
+    await page.getByLabel(/New password/).fill('second password');
+    await page.getByRole('button', {name: 'Change the password'}).click();
+    await page.waitForURL(/sign-in/);
+    await signIn('first password');
+    await see(page, '.bad', /wrong name or password/);
+    await signIn('second password');
+    await see(page, '#workers tbody tr', /rig/);
+
+    // The pool's own page has nothing of others, and links the own account.
+    await page.goto(new URL('/', page.url()).href);
+    await see(page, '#session a', /alice/);
+    assert.strictEqual(await page.locator('#workers:visible').count(), 0);
+    await page.getByRole('button', {name: 'Sign out'}).click();
+    await see(page, '#session', /Sign in/);
+  });
 
 test('an account sees what it can expect, what it is owed and was paid',
   async (t) => {

@@ -14,7 +14,7 @@ use hstratum::config::deployment_signal::Deployment;
 use hstratum::config::settings::Settings;
 use hstratum::config::{Config, OptionOrigin, RawOption, Verify};
 use hstratum::messages::Drilled;
-use hstratum::node::{BlockQuery, Drill, Look, Node, Offer};
+use hstratum::node::{BlockQuery, Drill, Look, Node, Offer, SignedMessage};
 use hstratum::payout::hsd::{HsdAddress, HsdAddresses};
 use hstratum::secret::Secret;
 use hstratum::server::{Closing, DeploymentStatus, ExtraNodeStatus, Lag, Server};
@@ -25,7 +25,7 @@ use hstratum_core::chain::template::TemplateParts;
 use hstratum_core::event::Level;
 use hstratum_core::units::{Hash, Height};
 use napi::Status;
-use napi::bindgen_prelude::{Buffer, FnArgs, Function};
+use napi::bindgen_prelude::{Buffer, FnArgs, Function, JsValuesTupleIntoVec};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
@@ -183,11 +183,15 @@ type OnLog = ThreadsafeFunction<LogArgs, (), LogArgs, Status, false, true>;
 type LocateArgs = FnArgs<(Vec<Buffer>, Vec<u32>)>;
 type OnLocate = ThreadsafeFunction<LocateArgs, (), LocateArgs, Status, false, true>;
 
+type VerifyArgs = FnArgs<(i64, String, String, String)>;
+type OnVerify = ThreadsafeFunction<VerifyArgs, (), VerifyArgs, Status, false, true>;
+
 /// hsd, called through the plugin's callbacks.
 struct Hsd {
     on_solution: OnSolution,
     on_log: OnLog,
     on_locate: OnLocate,
+    on_verify: OnVerify,
 }
 
 impl Node for Hsd {
@@ -220,6 +224,18 @@ impl Node for Hsd {
         let heights = blocks.iter().map(|(_, height)| height.0).collect();
         let args = FnArgs::from((hashes, heights));
         self.on_locate
+            .call(args, ThreadsafeFunctionCallMode::NonBlocking);
+    }
+
+    fn verify_message(&self, id: u64, message: SignedMessage) {
+        let id = i64::try_from(id).expect("a count of sign-ins");
+        let SignedMessage {
+            address,
+            signature,
+            text,
+        } = message;
+        let args = FnArgs::from((id, address, signature, text));
+        self.on_verify
             .call(args, ThreadsafeFunctionCallMode::NonBlocking);
     }
 
@@ -273,7 +289,15 @@ fn whole(hash: Hash, raw: Vec<u8>, relayed: bool) -> SolutionObject {
 }
 
 type StartedArgs = FnArgs<(Option<&'static str>, Option<String>, Option<ServerHandle>)>;
-type OnStarted = ThreadsafeFunction<StartedArgs, (), StartedArgs, Status, false, true>;
+
+/// A callback for any thread, which does not keep the process running.
+fn callback<T: JsValuesTupleIntoVec + 'static>(
+    function: &Function<'_, T, ()>,
+) -> Result<ThreadsafeFunction<T, (), T, Status, false, true>> {
+    let builder = function.build_threadsafe_function().weak::<true>();
+    let built = builder.build();
+    built.map_err(|error| napi::Error::new(ERR_START, error.reason.clone()))
+}
 
 /// Starts a server on a thread of its own, because files, name lookups and the shared ledger can hang.
 /// `on_started` gets the result: the server, or an error's code and its one line, which names the wrong
@@ -287,37 +311,17 @@ pub fn start(
     on_solution: Function<'_, SolutionObject, ()>,
     on_log: Function<'_, LogArgs, ()>,
     on_locate: Function<'_, LocateArgs, ()>,
+    on_verify: Function<'_, VerifyArgs, ()>,
     on_answer: Function<'_, AnswerArgs, ()>,
     on_started: Function<'_, StartedArgs, ()>,
 ) -> Result<()> {
-    let built = |error: napi::Error| napi::Error::new(ERR_START, error.reason.clone());
     let node = Hsd {
-        on_solution: on_solution
-            .build_threadsafe_function()
-            .weak::<true>()
-            .build()
-            .map_err(built)?,
-        on_log: on_log
-            .build_threadsafe_function()
-            .weak::<true>()
-            .build()
-            .map_err(built)?,
-        on_locate: on_locate
-            .build_threadsafe_function()
-            .weak::<true>()
-            .build()
-            .map_err(built)?,
+        on_solution: callback(&on_solution)?,
+        on_log: callback(&on_log)?,
+        on_locate: callback(&on_locate)?,
+        on_verify: callback(&on_verify)?,
     };
-    let on_answer = on_answer
-        .build_threadsafe_function()
-        .weak::<true>()
-        .build()
-        .map_err(built)?;
-    let on_started: OnStarted = on_started
-        .build_threadsafe_function()
-        .weak::<true>()
-        .build()
-        .map_err(built)?;
+    let (on_answer, on_started) = (callback(&on_answer)?, callback(&on_started)?);
     std::thread::Builder::new()
         .name("hstratum-start".to_owned())
         .spawn(move || {
@@ -582,6 +586,13 @@ impl ServerHandle {
         let is_synced = view.synced;
         let view = ChainView { tip, is_synced };
         self.server.located(Look { view, places });
+        Ok(())
+    }
+
+    /// The answer to `onVerify`: whether the message with this number was signed with the address's key.
+    #[napi(catch_unwind)]
+    pub fn message_verified(&self, id: i64, is_valid: bool) -> Result<()> {
+        self.server.message_verified(unsigned(id)?, is_valid);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ import {
   rateParts, shortHash
 } from './format.js';
 import {blocksTable, stat, workersTable} from './parts.js';
+import {settingsCard, viewer} from './session.js';
 import {Table} from './table.js';
 
 export function accountPage(account) {
@@ -48,10 +49,11 @@ export function accountPage(account) {
     payment,
     h('div', {class: 'stats'}, [best, expected, odds].map(one => one.element)),
     chart.element, tables.map(table => table.element));
+  const settings = account === viewer.account ? settingsCard() : null;
 
   const element = h('div', {},
     h('div', {class: 'title'}, h('a', {href: '/', class: 'back'}, '← Pool'),
-      h('h1', {}, name(account)), address), problem, content);
+      h('h1', {}, name(account)), address), problem, content, settings);
 
   async function refresh() {
     for (const table of tables)

@@ -195,11 +195,14 @@ function warnings(pool) {
   }
 
   if (!viewer.isOpen) {
-    notes.push(['', 'Accounts and workers are shown to the owner of the pool '
-      + 'only.']);
+    notes.push(['', 'Accounts and workers are shown to their miners, who '
+      + 'sign in, and to the owner of the pool.']);
   } else if (viewer.isCut) {
-    notes.push(['', 'Names are cut. Your own page is at /account/ and your '
-      + 'whole name.']);
+    const how = pool.can_sign_in && viewer.account === null ? 'Sign in, or open'
+      : 'Open';
+
+    notes.push(['', `Names are cut. ${how} /account/ and your whole name, for `
+      + 'your own page.']);
   }
 
   if (!pool.has_ledger) {
@@ -617,13 +620,13 @@ function listen(page) {
 
   // Also after the server was away, or another page has signed out.
   source.addEventListener('open', async () => {
-    const was = viewer.isOperator;
+    const was = `${viewer.isOperator} ${viewer.account}`;
     const pool = await get('/api/v1/pool').catch(() => null);
 
     if (pool)
       await recognise(pool).catch(() => {});
 
-    if (viewer.isOperator !== was)
+    if (`${viewer.isOperator} ${viewer.account}` !== was)
       location.reload();
   });
 
@@ -642,10 +645,9 @@ async function start() {
     await recognise(pool).catch(() => {});
 
   const page = choosePage();
-  const control = pool && sessionControl(pool);
 
-  if (control)
-    $('session').replaceChildren(control);
+  if (pool)
+    $('session').replaceChildren(...sessionControl(pool));
 
   $('nav').replaceChildren(...page.sections.map(([id, text]) => {
     return h('a', {href: `#${id}`}, text);

@@ -33,17 +33,22 @@ export function name(text, empty = 'no name') {
 }
 
 let areAccountsHidden = false;
+let ownAccount = null;
 
-/** Link no account: names are cut, and nothing is found by what is left. */
+/**
+ * Link no account but the own one: names are cut, and nothing is found by what
+ * is left.
+ */
 
-export function hideAccounts(areHidden) {
+export function hideAccounts(areHidden, own) {
   areAccountsHidden = areHidden;
+  ownAccount = own;
 }
 
 /** A link to an account's own page. */
 
 export function accountLink(account) {
-  if (areAccountsHidden)
+  if (areAccountsHidden && account !== ownAccount)
     return name(account);
 
   return h('a', {href: `/account/${encodeURIComponent(account)}`},

@@ -1,70 +1,200 @@
 // Who looks at the page, what is hidden from them, and signing in.
 
-import {get, h, hideAccounts, send, setText} from './dom.js';
+import {accountLink, get, h, hideAccounts, send, setText} from './dom.js';
 
 const SESSION = '/api/v1/session';
 
-/** Who looks; `isCut` is true where names are cut, `isOpen` false where accounts are not shown at all. */
+/**
+ * Who looks: `account` is a miner's; `isCut` is true where names are cut,
+ * `isOpen` false where accounts of others are not shown at all.
+ */
 
-export const viewer = {isOperator: false, token: null, isCut: false,
-  isOpen: true};
+export const viewer = {isOperator: false, account: null, token: null,
+  isCut: false, isOpen: true};
 
 /** Find out who looks, by what the server shows to others. */
 
 export async function recognise({dashboard, can_sign_in: canSignIn}) {
-  const {role, csrf_token: token} = canSignIn ? await get(SESSION)
-    : {role: 'nobody', csrf_token: null};
+  const {role, name, csrf_token: token} = canSignIn ? await get(SESSION)
+    : {role: 'nobody', name: null, csrf_token: null};
 
   viewer.isOperator = role === 'operator';
+  viewer.account = name;
   viewer.token = token;
   viewer.isCut = dashboard !== 'public' && !viewer.isOperator;
   viewer.isOpen = dashboard !== 'private' || viewer.isOperator;
-  hideAccounts(viewer.isCut);
+  hideAccounts(viewer.isCut, name);
 }
 
-/** The link to sign in, or the button to sign out; nothing where nobody can. */
+/** The link to sign in; or who has, and the button to sign out. */
 
 export function sessionControl({can_sign_in: canSignIn}) {
   if (!canSignIn)
-    return null;
+    return [];
 
-  if (!viewer.isOperator)
-    return h('a', {href: '/sign-in'}, 'Sign in');
+  if (!viewer.isOperator && viewer.account === null)
+    return [h('a', {href: '/sign-in'}, 'Sign in')];
 
-  return h('button', {type: 'button', onclick: async () => {
+  const who = viewer.isOperator ? 'The owner of the pool'
+    : accountLink(viewer.account);
+
+  return [who, ' ', h('button', {type: 'button', onclick: async () => {
     await send('DELETE', SESSION, null, viewer.token);
     location.assign('/');
-  }}, 'Sign out');
+  }}, 'Sign out')];
 }
 
 export function signInPage() {
-  const field = h('input', {
-    type: 'password', id: 'token', autocomplete: 'current-password',
-    required: true, maxlength: '256'
-  });
-  const problem = h('p', {class: 'bad', role: 'alert'});
-  const form = h('form', {class: 'card sign-in', onsubmit: async (event) => {
-    event.preventDefault();
-    setText(problem, '');
+  const miner = inputs([
+    ['name', 'Account', {type: 'text', autocomplete: 'username',
+      maxlength: '128', autocapitalize: 'none', spellcheck: 'false'}],
+    ['password', 'Password', {type: 'password', maxlength: '256',
+      autocomplete: 'current-password'}]
+  ]);
+  const owner = inputs([
+    ['token', 'The token of the pool’s owner (http-token)',
+      {type: 'password', maxlength: '256', autocomplete: 'off'}]
+  ]);
 
-    try {
-      await send('POST', SESSION, {token: field.value});
-      location.assign('/');
-    } catch (e) {
-      setText(problem, e.message);
-    }
-  }},
-  h('h1', {}, 'Sign in'),
-  h('p', {}, h('label', {for: 'token'}, 'The token of the pool’s owner '
-    + '(http-token)')),
-  h('p', {}, field, ' ', h('button', {type: 'submit', class: 'primary'},
-    'Sign in')), problem);
+  const element = h('div', {class: 'card sign-in'},
+    h('h1', {}, 'Sign in'),
+    h('p', {class: 'faint'}, 'With the name and the password that your '
+      + 'miners have.'),
+    form(miner, 'Sign in', async (values) => {
+      const {name} = await send('POST', SESSION, values);
+
+      location.assign(`/account/${encodeURIComponent(name)}`);
+    }),
+    h('details', {}, h('summary', {}, 'My account is an address'),
+      addressForms()),
+    h('details', {}, h('summary', {}, 'I own the pool'),
+      form(owner, 'Sign in', async (values) => {
+        await send('POST', SESSION, values);
+        location.assign('/');
+      })));
 
   return {
-    element: form, title: 'Sign in', sections: [],
+    element, title: 'Sign in', sections: [],
     fast() {},
     slow() {},
     onPool() {},
     onHappening() {}
   };
+}
+
+/** First the address, then its owner's signature of what the server says. */
+
+function addressForms() {
+  const address = inputs([['address', 'Address', {type: 'text',
+    maxlength: '100', autocapitalize: 'none', spellcheck: 'false',
+    autocomplete: 'off'}]]);
+  const signature = inputs([['signature', 'Signature', {type: 'text',
+    maxlength: '200', autocapitalize: 'none', spellcheck: 'false',
+    autocomplete: 'off'}]]);
+  const message = h('code', {class: 'wrap'});
+  const second = h('div', {hidden: true},
+    h('p', {}, 'Sign this text with the wallet that has the address. In Bob: '
+      + 'Sign message. With hsd: ', h('code', {},
+      'hsw-rpc signmessage ADDRESS "TEXT"')),
+    h('p', {}, message),
+    form(signature, 'Sign in', async (values) => {
+      const {name} = await send('POST', SESSION,
+        {address: address[0].field.value, ...values});
+
+      location.assign(`/account/${encodeURIComponent(name)}`);
+    }));
+
+  return h('div', {},
+    form(address, 'Next', async (values) => {
+      const challenge = await send('POST', `${SESSION}/challenge`, values);
+
+      setText(message, challenge.message);
+      second.hidden = false;
+    }), second);
+}
+
+/** What a miner who has signed in may change of the own account. */
+
+export function settingsCard() {
+  const password = inputs([
+    ['password', 'Password', {type: 'password', maxlength: '256',
+      autocomplete: 'current-password'}],
+    ['new_password', 'New password, also for your miners', {type: 'password',
+      maxlength: '256', autocomplete: 'new-password'}]
+  ]);
+  const threshold = inputs([
+    ['threshold', 'Pay me from this balance on, in HNS; empty: the pool’s rule',
+      {type: 'text', inputmode: 'decimal', maxlength: '20', required: false}]
+  ]);
+  const change = (path, body) => send('PUT', `/api/v1/me/${path}`, body,
+    viewer.token);
+
+  return h('section', {class: 'card', id: 'settings'},
+    h('h2', {}, 'Settings'),
+    form(threshold, 'Set the threshold', async (values) => {
+      await change('threshold', {threshold: units(values.threshold)});
+
+      return 'The threshold is set.';
+    }),
+    form(password, 'Change the password', async (values) => {
+      await change('password', values);
+      location.assign('/sign-in');
+    }));
+}
+
+/** Base units of an amount in HNS; null if there is none. */
+
+function units(text) {
+  if (text.trim() === '')
+    return null;
+
+  const [, whole, part = ''] = /^(\d{1,9})(?:\.(\d{0,6}))?$/.exec(text.trim())
+    || [];
+
+  if (whole === undefined)
+    throw new Error('An amount has digits, and six behind the point at most.');
+
+  return Number(whole) * 1e6 + Number(part.padEnd(6, '0'));
+}
+
+/** Labelled fields: their key, label and attributes. */
+
+function inputs(all) {
+  return all.map(([key, label, props]) => {
+    const id = `field-${key}-${Math.random().toString(36).slice(2, 8)}`;
+
+    return {
+      key,
+      field: h('input', {id, name: key, required: true, ...props}),
+      label: h('label', {for: id}, label)
+    };
+  });
+}
+
+/** A form that says what went wrong, or what was done. */
+
+function form(fields, action, submit) {
+  const outcome = h('p', {role: 'status'});
+  const button = h('button', {type: 'submit', class: 'primary'}, action);
+
+  return h('form', {onsubmit: async (event) => {
+    event.preventDefault();
+    setText(outcome, '');
+    button.disabled = true;
+
+    try {
+      const values = fields.map(({key, field}) => [key, field.value]);
+      const done = await submit(Object.fromEntries(values));
+
+      outcome.className = '';
+      setText(outcome, done || '');
+    } catch (e) {
+      outcome.className = 'bad';
+      setText(outcome, e.message);
+    }
+
+    button.disabled = false;
+  }},
+  fields.map(({label, field}) => h('p', {}, label, field)),
+  h('p', {}, button), outcome);
 }

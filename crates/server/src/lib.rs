@@ -26,6 +26,7 @@ pub mod proxy;
 mod repeated_log;
 pub mod secret;
 pub mod server;
+mod signature_checks;
 mod splitter;
 pub mod sql;
 mod statuses;

@@ -54,8 +54,25 @@ pub trait Node: Send + Sync {
     /// answer comes as [`crate::server::Server::located`].
     fn locate(&self, blocks: Vec<BlockQuery>);
 
+    /// Asks if a message was signed with the key of an address; the answer comes as
+    /// [`crate::server::Server::message_verified`] with this number. A node that cannot tell does nothing.
+    fn verify_message(&self, id: u64, message: SignedMessage) {
+        let _ = (id, message);
+    }
+
     /// Writes to the operator's log.
     fn log(&self, level: Level, text: &str);
+}
+
+/// A message that somebody may have signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedMessage {
+    /// The address, of the node's network.
+    pub address: String,
+    /// In base64, as `signmessage` gives it.
+    pub signature: String,
+    /// The text.
+    pub text: String,
 }
 
 /// Hash and height of a block that a node is asked about.

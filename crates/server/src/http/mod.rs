@@ -10,6 +10,7 @@ mod admin;
 pub(crate) mod answer;
 mod background;
 mod cached_query;
+pub(crate) mod challenges;
 mod conns;
 mod credits;
 mod csv;
@@ -58,7 +59,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use hstratum_core::event::Level;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -71,7 +72,7 @@ use self::answer::ApiError;
 use self::conns::{ConnPermit, Conns};
 use self::host_guard::{LocalAddress, PeerAddress, Public};
 use self::privacy::{Shows, shown};
-pub(crate) use self::site::Site;
+pub(crate) use self::site::{SignInParts, Site};
 use crate::config::{Config, HTTP_PORT};
 use crate::limits::{
     HTTP_CHANGES_MAX, HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
@@ -198,6 +199,7 @@ fn router(site: Arc<Site>) -> Router {
         .layer(from_fn_with_state(site.answers.clone(), answer::remember))
         .route("/jobs/{id}", shown(&site, Shows::Job, get(jobs::job)))
         .route("/session", sign_in::route())
+        .route("/session/challenge", post(sign_in::challenge))
         .nest("/me", me::routes())
         .route("/events", get(event_watch::events))
         .route("/openapi.json", get(openapi::document));

@@ -45,6 +45,7 @@ use super::{
         sign_in::who,
         sign_in::sign_in,
         sign_in::sign_out,
+        sign_in::challenge,
         me::set_password,
         me::set_threshold,
         event_watch::events,
@@ -86,10 +87,10 @@ mod tests {
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
-                     Block BlockStateAsked Blocks Credit Credits Deployment DividedBlock DrainBody Estimate \
+                     Block BlockStateAsked Blocks ChallengeBody Credit Credits Deployment DividedBlock DrainBody Estimate \
                      ExtraNode Happening Health History Job JobOutput ListFormat Luck MinerSignIn NewPasswordBody OperatorSignIn Order OwnBlocks \
-                     PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
-                     Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody Split SplitLine Sums \
+                     OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
+                     Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \
                      Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
     }

@@ -15,17 +15,21 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Json};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use hstratum_core::chain::address::Address;
 use hstratum_core::operator_order::{Order, OrderOutcome};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{ApiError, JsonBody, NoParams, Problem};
+use super::challenges::Challenge;
 use super::host_guard::{LocalAddress, PeerAddress, without_port};
 use super::orders;
 use super::sessions::{NewSession, Role};
 use super::site::Site;
 use super::viewer::Viewer;
+use crate::clock::unix_s;
 use crate::limits::{HTTP_BODY_BYTES_MAX, WRONG_SIGN_IN};
+use crate::node::SignedMessage;
 
 /// The cookie's name on this port: browsers do not tell ports of a host apart.
 fn cookie_name(local: SocketAddr) -> String {
@@ -54,7 +58,7 @@ fn viewer(site: &Site, cookie: Option<&str>, headers: &HeaderMap) -> Viewer {
     {
         return Viewer::Operator;
     }
-    let signed_in = cookie.and_then(|cookie| site.sessions.look(cookie, Instant::now()));
+    let signed_in = cookie.and_then(|cookie| site.sign_in.sessions.look(cookie, Instant::now()));
     signed_in.map_or(Viewer::Nobody, Viewer::Session)
 }
 
@@ -91,11 +95,12 @@ impl Session {
 #[derive(Deserialize, ToSchema)]
 #[serde(
     untagged,
-    expecting = "expected {\"name\", \"password\"} or {\"token\"}, and nothing else"
+    expecting = "expected {\"name\", \"password\"}, {\"address\", \"signature\"} or {\"token\"}, and nothing else"
 )]
 pub(crate) enum SignInBody {
     Operator(OperatorSignIn),
     Miner(MinerSignIn),
+    Owner(OwnerSignIn),
 }
 
 /// The operator's token.
@@ -113,6 +118,29 @@ pub(crate) struct MinerSignIn {
     /// The account, or the name of one of its workers.
     name: String,
     password: String,
+}
+
+/// What the owner of an address signs.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnerSignIn {
+    /// The account, which is an address.
+    address: String,
+    /// Of the challenge's message, in base64, as `signmessage` gives it.
+    signature: String,
+}
+
+/// Whose challenge is asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChallengeBody {
+    address: String,
+}
+
+/// What to sign.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SignInChallenge {
+    message: String,
 }
 
 /// The methods of `/session`.
@@ -151,15 +179,16 @@ pub(crate) async fn sign_in(
              X-Forwarded-Proto (docs/operating.md, \"Signing in\")",
         );
     }
-    let before = site.sessions.sign_outs();
+    let before = site.sign_in.sessions.sign_outs();
     let role = match body {
         SignInBody::Operator(OperatorSignIn { token }) => operator(&site, &token).await?,
         SignInBody::Miner(MinerSignIn { name, password }) => {
             let address = client(&site, peer, &headers);
             Role::Miner(account(&site, name, password, address).await?)
         }
+        SignInBody::Owner(signed) => Role::Miner(owner(&site, &headers, signed).await?),
     };
-    let begun = site.sessions.begin(role, before, Instant::now());
+    let begun = site.sign_in.sessions.begin(role, before, Instant::now());
     let begun = begun.map_err(|error| ApiError::busy(format!("no random bytes: {error}")))?;
     let Some(NewSession { cookie, signed_in }) = begun else {
         return Err(ApiError::busy("a password was changed just now, try again"));
@@ -202,6 +231,68 @@ pub(super) async fn account(
     }
 }
 
+/// What the owner of an address signs to sign in, with `signmessage` of a wallet: the same for some minutes, until
+/// somebody has signed in with it.
+#[utoipa::path(post, path = "/api/v1/session/challenge", tag = "session", request_body = ChallengeBody,
+    responses((status = 200, body = SignInChallenge), (status = 400, body = Problem)))]
+pub(crate) async fn challenge(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<ChallengeBody>,
+) -> Result<Json<SignInChallenge>, ApiError> {
+    let [newest, _] = challenges(&site, &headers, &body.address)?;
+    Ok(Json(SignInChallenge {
+        message: newest.text,
+    }))
+}
+
+/// The challenges of an address now, newest first.
+fn challenges(site: &Site, headers: &HeaderMap, address: &str) -> Result<[Challenge; 2], ApiError> {
+    let Some(payable) = Address::parse_payable(address, site.network) else {
+        return Err(ApiError::wrong(Address::why_not_payable(
+            address,
+            site.network,
+        )));
+    };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = without_port(host.unwrap_or_default());
+    let address = payable.encode(site.network);
+    let network = site.network.name();
+    Ok(site
+        .sign_in
+        .challenges
+        .of(&address, host, network, unix_s()))
+}
+
+/// The account of an address whose owner has signed a challenge.
+async fn owner(
+    site: &Site,
+    headers: &HeaderMap,
+    signed: OwnerSignIn,
+) -> Result<Arc<str>, ApiError> {
+    let refused = |text: &str| Err(ApiError(StatusCode::UNAUTHORIZED, text.to_owned()));
+    for challenge in challenges(site, headers, &signed.address)? {
+        let address = challenge.address.clone();
+        let message = SignedMessage {
+            address: address.clone(),
+            signature: signed.signature.clone(),
+            text: challenge.text.clone(),
+        };
+        let checked = site.sign_in.signature_checks.check(message).await;
+        if !checked.map_err(|error| ApiError::busy(format!("{error:#}")))? {
+            continue;
+        }
+        if !site.has_account(&address).await? {
+            return refused("nobody has mined here under that address");
+        }
+        return match site.sign_in.challenges.take(challenge, unix_s()) {
+            true => Ok(address.into()),
+            false => refused("somebody has signed in with that signature: sign the new message"),
+        };
+    }
+    refused("not the address's signature of the message, or the message is too old")
+}
+
 /// For whom a request is: the peer, or whom a proxy on this machine or of `proxy-protocol` says last.
 pub(super) fn client(site: &Site, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let is_proxy = peer.is_loopback() || site.proxies.iter().any(|range| range.contains(peer));
@@ -231,7 +322,7 @@ pub(crate) async fn sign_out(
     }
     let name = cookie_name(local);
     if let Some(cookie) = jar.get(&name) {
-        site.sessions.end(cookie.value());
+        site.sign_in.sessions.end(cookie.value());
         if viewer.is_operator() {
             site.events.end_sessions();
         }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::answer::{Answers, ApiError};
 use super::cached_query::CachedQuery;
+use super::challenges::Challenges;
 use super::conns::Conns;
 use super::estimates::{CachedEstimates, LedgerEstimates, NextPayout, PoolMoney};
 use super::events::Events;
@@ -31,8 +32,10 @@ use crate::net::cidr::AddressRange;
 use crate::operator::Orders;
 use crate::payer::{PayerReading, PayerState, PayoutControl};
 use crate::secret::Secret;
+use crate::signature_checks::SignatureChecks;
 use crate::statuses::Statuses;
 use crate::telemetry::live::{Online, TelemetryReader};
+use crate::values;
 
 /// What every request may use.
 pub(crate) struct Site {
@@ -79,12 +82,19 @@ pub(crate) struct Site {
     pub has_login: bool,
     /// Peers that tell for whom they ask.
     pub proxies: Vec<AddressRange>,
-    pub sessions: Arc<Sessions>,
+    pub sign_in: SignInParts,
     pub orders: Orders,
     /// For miners' changes that wait.
     pub changes: Semaphore,
     /// Who may give orders; none: nobody.
     pub operator: Option<Operator>,
+}
+
+/// What signing in needs.
+pub(crate) struct SignInParts {
+    pub sessions: Arc<Sessions>,
+    pub challenges: Challenges,
+    pub signature_checks: Arc<SignatureChecks>,
 }
 
 /// Who may give orders over HTTP.
@@ -101,7 +111,8 @@ impl Site {
         live: TelemetryReader,
         alarm_feed: &Arc<AlarmFeed>,
         statuses: &Statuses,
-        (orders, payouts, sessions): (&Orders, &PayoutControl, &Arc<Sessions>),
+        (orders, payouts): (&Orders, &PayoutControl),
+        sign_in: SignInParts,
     ) -> Self {
         let config = &settings.config;
         let ledger = settings.ledger();
@@ -141,7 +152,7 @@ impl Site {
             conns: Arc::default(),
             has_login: config.http_login,
             proxies: config.proxy_protocol.clone(),
-            sessions: sessions.clone(),
+            sign_in,
             orders: orders.clone(),
             changes: Semaphore::new(HTTP_CHANGES_MAX),
             operator: config.http_token.clone().map(|token| Operator {
@@ -179,6 +190,24 @@ impl Site {
         let reader = self.estimating.as_ref().expect("there is a ledger");
         let now = self.live.look().await?;
         self.cached_estimates.get(reader, &now).await
+    }
+
+    /// True if somebody has mined under that name.
+    pub(crate) async fn has_account(&self, name: &str) -> Result<bool, ApiError> {
+        let rows = self.workers().await?;
+        if rows.iter().any(|row| *row.account == *name) {
+            return Ok(true);
+        }
+        let Some(reader) = &self.reader else {
+            return Ok(false);
+        };
+        let name = name.to_owned();
+        reader
+            .read(move |sql| {
+                let known = "SELECT 1 FROM accounts WHERE name = ?1";
+                Ok(sql.query_opt(known, &values![name])?.is_some())
+            })
+            .await
     }
 
     /// The network's difficulty, as of the newest job; none before the first.

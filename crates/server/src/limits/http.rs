@@ -43,6 +43,18 @@ pub(crate) const HTTP_LISTENERS_RESERVED: usize = 16;
 /// Time that a wrong sign-in takes: with the limit of connections it bounds how many are tried.
 pub(crate) const WRONG_SIGN_IN: Duration = Duration::from_secs(1);
 
+/// Time for which an address is given the same text to sign; it is taken for as long again.
+pub(crate) const CHALLENGE_S: u64 = 300;
+
+/// Time to wait for one's turn to have a signature checked.
+pub(crate) const SIGNATURE_TURN: Duration = Duration::from_secs(10);
+
+/// Time for the node to check a signature.
+pub(crate) const SIGNATURE_CHECK: Duration = Duration::from_secs(5);
+
+/// Time between two checks of signatures, each of which takes the node's thread for half a millisecond or so.
+pub(crate) const SIGNATURE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Messages queued for one connection to the event stream. Beyond it the stream is closed.
 pub(crate) const HTTP_MESSAGES_WAITING_MAX: usize = 256;
 

@@ -16,7 +16,6 @@ use hstratum_core::operator_order::Order;
 use hstratum_core::units::{Hash, Height};
 
 use self::threads::{ThreadDeps, spawn};
-use crate::alarm_delivery::AlarmFeed;
 use crate::cluster;
 use crate::cluster::cluster_status::ClusterReading;
 use crate::cluster::threads::Threads;
@@ -31,6 +30,7 @@ use crate::node::{Look, Node};
 use crate::operator::Orders;
 pub use crate::operator::{AccountStored, Ordered, ServerDrained};
 use crate::payer::PayoutControl;
+use crate::signature_checks::SignatureChecks;
 use crate::statuses::Statuses;
 use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
@@ -49,6 +49,7 @@ pub struct Server {
     in_force: OptionsInForce,
     races: Arc<BlockRaces>,
     payouts: PayoutControl,
+    signature_checks: Arc<SignatureChecks>,
     /// Its log, while the server's threads have it.
     node: Weak<dyn Node>,
 }
@@ -84,23 +85,23 @@ impl Server {
         let (to_driver, inbox) = DriverHandle::new(waker);
         let (telemetry, live) = live::channel();
         let races = live.races().clone();
-        let alarm_feed = Arc::<AlarmFeed>::default();
         let orders = Orders::new(to_driver.clone(), &settings);
+        let signature_checks = Arc::new(SignatureChecks::new(&node));
         let deps = ThreadDeps {
             settings: &settings,
             to_driver: &to_driver,
             node: &node,
-            alarm_feed: &alarm_feed,
+            alarm_feed: Arc::default(),
             statuses: &statuses,
             cluster_threads: &cluster_threads,
             sessions: Arc::default(),
+            signature_checks: &signature_checks,
         };
         let (senders, mut running) = threads::start(&deps, store, writers, first_users)?;
         startup::relay_again(senders.relay.as_ref(), &recovered.unanswered);
         startup::ship(&deps, shipper_exchange, live.clone(), connected)?;
-        let payer = running.start_payer(&deps, live.clone(), senders.alarms.clone())?;
-        let payouts = PayoutControl::new(&settings, payer, statuses.payer.clone());
-        let site = startup::site(&deps, live, &orders, &payouts);
+        let payouts = running.start_payer(&deps, live.clone(), senders.alarms.clone())?;
+        let site = startup::site(&deps, live, &orders, &payouts)?;
         running.start_http(&deps, http, site)?;
         let mut driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
         let log = Arc::downgrade(&node);
@@ -125,6 +126,7 @@ impl Server {
             in_force,
             races,
             payouts,
+            signature_checks,
             node: log,
         })
     }
@@ -227,6 +229,11 @@ impl Server {
     /// Takes the node's answer to [`Node::locate`].
     pub fn located(&self, look: Look) {
         self.to_driver.node(NodeEvent::Located(look));
+    }
+
+    /// Takes the node's answer to [`Node::verify_message`].
+    pub fn message_verified(&self, id: u64, is_valid: bool) {
+        self.signature_checks.answered(id, is_valid);
     }
 
     /// Takes a template on the node's tip.

@@ -26,7 +26,8 @@ use crate::driver::{Driver, Senders};
 use crate::files::block_spool::Spool;
 use crate::files::recovered_state::{RecoveredState, Unanswered};
 use crate::files::{ServerFiles, UsersFiles};
-use crate::http::Site;
+use crate::http::challenges::Challenges;
+use crate::http::{SignInParts, Site};
 use crate::limits::DESCRIPTORS_KEPT;
 use crate::messages::DriverInbox;
 use crate::net::listener::Encryption;
@@ -225,9 +226,22 @@ pub(super) fn site(
     live: TelemetryReader,
     orders: &Orders,
     payouts: &PayoutControl,
-) -> Site {
-    let parts = (orders, payouts, &deps.sessions);
-    Site::new(deps.settings, live, deps.alarm_feed, deps.statuses, parts)
+) -> anyhow::Result<Site> {
+    let sign_in = SignInParts {
+        sessions: deps.sessions.clone(),
+        challenges: Challenges::new().context("failed to get random bytes")?,
+        signature_checks: deps.signature_checks.clone(),
+    };
+    let alarms = &deps.alarm_feed;
+    let site = Site::new(
+        deps.settings,
+        live,
+        alarms,
+        deps.statuses,
+        (orders, payouts),
+        sign_in,
+    );
+    Ok(site)
 }
 
 /// The driver: its sockets, whom it tells, and what its first pool begins with.

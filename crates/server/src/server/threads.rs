@@ -28,7 +28,8 @@ use crate::http::{self, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
 use crate::messages::{DriverHandle, MinedBlock, SpoolCommand};
 use crate::node::Node;
-use crate::payer::{Payer, PayerCommand};
+use crate::payer::{Payer, PayerCommand, PayoutControl};
+use crate::signature_checks::SignatureChecks;
 use crate::splitter::SplitThread;
 use crate::statuses::Statuses;
 use crate::store::payout_addresses;
@@ -46,12 +47,13 @@ pub(super) struct ThreadDeps<'a> {
     pub to_driver: &'a DriverHandle,
     pub node: &'a Arc<dyn Node>,
     /// Feed that alarms are published to.
-    pub alarm_feed: &'a Arc<AlarmFeed>,
+    pub alarm_feed: Arc<AlarmFeed>,
     pub statuses: &'a Statuses,
     /// Those that wait for the shared ledger.
     pub cluster_threads: &'a Threads,
     /// Sessions of the dashboard.
     pub sessions: Arc<Sessions>,
+    pub signature_checks: &'a Arc<SignatureChecks>,
 }
 
 /// The threads that run, and the senders of those that have to be told of the stop.
@@ -140,16 +142,25 @@ impl RunningThreads {
         deps: &ThreadDeps<'_>,
         live: TelemetryReader,
         alarms: Sender<AlarmInput>,
-    ) -> anyhow::Result<Option<Sender<PayerCommand>>> {
+    ) -> anyhow::Result<PayoutControl> {
         let status = deps.statuses.payer.clone();
-        let payer = Payer::of(deps.settings, live, status, alarms, deps.node.clone())?;
-        let Some(mut payer) = payer else {
-            return Ok(None);
-        };
-        let (sender, commands) = channel();
-        self.start_kept("hstratum-payer", deps.node, move || payer.run(&commands))?;
-        self.payer = Some(sender.clone());
-        Ok(Some(sender))
+        let payer = Payer::of(
+            deps.settings,
+            live,
+            status.clone(),
+            alarms,
+            deps.node.clone(),
+        )?;
+        if let Some(mut payer) = payer {
+            let (sender, commands) = channel();
+            self.start_kept("hstratum-payer", deps.node, move || payer.run(&commands))?;
+            self.payer = Some(sender);
+        }
+        Ok(PayoutControl::new(
+            deps.settings,
+            self.payer.clone(),
+            status,
+        ))
     }
 
     /// Starts one that ends when its work does.
