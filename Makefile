@@ -86,8 +86,9 @@ table: build ## hstratum against the limit server, in the same run
 instructions: ## instructions of a line, a share and a job, by callgrind
 	@scripts/instructions.sh
 
+# SIGN_INS=100: so many wrong passwords a second beside them.
 dashboards: build ## what fifty open dashboards cost miners
-	node bench/dashboards.js
+	node bench/dashboards.js --sign-ins '$(or $(SIGN_INS),0)'
 
 month: ## how large the ledger becomes in a month of 10,000 workers
 	cargo bench --locked -p hstratum --bench month

@@ -2,7 +2,8 @@
 
 /*
  * The cost of dashboards to miners: the same load on one node without any, and
- * with dashboards open and metrics scraped each second.
+ * with dashboards open, metrics scraped each second, and sign-ins with wrong
+ * passwords from as many addresses.
  */
 
 const http = require('http');
@@ -18,6 +19,7 @@ Needs make build and two cores.
 
   --runs N         runs of each, 1 to 100 (3)
   --dashboards N   dashboards that are open, 0 to 128 (50)
+  --sign-ins N     wrong sign-ins a second, 0 to 1000 (0)
   --help           print this
 `;
 
@@ -30,20 +32,23 @@ const LISTS = [
 ];
 const LISTS_MS = 5000;
 const SCRAPE_MS = 1000;
+const SIGN_IN_MS = 20;
 const BASE_MS = 120000;
 const RUN_MS = 180000;
 
 /** All open dashboards and the scraper. */
 
 class Audience {
-  constructor(port, dashboards) {
+  constructor(port, dashboards, signIns) {
     this.port = port;
+    this.guesses = 0;
     this.agent = new http.Agent({keepAlive: true});
     this.sources = [];
     this.timers = [];
     this.messages = 0;
     this.answers = 0;
     this.refused = 0;
+    this.signIns = new Map();     // how many by the answer's status
 
     for (let i = 0; i < dashboards; i++) {
       this.listen();
@@ -51,6 +56,45 @@ class Audience {
     }
 
     this.every(SCRAPE_MS, () => this.ask('/metrics'));
+
+    if (signIns)
+      this.guess(signIns);
+  }
+
+  /** Sign in so often a second, each time from another address. */
+
+  guess(perSecond) {
+    const begun = Date.now();
+
+    this.timers.push(setInterval(() => {
+      const due = (Date.now() - begun) / 1000 * perSecond;
+
+      for (; this.guesses < due; this.guesses++)
+        this.signIn(this.guesses);
+    }, SIGN_IN_MS));
+  }
+
+  signIn(number) {
+    const body = JSON.stringify({name: 'nobody', password: String(number)});
+    const address = [10, number >> 16 & 255, number >> 8 & 255, number & 255];
+
+    const request = http.request({
+      port: this.port, path: '/api/v1/session', method: 'POST',
+      host: '127.0.0.1', agent: this.agent,
+      headers: {
+        'Content-Type': 'application/json',
+        'X-Forwarded-Proto': 'https',
+        'X-Forwarded-For': address.join('.')
+      }
+    }, (response) => {
+      const {statusCode: status} = response;
+
+      response.resume();
+      this.signIns.set(status, (this.signIns.get(status) || 0) + 1);
+    });
+
+    request.on('error', () => {});
+    request.end(body);
   }
 
   every(ms, run) {
@@ -100,10 +144,11 @@ class Audience {
 }
 
 class Dashboards extends Bench {
-  constructor(runs, dashboards) {
+  constructor(runs, dashboards, signIns) {
     super();
     this.runs = runs;
     this.dashboards = dashboards;
+    this.signIns = signIns;
     this.samples = {alone: [], watched: []};
     this.notes = [];
   }
@@ -121,7 +166,8 @@ class Dashboards extends Bench {
 
   async measure(server, name) {
     const audience = name === 'watched'
-      ? new Audience(server.node.ports.dashboard, this.dashboards) : null;
+      ? new Audience(server.node.ports.dashboard, this.dashboards, this.signIns)
+      : null;
 
     try {
       const flat = await rows.flatOut(server);
@@ -130,6 +176,9 @@ class Dashboards extends Bench {
       if (audience) {
         this.notes.push(`${audience.messages} events and ${audience.answers} `
           + `answers were read, ${audience.refused} refused`);
+
+        for (const [status, count] of audience.signIns)
+          this.notes.push(`${count} sign-ins were answered with ${status}`);
       }
 
       return {rate: flat.rate, cpu: flat.cpu, steadyCpu: steady.cpu,
@@ -141,7 +190,7 @@ class Dashboards extends Bench {
   }
 
   report() {
-    const lines = [['', 'nobody', `${this.dashboards} dashboards`, 'ratio']];
+    const lines = [['', 'nobody', 'with them', 'ratio']];
 
     for (const [name, what, digits] of [
       ['rate', 'accepted shares/s flat out', 0],
@@ -178,6 +227,7 @@ async function main() {
   const {values} = parseArgs({options: {
     runs: {type: 'string', default: '3'},
     dashboards: {type: 'string', default: '50'},
+    'sign-ins': {type: 'string', default: '0'},
     help: {type: 'boolean'}
   }});
 
@@ -187,7 +237,9 @@ async function main() {
   }
 
   const runs = Math.max(1, number(values.runs, 'runs', 100));
-  const bench = new Dashboards(runs, number(values.dashboards, 'dashboards', 128));
+  const bench = new Dashboards(runs,
+    number(values.dashboards, 'dashboards', 128),
+    number(values['sign-ins'], 'sign-ins', 1000));
 
   await runAtMost(bench, BASE_MS + runs * RUN_MS);
   process.stdout.write(bench.report());

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hstratum::stratum_url::StratumUrl;
-use hstratum::verify::{ApiUrl, JobReport, PaidOutput, PayeeAddress, Setup, verify};
+use hstratum::verify::{ApiUrl, JobReport, PaidOutput, PayeeAddress, Setup, is_of_account, verify};
 use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::units::hex;
 
@@ -183,10 +183,9 @@ fn verdict(report: &JobReport, user: &str, has_payee: bool) -> (String, bool) {
 
 /// What is said of a job that pays the user nothing.
 fn nothing(report: &JobReport, user: &str) -> String {
-    let is_of_user = |account: &str| user == account || user.starts_with(&format!("{account}."));
     let elsewhere = report.outputs.iter().find(|output| {
         let account = output.account.as_deref();
-        account.is_some_and(is_of_user)
+        account.is_some_and(|account| is_of_account(user, account))
     });
     if let Some(output) = elsewhere {
         return format!(

@@ -124,8 +124,8 @@ pub const BAN_DROPS: u32 = 4;
 /// that follows from them lasts.
 pub const BAN_MS: u64 = 10 * 60_000;
 
-/// Addresses or names whose drops or wrong passwords are counted. Beyond it the oldest is forgotten.
-pub const OFFENDERS_MAX: usize = 4096;
+/// Addresses whose drops, or wrong passwords, are counted. Beyond it the oldest is forgotten.
+pub const BANNED_ADDRESSES_MAX: usize = 4096;
 
 /// Addresses banned by the operator. The next one is refused.
 pub const OPERATOR_BANS_MAX: usize = 4096;
@@ -203,9 +203,6 @@ pub const CLOCK_BACK_S: u64 = 60;
 /// Wrong passwords from one address within [`GUESS_MS`], even if miners earn there: of the admin, or of those who
 /// sign in. At the limit passwords from there are refused unchecked, right or wrong, until the time is over.
 pub const GUESSES_MAX: u32 = 10;
-/// Refused sign-ins to one account within [`GUESS_MS`], from wherever. At the limit only addresses that mine for the
-/// account may sign in.
-pub const GUESSES_OF_ACCOUNT_MAX: u32 = 100;
 /// Sign-ins whose passwords are checked or wait for it, at a time: each delays the logins of miners by a check at
 /// most.
 pub const SIGN_INS_WAITING_MAX: usize = 32;

@@ -123,8 +123,10 @@ pub enum OrderRefusal {
     DrainTooLong,
     /// No account has this name and password, or it is disabled.
     WrongSignIn,
-    /// Too many sign-ins wait, or were refused.
-    TooManySignIns,
+    /// Too many sign-ins of the address were refused.
+    TooManyGuesses,
+    /// Too many sign-ins wait, of the address or of all.
+    SignInsWait,
 }
 
 /// The class of a [`OrderRefusal`].
@@ -175,7 +177,8 @@ impl OrderRefusal {
             }
             Self::DrainTooLong => "a drain takes 0 to 3600 seconds",
             Self::WrongSignIn => "wrong name or password",
-            Self::TooManySignIns => "too many sign-ins, try again in ten minutes",
+            Self::TooManyGuesses => "too many wrong passwords, try again in ten minutes",
+            Self::SignInsWait => "too many sign-ins at once, try again",
         }
     }
 
@@ -208,7 +211,7 @@ impl OrderRefusal {
                 OrderRefusalKind::Disk
             }
             Self::WrongSignIn => OrderRefusalKind::SignIn,
-            Self::TooManySignIns => OrderRefusalKind::TooMany,
+            Self::TooManyGuesses | Self::SignInsWait => OrderRefusalKind::TooMany,
         }
     }
 }

@@ -5,11 +5,12 @@
 //! and again while nobody mines from it, so that one bad machine does not shut out a farm behind the same
 //! address. A ban of the operator holds even if somebody mines from there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::accounts::offences::{Offence, Offences};
-use crate::limits::{BAN_DROPS, BAN_MS, OPERATOR_BANS_MAX};
+use crate::limits::{
+    BAN_DROPS, BAN_MS, BANNED_ADDRESSES_MAX, GUESS_MS, GUESSES_MAX, OPERATOR_BANS_MAX,
+};
 use crate::units::Now;
 
 /// The ban of one address.
@@ -51,10 +52,16 @@ impl Ban {
     }
 }
 
+/// The dropped connections or wrong guesses of an address.
+struct Offence {
+    drops: u32,
+    since_ms: u64,
+}
+
 /// All bans in force, and the addresses close to one.
 #[derive(Default)]
 pub(crate) struct Bans {
-    offences: Offences<IpAddr, BAN_MS>,
+    offences: Offences<BAN_MS>,
     /// The operator's bans.
     ordered: HashMap<IpAddr, Ban>,
 }
@@ -69,7 +76,7 @@ impl Bans {
     /// True if connections from the address are refused.
     pub(crate) fn is_banned(&mut self, address: IpAddr, now: Now) -> bool {
         let address = network_of(address);
-        self.offences.count(&address, now.ms) >= BAN_DROPS
+        self.offences.count(address, now.ms) >= BAN_DROPS
             || (self.ordered.get(&address)).is_some_and(|ban| !ban.is_over(now))
     }
 
@@ -85,7 +92,7 @@ impl Bans {
         let old = std::mem::replace(&mut self.ordered, bans);
         for address in old.keys() {
             if !self.ordered.contains_key(address) {
-                self.offences.forget(address);
+                self.offences.forget(*address);
             }
         }
         let new = self.ordered.keys();
@@ -110,7 +117,7 @@ impl Bans {
         let was_banned = self.is_banned(address, now);
         let address = network_of(address);
         self.ordered.remove(&address);
-        self.offences.forget(&address);
+        self.offences.forget(address);
         was_banned
     }
 
@@ -129,7 +136,7 @@ impl Bans {
         for (address, offence) in self.offences.list() {
             let ago_s = (now.ms.saturating_sub(offence.since_ms)) / 1000;
             let since_s = now.unix_s.saturating_sub(ago_s);
-            if offence.count >= BAN_DROPS {
+            if offence.drops >= BAN_DROPS {
                 list.push(Ban {
                     address: *address,
                     since_s,
@@ -155,9 +162,92 @@ impl Bans {
     /// Count of addresses banned by the pool.
     pub(crate) fn banned(&self, now_ms: u64) -> usize {
         let is_banned =
-            |one: &Offence| one.count >= BAN_DROPS && now_ms.saturating_sub(one.since_ms) < BAN_MS;
+            |one: &Offence| one.drops >= BAN_DROPS && now_ms.saturating_sub(one.since_ms) < BAN_MS;
         let offences = self.offences.list();
         offences.filter(|(_, one)| is_banned(one)).count()
+    }
+}
+
+/// Counts wrong passwords by address: of the admin, or of those who sign in. Beyond [`GUESSES_MAX`] an address may go
+/// on mining, but such a login from there is refused.
+#[derive(Default)]
+pub(crate) struct Guesses(Offences<GUESS_MS>);
+
+impl Guesses {
+    /// True if a password from the address is still checked.
+    pub(crate) fn may_guess(&mut self, address: IpAddr, now_ms: u64) -> bool {
+        self.0.count(network_of(address), now_ms) < GUESSES_MAX
+    }
+
+    /// Counts a wrong one; true if it was the last that is checked.
+    pub(crate) fn guessed(&mut self, address: IpAddr, now_ms: u64) -> bool {
+        self.0.add(network_of(address), now_ms) == GUESSES_MAX
+    }
+
+    /// Count of remembered addresses.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Offences counted by address, each for `KEPT_MS` from the first one. Beyond [`BANNED_ADDRESSES_MAX`]
+/// addresses the oldest is forgotten.
+#[derive(Default)]
+struct Offences<const KEPT_MS: u64> {
+    by_address: HashMap<IpAddr, Offence>,
+    /// The same addresses, oldest first.
+    order: VecDeque<IpAddr>,
+}
+
+impl<const KEPT_MS: u64> Offences<KEPT_MS> {
+    /// Adds one; returns the count for the address.
+    fn add(&mut self, address: IpAddr, now_ms: u64) -> u32 {
+        self.forget_old(now_ms);
+        if !self.by_address.contains_key(&address) {
+            if self.order.len() == BANNED_ADDRESSES_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.by_address.remove(&oldest);
+            }
+            self.order.push_back(address);
+        }
+        let offence = self.by_address.entry(address).or_insert(Offence {
+            drops: 0,
+            since_ms: now_ms,
+        });
+        offence.drops += 1;
+        offence.drops
+    }
+
+    fn count(&mut self, address: IpAddr, now_ms: u64) -> u32 {
+        self.forget_old(now_ms);
+        self.by_address.get(&address).map_or(0, |one| one.drops)
+    }
+
+    fn forget(&mut self, address: IpAddr) {
+        if self.by_address.remove(&address).is_some() {
+            self.order.retain(|old| *old != address);
+        }
+    }
+
+    /// The addresses with their offences, oldest first.
+    fn list(&self) -> impl Iterator<Item = (&IpAddr, &Offence)> {
+        let addresses = self.order.iter();
+        addresses.map(|address| (address, &self.by_address[address]))
+    }
+
+    fn len(&self) -> usize {
+        self.by_address.len().max(self.order.len())
+    }
+
+    fn forget_old(&mut self, now_ms: u64) {
+        while let Some(address) = self.order.front()
+            && let Some(offence) = self.by_address.get(address)
+            && now_ms.saturating_sub(offence.since_ms) >= KEPT_MS
+        {
+            self.by_address.remove(address);
+            self.order.pop_front();
+        }
     }
 }
 
@@ -197,5 +287,15 @@ mod tests {
         assert!(bans.is_banned(address, at(BAN_MS)));
         assert!(!bans.is_banned("2001:db8:1::1".parse().unwrap(), at(BAN_MS)));
         assert!(!bans.is_banned(address, at(BAN_MS + 1)));
+    }
+
+    #[test]
+    fn so_many_addresses_are_remembered_and_no_more() {
+        let mut bans = Bans::default();
+        for n in 0..BANNED_ADDRESSES_MAX as u32 + 10 {
+            bans.drop_from(std::net::Ipv4Addr::from(n).into(), 0);
+        }
+        assert_eq!(bans.offences.len(), BANNED_ADDRESSES_MAX);
+        assert_eq!(bans.offences.order.len(), BANNED_ADDRESSES_MAX);
     }
 }

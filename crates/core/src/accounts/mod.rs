@@ -5,8 +5,6 @@
 //! caller.
 
 pub mod ban;
-pub(crate) mod guesses;
-pub(crate) mod offences;
 pub mod password;
 pub mod proxy_secret;
 pub mod refused_logins;

@@ -4,8 +4,8 @@
 //! Left out are accounts, which only an admin adds, and whatever is empty between two events.
 
 use crate::limits::{
-    ASSIGNMENTS_MAX, BEST_SHARES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX, LINE_BYTES_MAX,
-    NAMES_UNPROVEN_ALL_MAX, OFFENDERS_MAX, OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX,
+    ASSIGNMENTS_MAX, BANNED_ADDRESSES_MAX, BEST_SHARES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX,
+    LINE_BYTES_MAX, NAMES_UNPROVEN_ALL_MAX, OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX,
     PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX,
     SHARES_PER_JOB_MAX, SHARES_WAITING_MAX, SIGN_INS_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX,
     USERS_PER_SESSION_MAX,
@@ -66,8 +66,8 @@ impl Pool {
                 TALLIES_MAX + USERS_PER_SESSION_MAX,
             ),
             size("best shares", shared.best_shares.len(), BEST_SHARES_MAX),
-            size("offenders", self.bans.len(), OFFENDERS_MAX),
-            size("guessers", shared.admin_guesses.len(), OFFENDERS_MAX),
+            size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
+            size("guessers", shared.admin_guesses.len(), BANNED_ADDRESSES_MAX),
             size("ordered bans", self.bans.ordered_len(), OPERATOR_BANS_MAX),
         ];
         sizes.extend(self.sizes_of_sign_ins());
@@ -102,12 +102,11 @@ impl Pool {
         sizes
     }
 
-    fn sizes_of_sign_ins(&self) -> [MemoryUse; 3] {
-        let (addresses, names) = self.shared.sign_in_guesses.sizes();
+    fn sizes_of_sign_ins(&self) -> [MemoryUse; 2] {
+        let guessing = self.shared.sign_in_guesses.len();
         let sign_ins = self.shared.password_tasks.sign_ins(None);
         [
-            size("addresses of refused sign-ins", addresses, OFFENDERS_MAX),
-            size("names of refused sign-ins", names, OFFENDERS_MAX),
+            size("guessers who sign in", guessing, BANNED_ADDRESSES_MAX),
             size("sign-ins", sign_ins, SIGN_INS_WAITING_MAX),
         ]
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::accounts::User;
+use crate::accounts::ban::network_of;
 use crate::accounts::password::StoredPassword;
 use crate::event::Ticket;
 use crate::operator_order::{OrderId, UserEdit};
@@ -42,10 +43,12 @@ pub(crate) enum PasswordTask {
 pub(crate) struct SignIn {
     /// Gets the answer.
     pub order: OrderId,
-    /// The client's, as [`network_of`](crate::accounts::ban::network_of) has it.
-    pub network: IpAddr,
-    /// The account; or the name, if nobody may sign in by it, whatever the password.
-    pub account: Result<Arc<str>, Box<str>>,
+    /// The client's.
+    pub address: IpAddr,
+    /// As given.
+    pub name: Box<str>,
+    /// The account; `None` if nobody may sign in by the name, whatever the password.
+    pub account: Option<Arc<str>>,
     /// The stored password that the given one is compared with.
     pub stored: StoredPassword,
 }
@@ -65,6 +68,8 @@ pub(crate) struct PasswordTasks {
     open: HashMap<Ticket, PasswordTask>,
     /// Tickets of the open checks, by account and password.
     logins: HashMap<(Arc<str>, String), Ticket>,
+    /// Networks of those who sign in.
+    sign_ins: HashMap<Ticket, IpAddr>,
     /// Names of users that are being written.
     writing: HashSet<String>,
     last: Ticket,
@@ -77,6 +82,7 @@ impl PasswordTasks {
         Self {
             open: HashMap::new(),
             logins: HashMap::new(),
+            sign_ins: HashMap::new(),
             writing: HashSet::new(),
             last: seed >> 1,
         }
@@ -94,7 +100,9 @@ impl PasswordTasks {
             PasswordTask::Write { name, .. } => {
                 self.writing.remove(name);
             }
-            PasswordTask::SignIn(_) => {}
+            PasswordTask::SignIn(_) => {
+                self.sign_ins.remove(&ticket);
+            }
         }
         Some(task)
     }
@@ -163,17 +171,16 @@ impl PasswordTasks {
     /// Opens a check for somebody who signs in.
     pub(crate) fn ask_sign_in(&mut self, sign_in: SignIn) -> Ticket {
         self.last += 1;
+        self.sign_ins.insert(self.last, network_of(sign_in.address));
         self.open.insert(self.last, PasswordTask::SignIn(sign_in));
         self.last
     }
 
     /// Count of open sign-ins, of this network or of all.
     pub(crate) fn sign_ins(&self, network: Option<IpAddr>) -> usize {
-        let is_counted = |task: &&PasswordTask| match task {
-            PasswordTask::SignIn(one) => network.is_none_or(|network| network == one.network),
-            PasswordTask::Login { .. } | PasswordTask::Write { .. } => false,
-        };
-        self.open.values().filter(is_counted).count()
+        let networks = self.sign_ins.values();
+        let counted = networks.filter(|one| network.is_none_or(|network| network == **one));
+        counted.count()
     }
 
     /// Opens a write of a user.

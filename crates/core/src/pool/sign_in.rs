@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use crate::accounts::ban::network_of;
-use crate::accounts::guesses::Guessing;
 use crate::accounts::password::StoredPassword;
+use crate::accounts::refused_logins::RefusalReason;
 use crate::accounts::{ADMIN, Login, clean_name};
 use crate::event::{Action, Actions, Password};
 use crate::limits::{PASSWORD_BYTES_MAX, SIGN_INS_OF_ADDRESS_MAX, SIGN_INS_WAITING_MAX};
@@ -29,35 +29,31 @@ impl Pool {
         if clean_name(name).as_deref() != Some(name) || password.len() > PASSWORD_BYTES_MAX {
             return Err(OrderRefusal::WrongSignIn);
         }
-        let network = network_of(address);
+        if !(self.shared.sign_in_guesses).may_guess(address, now.ms) {
+            let conns = &mut self.shared.conns;
+            conns.note_refused(now, address, name, RefusalReason::Guesses, out);
+            return Err(OrderRefusal::TooManyGuesses);
+        }
         let tasks = &self.shared.password_tasks;
         if tasks.sign_ins(None) >= SIGN_INS_WAITING_MAX
-            || tasks.sign_ins(Some(network)) >= SIGN_INS_OF_ADDRESS_MAX
+            || tasks.sign_ins(Some(network_of(address))) >= SIGN_INS_OF_ADDRESS_MAX
         {
-            return Err(OrderRefusal::TooManySignIns);
+            return Err(OrderRefusal::SignInsWait);
         }
         let accounts = &self.shared.accounts;
         let account = accounts.user(name).account;
-        let guessing = (self.shared.sign_in_guesses).state(address, &account, now.ms);
-        let is_guessed = match guessing {
-            Guessing::Allowed => false,
-            Guessing::Address => true,
-            Guessing::Account => !self.mines_from(&account, network),
-        };
-        if is_guessed {
-            return Err(OrderRefusal::TooManySignIns);
-        }
         // The admin's password is no user's: it is guessed on the wire alone, where guesses are counted.
         let is_option = &*account == ADMIN && self.shared.config.admin_password.is_some();
         let (account, stored) = match accounts.login(name, password) {
-            _ if is_option || !accounts.contains(&account) => (Err(name.into()), nobodys()),
+            _ if is_option || !accounts.contains(&account) => (None, nobodys()),
             Login::Yes(user) => return Ok(Some(OrderOutcome::Account(user.account))),
-            Login::No => (Err(name.into()), nobodys()),
-            Login::Ask(user, stored) => (Ok(user.account), stored),
+            Login::No => (None, nobodys()),
+            Login::Ask(user, stored) => (Some(user.account), stored),
         };
         let sign_in = SignIn {
             order,
-            network,
+            address,
+            name: name.into(),
             account,
             stored: stored.clone(),
         };
@@ -76,34 +72,22 @@ impl Pool {
     ) {
         let SignIn {
             order,
-            network,
+            address,
+            name,
             account,
             stored,
         } = sign_in;
         let is_current = |account: &str| self.shared.accounts.password(account) == Some(&stored);
-        let answer = match account {
-            Ok(account) if checked == Password::Right && is_current(&account) => {
-                Ok(OrderOutcome::Account(account))
+        let answer = match account.filter(|account| is_current(account)) {
+            Some(account) if checked == Password::Right => Ok(OrderOutcome::Account(account)),
+            _ => {
+                self.shared.sign_in_guesses.guessed(address, now.ms);
+                let why = self.shared.accounts.why_refused(&name);
+                (self.shared.conns).note_refused(now, address, &name, why, out);
+                Err(OrderRefusal::WrongSignIn)
             }
-            Ok(account) => Err(Box::from(&*account)),
-            Err(name) => Err(name),
         };
-        let answer = answer.map_err(|name: Box<str>| {
-            let account = self.shared.accounts.user(&name).account;
-            (self.shared.sign_in_guesses).guessed(network, &account, now.ms);
-            OrderRefusal::WrongSignIn
-        });
         out.push(Action::Answer(order, answer));
-    }
-
-    /// True if somebody with an accepted share mines for the account from there.
-    fn mines_from(&self, account: &str, network: IpAddr) -> bool {
-        self.sessions.iter().any(|session| {
-            let is_its = |user: &crate::session::Authorized| *user.user.account == *account;
-            session.conn.has_credit
-                && network_of(session.conn.address) == network
-                && session.users.iter().any(is_its)
-        })
     }
 }
 

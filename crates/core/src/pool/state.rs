@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::accounts::ban::Bans;
-use crate::accounts::guesses::{AdminGuesses, SignInGuesses};
+use crate::accounts::ban::{Bans, Guesses};
 use crate::accounts::password::{StoredPassword, hash256};
 use crate::accounts::{ADMIN, Accounts, PayoutAddresses};
 use crate::chain::coinbase_split::CoinbaseSplit;
@@ -51,8 +50,8 @@ pub(crate) struct PoolShared {
     pub names_unproven: usize,
     pub password_tasks: PasswordTasks,
     pub password_queue: PasswordQueue,
-    pub admin_guesses: AdminGuesses,
-    pub sign_in_guesses: SignInGuesses,
+    pub admin_guesses: Guesses,
+    pub sign_in_guesses: Guesses,
     /// Users that an admin on the wire has asked to add in this event.
     pub wanted_users: Vec<(Asker, NewUser)>,
     /// Counters for status reports, see `status`.
@@ -125,8 +124,8 @@ impl Pool {
                 names_unproven: 0,
                 password_tasks: PasswordTasks::new(config.boot.nonce),
                 password_queue: PasswordQueue::default(),
-                admin_guesses: AdminGuesses::default(),
-                sign_in_guesses: SignInGuesses::default(),
+                admin_guesses: Guesses::default(),
+                sign_in_guesses: Guesses::default(),
                 wanted_users: Vec::new(),
                 counts: PoolCounts::default(),
                 rate: Rate::new(now.ms),

@@ -2,7 +2,7 @@
 //! the pool.
 
 use crate::limits::{
-    CLOSING_LATER_MAX, JOBS_PER_LINK_MAX, LINE_BYTES_MAX, OFFENDERS_MAX, PROXY_REQUESTS_MAX,
+    BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, JOBS_PER_LINK_MAX, LINE_BYTES_MAX, PROXY_REQUESTS_MAX,
     PROXY_USER_BYTES_MAX, SERVER_LINE_BYTES_MAX,
 };
 use crate::pool::memory_usage::MemoryUse;
@@ -29,7 +29,7 @@ impl Proxy {
             size("connections", shared.roles.len(), conns_max),
             size("unsettled miners", shared.unsettled.len(), miners),
             size("ends", shared.conns.delayed_closes.len(), CLOSING_LATER_MAX),
-            size("offenders", self.bans.len(), OFFENDERS_MAX),
+            size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
         ];
         let mut most = |what, limit, of: fn(&ProxiedMiner) -> usize| {
             let count = self.miners.iter().map(|miner| of(miner)).max();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::alarm::{AlarmInput, BlockOutcome};
@@ -114,7 +115,7 @@ impl<S: DriverIo> Driver<S> {
                 self.senders
                     .tell_users(UsersCommand::Keep(ticket, name, stored));
             }
-            Action::SignOut(account) => self.sessions.sign_out(&account),
+            Action::SignOut(account) => self.sessions.sign_out(&account, Instant::now()),
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
                 self.senders

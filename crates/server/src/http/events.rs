@@ -53,6 +53,9 @@ pub(crate) struct ApiEvent {
     link: Option<String>,
     /// Why, where that is known.
     reason: Option<String>,
+    /// The reason for whoever may not see names, if that is another.
+    #[serde(skip)]
+    text_without_names: Option<&'static str>,
 }
 
 impl ApiEvent {
@@ -69,6 +72,7 @@ impl ApiEvent {
             account: None,
             link: None,
             reason,
+            text_without_names: None,
         }
     }
 
@@ -116,22 +120,20 @@ impl ApiEvent {
         is_new.then(|| Self {
             alarm: Some(notice.kind.name()),
             severity: Some(notice.kind.severity().name()),
+            text_without_names: text_without_names(notice.kind),
             ..Self::new("alarm", Some(notice.text))
         })
     }
 
     /// The same for whoever may not see names.
     fn without_names(self) -> Self {
-        let names_workers = [AlarmKind::WorkersGone, AlarmKind::WorkersBack];
-        let is_of_workers = names_workers
-            .map(|kind| Some(kind.name()))
-            .contains(&self.alarm);
+        let reason = match self.text_without_names {
+            Some(text) => Some(text.to_owned()),
+            None => self.reason,
+        };
         Self {
             account: None,
-            reason: match is_of_workers {
-                true => Some("workers have gone or are back".to_owned()),
-                false => self.reason,
-            },
+            reason,
             ..self
         }
     }
@@ -149,6 +151,49 @@ impl ApiEvent {
                 Some(block.reason.clone()).filter(|reason| !reason.is_empty()),
             )
         }
+    }
+}
+
+/// What an alarm says to whoever may not see names, where its text has names of workers or accounts, or addresses.
+fn text_without_names(kind: AlarmKind) -> Option<&'static str> {
+    match kind {
+        AlarmKind::WorkersGone => Some("workers have gone"),
+        AlarmKind::WorkersBack => Some("workers are back"),
+        AlarmKind::ConnectionsRefused => Some("the pool is full"),
+        AlarmKind::PayoutFailed => Some("a payout has failed"),
+        AlarmKind::BlockFound
+        | AlarmKind::BlockAccepted
+        | AlarmKind::BlockConfirmed
+        | AlarmKind::BlockOrphaned
+        | AlarmKind::BlockRefused
+        | AlarmKind::BlockUnjudged
+        | AlarmKind::NoJob
+        | AlarmKind::NoPeers
+        | AlarmKind::JobAgain
+        | AlarmKind::TemplateInvalid
+        | AlarmKind::TemplateValid
+        | AlarmKind::BlockPathBroken
+        | AlarmKind::BlockPathWorks
+        | AlarmKind::NodeOverdue
+        | AlarmKind::NodeBack
+        | AlarmKind::LedgerStalled
+        | AlarmKind::LedgerFailing
+        | AlarmKind::LedgerHealed
+        | AlarmKind::NodeBehind
+        | AlarmKind::NodeCaughtUp
+        | AlarmKind::LedgerLogLarge
+        | AlarmKind::LedgerLogSmall
+        | AlarmKind::SharedLedgerAway
+        | AlarmKind::SharedLedgerBack
+        | AlarmKind::ServerIdTwice
+        | AlarmKind::DutyLate
+        | AlarmKind::DutyDone
+        | AlarmKind::HashrateDrop
+        | AlarmKind::HashrateBack
+        | AlarmKind::ConnectionsTaken
+        | AlarmKind::PayoutSent
+        | AlarmKind::PoolFailed
+        | AlarmKind::Stopping => None,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a miner who has signed in may change of the own account.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
 use axum::{Extension, Router};
@@ -18,15 +19,15 @@ use super::host_guard::PeerAddress;
 use super::site::Site;
 use super::viewer::Viewer;
 use super::{orders, sign_in};
-use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::limits::{HTTP_BODY_BYTES_MAX, OWN_PASSWORD_BYTES_MIN};
 
 /// The paths below `/me`.
-pub(super) fn routes() -> Router<Arc<Site>> {
+pub(super) fn routes(site: Arc<Site>) -> Router<Arc<Site>> {
     Router::new()
         .route("/password", put(set_password))
         .route("/threshold", put(set_threshold))
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
-        .layer(axum::middleware::from_fn(admit))
+        .layer(from_fn_with_state(site, admit))
 }
 
 /// The account of whoever asks.
@@ -34,7 +35,12 @@ pub(super) fn routes() -> Router<Arc<Site>> {
 pub(crate) struct Me(Arc<str>);
 
 /// Middleware that admits only miners who have signed in.
-async fn admit(Extension(viewer): Extension<Viewer>, mut request: Request, next: Next) -> Response {
+async fn admit(
+    State(site): State<Arc<Site>>,
+    Extension(viewer): Extension<Viewer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let refused = |status, text: &str| ApiError(status, text.to_owned()).into_response();
     let Some(account) = viewer.account() else {
         return match viewer {
@@ -47,7 +53,14 @@ async fn admit(Extension(viewer): Extension<Viewer>, mut request: Request, next:
     if !viewer.may_change(request.method(), request.headers()) {
         return sign_in::no_change_token().into_response();
     }
-    request.extensions_mut().insert(Me(account.into()));
+    let account: Arc<str> = account.into();
+    let Some(_change) = site.own_changes.begin(&account, Instant::now()) else {
+        return refused(
+            StatusCode::TOO_MANY_REQUESTS,
+            "another change of this account is under way, or there were too many within ten minutes",
+        );
+    };
+    request.extensions_mut().insert(Me(account));
     next.run(request).await
 }
 
@@ -72,7 +85,12 @@ pub(crate) async fn set_password(
     headers: HeaderMap,
     JsonBody(body): JsonBody<NewPasswordBody>,
 ) -> Result<StatusCode, ApiError> {
-    let address = sign_in::client(&site, peer, &headers);
+    if body.new_password.len() < OWN_PASSWORD_BYTES_MIN {
+        return Err(ApiError::wrong(format!(
+            "the new password is too short: it needs {OWN_PASSWORD_BYTES_MIN} bytes"
+        )));
+    }
+    let address = sign_in::client(&site, peer, &headers)?;
     let named = sign_in::account(&site, account.to_string(), body.password, address).await;
     let named = named.map_err(|refusal| match refusal {
         ApiError(StatusCode::UNAUTHORIZED, _) => {

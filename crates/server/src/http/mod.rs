@@ -29,6 +29,7 @@ pub(crate) mod metrics;
 mod newest_split;
 mod openapi;
 mod orders;
+mod own_changes;
 mod pages;
 mod payer;
 mod payouts;
@@ -73,7 +74,7 @@ use self::conns::{ConnPermit, Conns};
 use self::host_guard::{LocalAddress, PeerAddress, Public};
 use self::privacy::{Shows, shown};
 pub(crate) use self::site::{SignInParts, Site};
-use crate::config::{Config, HTTP_PORT};
+use crate::config::{Config, Dashboard, HTTP_PORT};
 use crate::limits::{
     HTTP_CHANGES_MAX, HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
     HTTP_ORDERS_MAX, HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
@@ -98,6 +99,11 @@ pub(crate) fn bind(config: &Config, node: &dyn Node) -> anyhow::Result<Option<Tc
     match bound {
         Ok(listener) => {
             node.log(Level::Info, &format!("dashboard on http://{address}/"));
+            if config.dashboard != Dashboard::Public && config.http_token.is_none() {
+                let text = "the dashboard hides accounts from the operator too: without http-token there is nothing \
+                            to sign in with";
+                node.log(Level::Warning, text);
+            }
             Ok(Some(listener))
         }
         Err(error) if config.http_port.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
@@ -200,7 +206,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/jobs/{id}", shown(&site, Shows::Job, get(jobs::job)))
         .route("/session", sign_in::route())
         .route("/session/challenge", post(sign_in::challenge))
-        .nest("/me", me::routes())
+        .nest("/me", me::routes(site.clone()))
         .route("/events", get(event_watch::events))
         .route("/openapi.json", get(openapi::document));
     let api = match site.operator {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::limits::{
     SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX, SESSIONS_OF_ACCOUNT_MAX,
-    SESSIONS_OF_OPERATOR_MAX,
+    SESSIONS_OF_OPERATOR_MAX, SIGN_OUT_KEPT,
 };
 
 /// All sessions, by the digest of their cookie.
@@ -20,8 +20,8 @@ pub(crate) struct Sessions(Mutex<OpenSessions>);
 #[derive(Default)]
 struct OpenSessions {
     all: HashMap<Hash, Session>,
-    /// How often accounts were signed out.
-    sign_outs: u64,
+    /// When accounts were signed out, of the last [`SIGN_OUT_KEPT`].
+    signed_out: HashMap<Box<str>, Instant>,
 }
 
 /// In whose name a session is.
@@ -54,22 +54,13 @@ pub(crate) struct NewSession {
     pub signed_in: SignedIn,
 }
 
-/// A count of sign-outs, from before a password was checked.
-#[derive(Clone, Copy)]
-pub(crate) struct SignOuts(u64);
-
 impl Sessions {
-    /// See [`Sessions::begin`].
-    pub(crate) fn sign_outs(&self) -> SignOuts {
-        SignOuts(self.0.lock().sign_outs)
-    }
-
     /// Begins a session. At a limit the one of the same name, or of all miners, that was used longest ago ends.
-    /// `None` if an account was signed out since `before`: the password that was right may be another by now.
+    /// `None` if the account was signed out since its password was `asked` for: that may be another by now.
     pub(crate) fn begin(
         &self,
         role: Role,
-        before: SignOuts,
+        asked: Instant,
         now: Instant,
     ) -> Result<Option<NewSession>, getrandom::Error> {
         let new = NewSession {
@@ -80,7 +71,9 @@ impl Sessions {
             },
         };
         let mut sessions = self.0.lock();
-        if sessions.sign_outs != before.0 {
+        if let Role::Miner(account) = &new.signed_in.role
+            && (sessions.signed_out.get(&**account)).is_some_and(|at| *at >= asked)
+        {
             return Ok(None);
         }
         sessions.make_room(&new.signed_in.role, now);
@@ -110,9 +103,11 @@ impl Sessions {
     }
 
     /// Ends all sessions of an account.
-    pub(crate) fn sign_out(&self, account: &str) {
+    pub(crate) fn sign_out(&self, account: &str, now: Instant) {
         let mut sessions = self.0.lock();
-        sessions.sign_outs += 1;
+        let is_kept = |at: &Instant| now.saturating_duration_since(*at) < SIGN_OUT_KEPT;
+        sessions.signed_out.retain(|_, at| is_kept(at));
+        sessions.signed_out.insert(account.into(), now);
         sessions.all.retain(
             |_, session| !matches!(&session.signed_in.role, Role::Miner(its) if **its == *account),
         );
@@ -168,7 +163,7 @@ mod tests {
     use super::*;
 
     fn begin(sessions: &Sessions, role: Role, now: Instant) -> NewSession {
-        let begun = sessions.begin(role, sessions.sign_outs(), now);
+        let begun = sessions.begin(role, now, now);
         begun.expect("random bytes").expect("nobody signed out")
     }
 
@@ -235,11 +230,19 @@ mod tests {
         let (sessions, now) = (Sessions::default(), Instant::now());
         let alice = begin(&sessions, miner("alice"), now);
         let bob = begin(&sessions, miner("bob"), now);
-        let before = sessions.sign_outs();
-        sessions.sign_out("alice");
-        assert!(sessions.look(&alice.cookie, now).is_none());
-        assert!(sessions.look(&bob.cookie, now).is_some());
-        let late = sessions.begin(miner("alice"), before, now);
-        assert!(late.expect("random bytes").is_none());
+        let changed = now + Duration::from_secs(1);
+        sessions.sign_out("alice", changed);
+        assert!(sessions.look(&alice.cookie, changed).is_none());
+        assert!(sessions.look(&bob.cookie, changed).is_some());
+        let begin = |account, asked| {
+            let begun = sessions.begin(miner(account), asked, changed);
+            begun.expect("random bytes").is_some()
+        };
+        assert!(!begin("alice", now), "the old password was right");
+        assert!(begin("bob", now));
+        assert!(begin("alice", changed + Duration::from_secs(1)));
+        // Nothing is kept of what nobody waits for any more.
+        sessions.sign_out("bob", changed + SIGN_OUT_KEPT);
+        assert_eq!(sessions.0.lock().signed_out.len(), 1);
     }
 }

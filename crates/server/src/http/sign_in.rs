@@ -179,19 +179,21 @@ pub(crate) async fn sign_in(
              X-Forwarded-Proto (docs/operating.md, \"Signing in\")",
         );
     }
-    let before = site.sign_in.sessions.sign_outs();
+    let asked = Instant::now();
     let role = match body {
         SignInBody::Operator(OperatorSignIn { token }) => operator(&site, &token).await?,
         SignInBody::Miner(MinerSignIn { name, password }) => {
-            let address = client(&site, peer, &headers);
+            let address = client(&site, peer, &headers)?;
             Role::Miner(account(&site, name, password, address).await?)
         }
         SignInBody::Owner(signed) => Role::Miner(owner(&site, &headers, signed).await?),
     };
-    let begun = site.sign_in.sessions.begin(role, before, Instant::now());
+    let begun = site.sign_in.sessions.begin(role, asked, Instant::now());
     let begun = begun.map_err(|error| ApiError::busy(format!("no random bytes: {error}")))?;
     let Some(NewSession { cookie, signed_in }) = begun else {
-        return Err(ApiError::busy("a password was changed just now, try again"));
+        return Err(ApiError::busy(
+            "the password was changed just now, try again",
+        ));
     };
     let cookie = Cookie::build((cookie_name(local), cookie))
         .path("/")
@@ -293,16 +295,30 @@ async fn owner(
     refused("not the address's signature of the message, or the message is too old")
 }
 
-/// For whom a request is: the peer, or whom a proxy on this machine or of `proxy-protocol` says last.
-pub(super) fn client(site: &Site, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+/// For whom a request is: the peer, or whom a proxy on this machine or of `proxy-protocol` says last. A proxy that says
+/// nothing is refused: all that it passes on would be one client, whose guesses keep the others out.
+pub(super) fn client(site: &Site, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, ApiError> {
     let is_proxy = peer.is_loopback() || site.proxies.iter().any(|range| range.contains(peer));
+    let is_forwarded = OF_PROXIES.iter().any(|name| headers.contains_key(*name));
+    if !is_proxy || !is_forwarded {
+        return Ok(peer);
+    }
     let told = headers.get_all("x-forwarded-for").iter().next_back();
-    let told = told
-        .filter(|_| is_proxy)
-        .and_then(|told| told.to_str().ok());
+    let told = told.and_then(|told| told.to_str().ok());
     let last = told.and_then(|told| told.rsplit(',').next());
-    last.and_then(|last| last.trim().parse().ok())
-        .unwrap_or(peer)
+    last.and_then(address_in).ok_or_else(|| {
+        let text = "the proxy before this server does not say for whom it asks: it must set X-Forwarded-For \
+                    (docs/operating.md, \"Signing in\")";
+        ApiError(StatusCode::FORBIDDEN, text.to_owned())
+    })
+}
+
+/// An address, perhaps with a port.
+fn address_in(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || text.parse::<SocketAddr>().ok();
+    (bare.parse().ok()).or_else(|| with_port().map(|address| address.ip()))
 }
 
 /// Sign out. Needs `X-CSRF-Token`.
@@ -347,10 +363,11 @@ const OF_PROXIES: [&str; 5] = [
 ];
 
 fn is_behind_tls(headers: &HeaderMap) -> bool {
-    let mut protocols = headers.get_all("x-forwarded-proto").iter();
-    let first = protocols.next();
-    let is_https = first.is_some_and(|first| first.as_bytes().eq_ignore_ascii_case(b"https"));
-    is_https && protocols.next().is_none()
+    let told = headers.get_all("x-forwarded-proto").iter();
+    let mut protocols = told.flat_map(|told| told.as_bytes().split(|byte| *byte == b','));
+    // Each of several proxies may have said something.
+    let is_https = |one: &[u8]| one.trim_ascii().eq_ignore_ascii_case(b"https");
+    protocols.next().is_some_and(is_https) && protocols.all(is_https)
 }
 
 /// True if host and origin are this machine, and no proxy says otherwise.

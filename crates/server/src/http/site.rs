@@ -19,6 +19,7 @@ use super::jobs::ListenerPayouts;
 use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown};
 use super::ledger_reader::LedgerReader;
 use super::newest_split::NewestSplit;
+use super::own_changes::OwnChanges;
 use super::server_list::ServerList;
 use super::sessions::Sessions;
 use super::work_history::WorkHistory;
@@ -86,6 +87,7 @@ pub(crate) struct Site {
     pub orders: Orders,
     /// For miners' changes that wait.
     pub changes: Semaphore,
+    pub own_changes: OwnChanges,
     /// Who may give orders; none: nobody.
     pub operator: Option<Operator>,
 }
@@ -155,6 +157,7 @@ impl Site {
             sign_in,
             orders: orders.clone(),
             changes: Semaphore::new(HTTP_CHANGES_MAX),
+            own_changes: OwnChanges::default(),
             operator: config.http_token.clone().map(|token| Operator {
                 token,
                 payouts: payouts.clone(),

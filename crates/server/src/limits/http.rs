@@ -28,6 +28,18 @@ pub(crate) const SESSIONS_OF_ACCOUNT_MAX: usize = 8;
 /// Sessions at a time. The next ends the one of a miner that was used longest ago.
 pub(crate) const SESSIONS_MAX: usize = 10_000;
 
+/// Time for which a sign-out is remembered: longer than a sign-in may wait for its password to be checked.
+pub(crate) const SIGN_OUT_KEPT: Duration = Duration::from_secs(60);
+
+/// Changes that a miner may make to an account within [`OWN_CHANGES_WITHIN`].
+pub(crate) const OWN_CHANGES_MAX: u32 = 20;
+
+/// See [`OWN_CHANGES_MAX`].
+pub(crate) const OWN_CHANGES_WITHIN: Duration = Duration::from_secs(600);
+
+/// Bytes of the shortest password that a miner may choose.
+pub(crate) const OWN_PASSWORD_BYTES_MIN: usize = 8;
+
 /// Time without a request after which a session ends.
 pub(crate) const SESSION_IDLE_MAX: Duration = Duration::from_secs(24 * 3_600);
 

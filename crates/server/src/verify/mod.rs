@@ -295,7 +295,8 @@ impl Owner {
 }
 
 /// True if a name on the wire is this account, or a worker of it.
-fn is_of_account(name: &str, account: &str) -> bool {
+#[must_use]
+pub fn is_of_account(name: &str, account: &str) -> bool {
     let Some(rest) = name.strip_prefix(account) else {
         return false;
     };

@@ -223,9 +223,10 @@ fn another_password_ends_every_session_of_the_account() {
             &json!({"password": old, "new_password": new}),
         )
     };
-    assert_eq!(change("bobs password", "new").status, 403);
-    assert_eq!(change("alices password", "").status, 400);
-    assert_eq!(change("alices password", "x,d=4").status, 400);
+    assert_eq!(change("bobs password", "a new password").status, 403);
+    for wrong in ["", "7 bytes", "new password,d=4"] {
+        assert_eq!(change("alices password", wrong).status, 400, "{wrong}");
+    }
     assert!(here.is_open() && there.is_open());
     let changed = change("alices password", "new password");
     assert_eq!(changed.status, 204, "{}", changed.body);
@@ -311,7 +312,52 @@ fn guesses_from_an_address_end_and_others_go_on() {
         assert_eq!(right.status, 429, "{address}: {}", right.body);
         assert_eq!(right.header("set-cookie"), None);
     }
-    assert_eq!(guess("alice", "alices password", "192.0.2.52").status, 200);
+    for address in [
+        "192.0.2.52",
+        "192.0.2.52:4711",
+        "2001:db8::1",
+        "[2001:db8::2]:80",
+    ] {
+        assert_eq!(
+            guess("alice", "alices password", address).status,
+            200,
+            "{address}"
+        );
+    }
+    // Whoever passes on requests and does not say for whom would be everybody.
+    for address in ["", "unknown", "192.0.2.52, _hidden"] {
+        let told = guess("alice", "alices password", address);
+        assert_eq!(told.status, 403, "{address:?}");
+        assert!(told.body.contains("X-Forwarded-For"), "{}", told.body);
+    }
+    // The operator hears of it.
+    let all = json!(null);
+    wait_until("the refusals are shown", || {
+        let refusals = (pool.browser).call("GET", "/api/v1/admin/refusals", Some(TOKEN), &all);
+        refusals.body.contains("192.0.2.51") && refusals.body.contains("unknown_user")
+    });
+    wait_until("the refusals are counted", || {
+        let metrics = pool.browser.get("/metrics").body;
+        ["wrong_password", "unknown_user"].iter().all(|reason| {
+            let line = format!("hstratum_logins_refused_total{{reason=\"{reason}\"}} 10");
+            metrics.lines().any(|one| one == line)
+        })
+    });
+}
+
+#[test]
+fn an_account_is_changed_now_and_then() {
+    let pool = pool(&[]);
+    let alice = sign_in(&pool.browser, "alice", "alices password");
+    let bob = sign_in(&pool.browser, "bob", "bobs password");
+    let set = |who: &SignedIn<'_>| {
+        let body = json!({"threshold": null});
+        who.change("PUT", "/api/v1/me/threshold", &body).status
+    };
+    let statuses: Vec<u16> = (0..30).map(|_| set(&alice)).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 20);
+    assert_eq!(statuses.last(), Some(&429));
+    assert_eq!(set(&bob), 204);
 }
 
 #[test]
