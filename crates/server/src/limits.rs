@@ -157,6 +157,10 @@ pub(crate) const ESTIMATE_HEIGHTS_READ: i64 = 3;
 /// intervals are read each time.
 pub(crate) const ESTIMATE_SUMS_MAX: usize = 1_000_000;
 
+/// Niceness of the threads that check passwords.
+#[cfg(target_os = "linux")]
+pub(crate) const PASSWORD_NICENESS: i32 = 10;
+
 /// Threads that hash passwords; at most half the cores. Each needs 4 MiB while it hashes.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
 

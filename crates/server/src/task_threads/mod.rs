@@ -26,6 +26,8 @@ use crate::files::UsersFiles;
 use crate::files::block_spool::{Spool, SpooledBlock};
 use crate::files::spooled_split;
 use crate::files::users::{UserWritten, UsersFile};
+#[cfg(target_os = "linux")]
+use crate::limits::PASSWORD_NICENESS;
 use crate::limits::{ADDRESS_MS, DISK_RETRY_MS, OWNER_LOOK, RESERVE_RETRY};
 use crate::net::tls;
 use crate::node::Node;
@@ -88,6 +90,7 @@ pub(crate) fn run_certificates(
 /// Checks passwords. Several threads run this, each taking the next request when it is free. Requests left at
 /// a stop are dropped, since hashing them could take long.
 pub(crate) fn run_passwords(commands: &Mutex<Receiver<PasswordCommand>>, to_driver: &DriverHandle) {
+    give_way();
     loop {
         let next = commands.lock().recv();
         let Ok(PasswordCommand(ticket, stored, password)) = next else {
@@ -104,6 +107,15 @@ pub(crate) fn run_passwords(commands: &Mutex<Receiver<PasswordCommand>>, to_driv
         {
             return;
         }
+    }
+}
+
+/// Lets all other threads go first where there are too few cores: whoever waits for a hash waits anyway, and whoever
+/// sends a share should not. Only Linux has priorities of threads here; without one nothing is lost.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        let _ = rustix::process::setpriority_process(None, PASSWORD_NICENESS);
     }
 }
 
