@@ -34,8 +34,9 @@ const SPLITS: &str = "SELECT coalesce(group_concat(state || ' ' || name || ' ' |
                    LEFT JOIN payment_outputs AS o ON o.payment = p.id AND o.account = c.account
                   WHERE s.is_frozen = 1 ORDER BY a.name)";
 
-/// Mines shares of two accounts, and then a block that pays them; gives its hash, and the coinbase in the spool.
-fn find_split(running: &Running) -> (hstratum_core::units::Hash, Coinbase) {
+/// A server whose ledger has shares of two accounts: one of the first, three of the second.
+fn start_with_shares() -> Running {
+    let running = start(&SPLIT);
     running.server.template(Chain::easy().empty_at(0));
     running.node.wait_for_log(", each block pays the accounts");
     running.mine_as(&payee(1)).mine(Want::Share);
@@ -43,11 +44,22 @@ fn find_split(running: &Running) -> (hstratum_core::units::Hash, Coinbase) {
     for _ in 0..3 {
         miner.mine(Want::Share);
     }
-    let before = miner.wait_for_work();
-    running.move_on(Chain::easy().empty_at(1));
-    // The first job on that tip pays the operator, since nobody had work when its split was computed.
-    let first = miner.wait_for_new_work(&before);
-    miner.wait_for_new_work(&first);
+    // Before it, a split may have been computed of some of them.
+    restart(running, &SPLIT)
+}
+
+/// Mines a block that pays them; gives its hash, and the coinbase in the spool.
+fn find_split(running: &Running) -> (hstratum_core::units::Hash, Coinbase) {
+    let parts = Chain::easy().empty_at(1);
+    // Jobs pay the operator until the first split is there.
+    let pays_operator = parts.merkle_root;
+    running.move_on(parts);
+    running.node.wait_for_log(", each block pays the accounts");
+    let mut miner = running.mine_as(&payee(2));
+    let mut work = miner.wait_for_work();
+    while work.header().merkle_root == pays_operator {
+        work = miner.wait_for_new_work(&work);
+    }
     let hash = miner.mine(Want::Block);
     let file = running.wait_for_file(&format!("spool/{hash}.split.block"));
     let end = file.iter().position(|byte| *byte == b'\n').expect("a line");
@@ -86,7 +98,7 @@ fn damaged_split_makes_no_credit_and_its_block_is_offered() {
         ("\"remainder\":0", "\"remainder\":1"),
         ("\",487500000]", "\",487500001]"),
     ] {
-        let running = start(&SPLIT);
+        let running = start_with_shares();
         running.node.be_blind();
         let (hash, _) = find_split(&running);
         wait_until("it is in the ledger", || split_blocks(&running) == 1);
@@ -119,7 +131,7 @@ fn damaged_split_makes_no_credit_and_its_block_is_offered() {
 
 #[test]
 fn damaged_block_is_neither_offered_nor_deleted() {
-    let running = start(&SPLIT);
+    let running = start_with_shares();
     running.node.be_blind();
     let (hash, _) = find_split(&running);
     assert!(running.server.close().wait());
@@ -138,7 +150,7 @@ fn damaged_block_is_neither_offered_nor_deleted() {
 
 #[test]
 fn split_of_a_block_is_in_the_ledger_once_also_after_a_power_cut() {
-    let running = start(&SPLIT);
+    let running = start_with_shares();
     running.node.be_blind();
     let (hash, coinbase) = find_split(&running);
     let reward = 2_000_000_000;
