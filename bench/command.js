@@ -31,6 +31,19 @@ class Bench {
   }
 }
 
+/** The value of an option that is a whole number from `min` to `max`. */
+
+function number(text, name, min, max) {
+  const value = Number(text);
+
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new PlainError(
+      `--${name}: expected ${min} to ${max}, found ${text}`);
+  }
+
+  return value;
+}
+
 /**
  * Run a bench until its end, a signal, or the time limit.
  * @param {Bench} bench
@@ -61,4 +74,4 @@ function exitWith(main) {
   });
 }
 
-module.exports = {Bench, PlainError, exitWith, runAtMost};
+module.exports = {Bench, PlainError, exitWith, number, runAtMost};

@@ -8,7 +8,7 @@
 
 const http = require('http');
 const {parseArgs} = require('util');
-const {Bench, PlainError, exitWith, runAtMost} = require('./command');
+const {Bench, exitWith, number, runAtMost} = require('./command');
 const {median} = require('./numbers');
 const {Hstratum} = require('./rig');
 const rows = require('./rows');
@@ -214,15 +214,6 @@ class Dashboards extends Bench {
   }
 }
 
-function number(text, name, max) {
-  const value = Number(text);
-
-  if (!Number.isInteger(value) || value < 0 || value > max)
-    throw new PlainError(`--${name}: expected 0 to ${max}, found ${text}`);
-
-  return value;
-}
-
 async function main() {
   const {values} = parseArgs({options: {
     runs: {type: 'string', default: '3'},
@@ -236,10 +227,10 @@ async function main() {
     return;
   }
 
-  const runs = Math.max(1, number(values.runs, 'runs', 100));
+  const runs = number(values.runs, 'runs', 1, 100);
   const bench = new Dashboards(runs,
-    number(values.dashboards, 'dashboards', 128),
-    number(values['sign-ins'], 'sign-ins', 1000));
+    number(values.dashboards, 'dashboards', 0, 128),
+    number(values['sign-ins'], 'sign-ins', 0, 1000));
 
   await runAtMost(bench, BASE_MS + runs * RUN_MS);
   process.stdout.write(bench.report());

@@ -7,7 +7,7 @@
  */
 
 const {parseArgs} = require('util');
-const {Bench, PlainError, exitWith, runAtMost} = require('./command');
+const {Bench, exitWith, number, runAtMost} = require('./command');
 const {median, table} = require('./numbers');
 const {Hstratum, swarm} = require('./rig');
 
@@ -79,15 +79,6 @@ class Solo extends Bench {
   }
 }
 
-function number(text, name, max) {
-  const value = Number(text);
-
-  if (!Number.isInteger(value) || value < 1 || value > max)
-    throw new PlainError(`--${name}: expected 1 to ${max}, found ${text}`);
-
-  return value;
-}
-
 async function main() {
   const {values} = parseArgs({options: {
     runs: {type: 'string', default: '5'},
@@ -100,8 +91,8 @@ async function main() {
     return;
   }
 
-  const runs = number(values.runs, 'runs', 100);
-  const bench = new Solo(runs, number(values.miners, 'miners', 15000));
+  const runs = number(values.runs, 'runs', 1, 100);
+  const bench = new Solo(runs, number(values.miners, 'miners', 1, 15000));
 
   await runAtMost(bench, BASE_MS + runs * RUN_MS);
   process.stdout.write(bench.report());

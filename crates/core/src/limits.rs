@@ -203,13 +203,14 @@ pub const CLOCK_BACK_S: u64 = 60;
 /// Wrong passwords from one address within [`GUESS_MS`], even if miners earn there: of the admin, or of those who
 /// sign in. At the limit passwords from there are refused unchecked, right or wrong, until the time is over.
 pub const GUESSES_MAX: u32 = 10;
+/// Milliseconds for which [`GUESSES_MAX`] holds, from the first wrong password on.
+pub const GUESS_MS: u64 = 10 * 60_000;
+
 /// Sign-ins whose passwords are checked or wait for it, at a time: each delays the logins of miners by a check at
 /// most.
 pub const SIGN_INS_WAITING_MAX: usize = 32;
 /// Those of one address.
 pub const SIGN_INS_OF_ADDRESS_MAX: usize = 4;
-/// Milliseconds for which [`GUESSES_MAX`] holds, from the first wrong password on.
-pub const GUESS_MS: u64 = 10 * 60_000;
 
 /// Servers of one proxy. With more it refuses to start.
 pub const BACKENDS_MAX: usize = 64;

@@ -1,13 +1,12 @@
 //! Checks of messages that somebody signed with the key of an address. The node's own code makes them, so that whatever
 //! its wallets sign is understood. It takes the node's thread for a moment: there is one at a time, and few a second.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::limits::{SIGNATURE_CHECK, SIGNATURE_PAUSE, SIGNATURE_TURN};
 use crate::node::{Node, SignedMessage};
@@ -15,14 +14,17 @@ use crate::node::{Node, SignedMessage};
 /// The checks of one server.
 pub(crate) struct SignatureChecks {
     node: Weak<dyn Node>,
-    open: Mutex<OpenChecks>,
-    turn: Semaphore,
+    /// Time before which the node is asked nothing more. Whoever asks it holds this; a client that goes meanwhile makes
+    /// room no sooner.
+    next: Turn<Instant>,
+    last: Mutex<LastCheck>,
 }
 
+/// The check that the node was asked for last, and who waits for it.
 #[derive(Default)]
-struct OpenChecks {
-    last: u64,
-    waiting: HashMap<u64, oneshot::Sender<bool>>,
+struct LastCheck {
+    id: u64,
+    waiting: Option<oneshot::Sender<bool>>,
 }
 
 impl SignatureChecks {
@@ -30,8 +32,8 @@ impl SignatureChecks {
     pub(crate) fn new(node: &Arc<dyn Node>) -> Self {
         Self {
             node: Arc::downgrade(node),
-            open: Mutex::default(),
-            turn: Semaphore::new(1),
+            next: Turn::new(Instant::now()),
+            last: Mutex::default(),
         }
     }
 
@@ -40,34 +42,82 @@ impl SignatureChecks {
     /// # Errors
     /// When there is no turn in time, or the node does not answer.
     pub(crate) async fn check(&self, message: SignedMessage) -> anyhow::Result<bool> {
-        let turn = timeout(SIGNATURE_TURN, self.turn.acquire()).await;
-        let _turn = turn.context("too many sign-ins, try again")??;
+        let turn = timeout(SIGNATURE_TURN, self.next.lock()).await;
+        let mut next = turn.context("too many sign-ins, try again")?;
+        sleep_until(*next).await;
+        let node = self.node.upgrade().context("the server is stopping")?;
         let (answer, answered) = oneshot::channel();
         let id = {
-            let mut open = self.open.lock();
-            open.last += 1;
-            let id = open.last;
-            open.waiting.insert(id, answer);
-            id
-        };
-        let Some(node) = self.node.upgrade() else {
-            bail!("the server is stopping");
+            let mut last = self.last.lock();
+            last.id += 1;
+            last.waiting = Some(answer);
+            last.id
         };
         node.verify_message(id, message);
+        *next = Instant::now() + SIGNATURE_PAUSE;
         drop(node);
         let told = timeout(SIGNATURE_CHECK, answered).await;
-        self.open.lock().waiting.remove(&id);
-        let is_valid = told.context("the node does not answer")??;
-        // The next one waits for so long, too.
-        sleep(SIGNATURE_PAUSE).await;
-        Ok(is_valid)
+        Ok(told.context("the node does not answer")??)
     }
 
     /// Takes the node's answer.
     pub(crate) fn answered(&self, id: u64, is_valid: bool) {
-        if let Some(waiting) = self.open.lock().waiting.remove(&id) {
+        let mut last = self.last.lock();
+        if last.id == id
+            && let Some(waiting) = last.waiting.take()
+        {
             // It may wait no longer.
             let _ = waiting.send(is_valid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hstratum_core::event::Level;
+
+    use super::*;
+    use crate::node::{BlockQuery, Offer};
+
+    /// A node that notes when it is asked, and does not answer.
+    #[derive(Default)]
+    struct Asked(Mutex<Vec<Instant>>);
+
+    impl Node for Asked {
+        fn offer(&self, _: Offer) {}
+
+        fn locate(&self, _: Vec<BlockQuery>) {}
+
+        fn log(&self, _: Level, _: &str) {}
+
+        fn verify_message(&self, _: u64, _: SignedMessage) {
+            self.0.lock().push(Instant::now());
+        }
+    }
+
+    /// A client that is gone as soon as the node is asked makes room for the next one no sooner.
+    #[test]
+    fn node_is_asked_now_and_then_whoever_leaves() {
+        let asked = Arc::new(Asked::default());
+        let node: Arc<dyn Node> = asked.clone();
+        let checks = SignatureChecks::new(&node);
+        let message = SignedMessage {
+            address: String::new(),
+            signature: String::new(),
+            text: String::new(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            while asked.0.lock().len() < 4 {
+                let client = checks.check(message.clone());
+                let gone = SIGNATURE_PAUSE / 50;
+                assert!(timeout(gone, client).await.is_err(), "no answer comes");
+            }
+        });
+        let times = asked.0.lock();
+        for pair in times.windows(2) {
+            assert!(pair[1] - pair[0] >= SIGNATURE_PAUSE, "{times:?}");
         }
     }
 }

@@ -78,7 +78,8 @@ impl ApiEvent {
 
     /// Event of an alarm, unless another event here reports the same.
     pub(super) fn of_alarm(notice: Notice) -> Option<Self> {
-        let is_new = match notice.kind {
+        // Texts with names of workers or accounts, or with addresses, are others for whoever may not see them.
+        let text_without_names = match notice.kind {
             AlarmKind::BlockFound
             | AlarmKind::BlockAccepted
             | AlarmKind::BlockConfirmed
@@ -89,7 +90,11 @@ impl ApiEvent {
             | AlarmKind::NoPeers
             | AlarmKind::JobAgain
             | AlarmKind::LedgerFailing
-            | AlarmKind::Stopping => false,
+            | AlarmKind::Stopping => return None,
+            AlarmKind::WorkersGone => Some("workers have gone"),
+            AlarmKind::WorkersBack => Some("workers are back"),
+            AlarmKind::ConnectionsRefused => Some("the pool is full"),
+            AlarmKind::PayoutFailed => Some("a payout has failed"),
             AlarmKind::LedgerStalled
             | AlarmKind::NodeBehind
             | AlarmKind::NodeCaughtUp
@@ -104,23 +109,19 @@ impl ApiEvent {
             | AlarmKind::BlockPathWorks
             | AlarmKind::HashrateDrop
             | AlarmKind::HashrateBack
-            | AlarmKind::WorkersGone
-            | AlarmKind::WorkersBack
             | AlarmKind::SharedLedgerAway
             | AlarmKind::SharedLedgerBack
             | AlarmKind::ServerIdTwice
             | AlarmKind::DutyLate
             | AlarmKind::DutyDone
-            | AlarmKind::ConnectionsRefused
             | AlarmKind::ConnectionsTaken
             | AlarmKind::PayoutSent
-            | AlarmKind::PayoutFailed
-            | AlarmKind::PoolFailed => true,
+            | AlarmKind::PoolFailed => None,
         };
-        is_new.then(|| Self {
+        Some(Self {
             alarm: Some(notice.kind.name()),
             severity: Some(notice.kind.severity().name()),
-            text_without_names: text_without_names(notice.kind),
+            text_without_names,
             ..Self::new("alarm", Some(notice.text))
         })
     }
@@ -151,49 +152,6 @@ impl ApiEvent {
                 Some(block.reason.clone()).filter(|reason| !reason.is_empty()),
             )
         }
-    }
-}
-
-/// What an alarm says to whoever may not see names, where its text has names of workers or accounts, or addresses.
-fn text_without_names(kind: AlarmKind) -> Option<&'static str> {
-    match kind {
-        AlarmKind::WorkersGone => Some("workers have gone"),
-        AlarmKind::WorkersBack => Some("workers are back"),
-        AlarmKind::ConnectionsRefused => Some("the pool is full"),
-        AlarmKind::PayoutFailed => Some("a payout has failed"),
-        AlarmKind::BlockFound
-        | AlarmKind::BlockAccepted
-        | AlarmKind::BlockConfirmed
-        | AlarmKind::BlockOrphaned
-        | AlarmKind::BlockRefused
-        | AlarmKind::BlockUnjudged
-        | AlarmKind::NoJob
-        | AlarmKind::NoPeers
-        | AlarmKind::JobAgain
-        | AlarmKind::TemplateInvalid
-        | AlarmKind::TemplateValid
-        | AlarmKind::BlockPathBroken
-        | AlarmKind::BlockPathWorks
-        | AlarmKind::NodeOverdue
-        | AlarmKind::NodeBack
-        | AlarmKind::LedgerStalled
-        | AlarmKind::LedgerFailing
-        | AlarmKind::LedgerHealed
-        | AlarmKind::NodeBehind
-        | AlarmKind::NodeCaughtUp
-        | AlarmKind::LedgerLogLarge
-        | AlarmKind::LedgerLogSmall
-        | AlarmKind::SharedLedgerAway
-        | AlarmKind::SharedLedgerBack
-        | AlarmKind::ServerIdTwice
-        | AlarmKind::DutyLate
-        | AlarmKind::DutyDone
-        | AlarmKind::HashrateDrop
-        | AlarmKind::HashrateBack
-        | AlarmKind::ConnectionsTaken
-        | AlarmKind::PayoutSent
-        | AlarmKind::PoolFailed
-        | AlarmKind::Stopping => None,
     }
 }
 

@@ -144,10 +144,10 @@ fn judge(shows: Shows, is_private: bool, is_of_viewer: bool, uri: &Uri) -> Judge
     }
     let asks = |key| asks_for(uri, key);
     let is_shown_in_private = match shows {
-        _ if is_of_viewer => true,
-        Shows::Blocks => asks("account").is_none(),
         Shows::Sums | Shows::Job | Shows::Pool => true,
-        Shows::Operation | Shows::Accounts | Shows::OneAccount => false,
+        Shows::Operation => false,
+        Shows::Blocks => is_of_viewer || asks("account").is_none(),
+        Shows::Accounts | Shows::OneAccount => is_of_viewer,
     };
     if is_private && !is_shown_in_private {
         let text =

@@ -195,14 +195,12 @@ impl Site {
         self.cached_estimates.get(reader, &now).await
     }
 
-    /// True if somebody has mined under that name.
+    /// True if somebody has mined under that name: a login alone, which costs nothing, is not enough.
     pub(crate) async fn has_account(&self, name: &str) -> Result<bool, ApiError> {
-        let rows = self.workers().await?;
-        if rows.iter().any(|row| *row.account == *name) {
-            return Ok(true);
-        }
         let Some(reader) = &self.reader else {
-            return Ok(false);
+            let rows = self.workers().await?;
+            let mut own = rows.iter().filter(|row| *row.account == *name);
+            return Ok(own.any(|row| row.last_share_at.is_some()));
         };
         let name = name.to_owned();
         reader

@@ -101,8 +101,7 @@ impl Server {
         startup::relay_again(senders.relay.as_ref(), &recovered.unanswered);
         startup::ship(&deps, shipper_exchange, live.clone(), connected)?;
         let payouts = running.start_payer(&deps, live.clone(), senders.alarms.clone())?;
-        let site = startup::site(&deps, live, &orders, &payouts)?;
-        running.start_http(&deps, http, site)?;
+        running.start_http(&deps, http, live, (&orders, &payouts))?;
         let mut driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
         let log = Arc::downgrade(&node);
 

@@ -26,15 +26,11 @@ use crate::driver::{Driver, Senders};
 use crate::files::block_spool::Spool;
 use crate::files::recovered_state::{RecoveredState, Unanswered};
 use crate::files::{ServerFiles, UsersFiles};
-use crate::http::challenges::Challenges;
-use crate::http::{SignInParts, Site};
 use crate::limits::DESCRIPTORS_KEPT;
 use crate::messages::DriverInbox;
 use crate::net::listener::Encryption;
 use crate::net::{Net, NetConfig, fd_limit, tls};
 use crate::node::Node;
-use crate::operator::Orders;
-use crate::payer::PayoutControl;
 use crate::payout::{self, TermsHistory};
 use crate::statuses::Statuses;
 use crate::store::Store;
@@ -218,30 +214,6 @@ pub(super) fn ship(
         deps.cluster_threads,
         deps.node,
     )
-}
-
-/// The state that requests over HTTP use.
-pub(super) fn site(
-    deps: &ThreadDeps<'_>,
-    live: TelemetryReader,
-    orders: &Orders,
-    payouts: &PayoutControl,
-) -> anyhow::Result<Site> {
-    let sign_in = SignInParts {
-        sessions: deps.sessions.clone(),
-        challenges: Challenges::new().context("failed to get random bytes")?,
-        signature_checks: deps.signature_checks.clone(),
-    };
-    let alarms = &deps.alarm_feed;
-    let site = Site::new(
-        deps.settings,
-        live,
-        alarms,
-        deps.statuses,
-        (orders, payouts),
-        sign_in,
-    );
-    Ok(site)
 }
 
 /// The driver: its sockets, whom it tells, and what its first pool begins with.

@@ -23,11 +23,13 @@ use crate::config::settings::Settings;
 use crate::driver::Senders;
 use crate::files::UsersFiles;
 use crate::files::block_spool::Spool;
+use crate::http::challenges::Challenges;
 use crate::http::sessions::Sessions;
-use crate::http::{self, Site};
+use crate::http::{self, SignInParts, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
 use crate::messages::{DriverHandle, MinedBlock, SpoolCommand};
 use crate::node::Node;
+use crate::operator::Orders;
 use crate::payer::{Payer, PayerCommand, PayoutControl};
 use crate::signature_checks::SignatureChecks;
 use crate::splitter::SplitThread;
@@ -127,11 +129,24 @@ impl RunningThreads {
         &mut self,
         deps: &ThreadDeps<'_>,
         listener: Option<TcpListener>,
-        site: Site,
+        live: TelemetryReader,
+        (orders, payouts): (&Orders, &PayoutControl),
     ) -> anyhow::Result<()> {
         let Some(listener) = listener else {
             return Ok(());
         };
+        let site = Site::new(
+            deps.settings,
+            live,
+            &deps.alarm_feed,
+            deps.statuses,
+            (orders, payouts),
+            SignInParts {
+                sessions: deps.sessions.clone(),
+                challenges: Challenges::new().context("failed to get random bytes")?,
+                signature_checks: deps.signature_checks.clone(),
+            },
+        );
         let node = deps.node.clone();
         self.start_plain("hstratum-http", move || http::run(listener, site, &*node))
     }
