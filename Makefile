@@ -44,6 +44,10 @@ clean: ## removes what was built
 
 ##@ Check
 
+# What is built for tests is compiled without link-time optimization, in a third of the time.
+test: export CARGO_PROFILE_RELEASE_LTO := off
+test: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
+test: export CARGO_PROFILE_RELEASE_DEBUG := none
 test: check build ## everything that says whether the tree is right
 	scripts/postgres.sh
 	cargo test --locked --workspace -- --test-threads=$(TEST_THREADS)
