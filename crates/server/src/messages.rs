@@ -79,6 +79,22 @@ pub struct SetAccountCommand {
     pub answer: Sender<anyhow::Result<()>>,
 }
 
+impl SetAccountCommand {
+    /// Text about what the account's owner asks for.
+    pub(crate) fn asked(&self) -> Option<String> {
+        let account = &self.account;
+        match &self.setting {
+            AccountSetting::NextAddress { address, delay_s } => Some(format!(
+                "{account:?} asks to be paid at {address}, from {delay_s} s from now on"
+            )),
+            AccountSetting::KeepAddress => Some(format!(
+                "{account:?} asks to be paid at no other address later"
+            )),
+            AccountSetting::Address(_) | AccountSetting::Threshold(_) => None,
+        }
+    }
+}
+
 /// The reason why an account may not have a setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -87,8 +103,18 @@ pub(crate) struct SettingRefused(pub(crate) String);
 /// What an account has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountSetting {
-    /// Payout address of this network, in its canonical spelling.
-    Address(String),
+    /// Payout address of this network in its canonical spelling, from now on; `None`: its name. One that was to hold
+    /// later does not.
+    Address(Option<String>),
+    /// The same from a number of seconds after it is stored on.
+    NextAddress {
+        /// The address.
+        address: String,
+        /// The seconds.
+        delay_s: u64,
+    },
+    /// No other address is to hold later.
+    KeepAddress,
     /// Balance from which it is paid, in base units; `None`: the pool's.
     Threshold(Option<u64>),
 }
@@ -97,24 +123,37 @@ impl AccountSetting {
     /// Its name in messages.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Address(_) => "address",
+            Self::Address(_) | Self::NextAddress { .. } | Self::KeepAddress => "address",
             Self::Threshold(_) => "threshold",
         }
     }
 
-    /// SQL that sets it, of the account's name and the value.
-    pub(crate) fn update(&self) -> &'static str {
+    /// SQL that sets it for an account of that name, and its parameters.
+    pub(crate) fn update(&self, account: &str) -> (&'static str, Vec<Value>) {
+        let account = Value::from(account);
         match self {
-            Self::Address(_) => "UPDATE accounts SET address = ?2 WHERE name = ?1",
-            Self::Threshold(_) => "UPDATE accounts SET threshold = ?2 WHERE name = ?1",
-        }
-    }
-
-    /// Its value as a parameter of that.
-    pub(crate) fn value(&self) -> Value {
-        match self {
-            Self::Address(address) => address.into(),
-            Self::Threshold(threshold) => (*threshold).into(),
+            Self::Address(address) => (
+                "UPDATE accounts SET address = ?2, next_address = NULL, next_address_at = NULL
+                 WHERE name = ?1",
+                vec![account, address.as_ref().into()],
+            ),
+            Self::NextAddress { address, delay_s } => (
+                "UPDATE accounts
+                    SET address = (SELECT p.address FROM payees AS p WHERE p.id = accounts.id),
+                        next_address = ?2,
+                        next_address_at = (SELECT unix_s FROM clock) + ?3
+                  WHERE name = ?1",
+                vec![account, address.into(), (*delay_s).into()],
+            ),
+            Self::KeepAddress => (
+                "UPDATE accounts SET next_address = NULL, next_address_at = NULL
+                  WHERE name = ?1 AND next_address_at > (SELECT unix_s FROM clock)",
+                vec![account],
+            ),
+            Self::Threshold(threshold) => (
+                "UPDATE accounts SET threshold = ?2 WHERE name = ?1",
+                vec![account, (*threshold).into()],
+            ),
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Orders {
     terms: Option<PayoutTerms>,
     /// Description of where users, bans and addresses are written, for messages.
     people: &'static str,
+    /// The delay of an address that its account sets.
+    address_delay_s: u64,
 }
 
 impl Orders {
@@ -43,6 +45,7 @@ impl Orders {
                 None => Some(settings.config.terms),
             },
             people,
+            address_delay_s: settings.config.address_delay.as_secs(),
         }
     }
 
@@ -53,11 +56,33 @@ impl Orders {
         address: &str,
     ) -> anyhow::Result<AccountStored> {
         check_name(account)?;
+        let address = self.payable(address)?;
+        Ok(self.set_account(account, AccountSetting::Address(Some(address))))
+    }
+
+    /// Sets the payout address that an account wants to have: it holds from `address-delay` after it is stored on.
+    pub(crate) fn set_next_address(
+        &self,
+        account: &str,
+        address: &str,
+    ) -> anyhow::Result<AccountStored> {
+        let setting = AccountSetting::NextAddress {
+            address: self.payable(address)?,
+            delay_s: self.address_delay_s,
+        };
+        Ok(self.set_account(account, setting))
+    }
+
+    /// Cancels that while it does not hold.
+    pub(crate) fn keep_address(&self, account: &str) -> AccountStored {
+        self.set_account(account, AccountSetting::KeepAddress)
+    }
+
+    fn payable(&self, address: &str) -> anyhow::Result<String> {
         let Some(payable) = Address::parse_payable(address, self.network) else {
             bail!("{}", Address::why_not_payable(address, self.network));
         };
-        let address = payable.encode(self.network);
-        Ok(self.set_account(account, AccountSetting::Address(address)))
+        Ok(payable.encode(self.network))
     }
 
     /// See [`crate::server::Server::set_threshold`].

@@ -98,6 +98,8 @@ pub struct Config {
     pub http_token: Option<Secret>,
     /// Whether the operator and miners may sign in to the dashboard.
     pub http_login: bool,
+    /// Time after which an address holds that an account sets for itself.
+    pub address_delay: Duration,
     /// What the dashboard and the API show to whoever is not the operator.
     pub dashboard: Dashboard,
     /// URL that the dashboard links blocks to: `%h` is the height, `%s` the hash.
@@ -286,6 +288,7 @@ impl Draft {
             http_host_names: self.http_host_names.unwrap_or_default(),
             http_token: self.http_token,
             http_login: self.http_login.expect(GIVEN),
+            address_delay: self.address_delay.expect(GIVEN).unwrap_or_default(),
             dashboard: self.dashboard.expect(GIVEN),
             explorer: self.explorer,
             proxy_secret: self.proxy_secret,

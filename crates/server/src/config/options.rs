@@ -253,6 +253,15 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.http_login, parse_switch(text)),
     },
     OptionSpec {
+        name: "address-delay",
+        fallback: Fallback::Value("1d"),
+        help: "time after which a payout address holds that a miner who has signed in sets; until then the \
+               miner can cancel it; `off`: it holds at once",
+        expected: "off, or a whole number of at least one minute and at most 31 days with its unit: \
+                   30m, 1h, 1d",
+        set: |draft, text| store(&mut draft.address_delay, parse_interval(text)),
+    },
+    OptionSpec {
         name: "dashboard",
         fallback: Fallback::Value("public"),
         help: "what the dashboard and the API show to whoever is not the operator: `public` \
@@ -452,6 +461,7 @@ pub(super) struct Draft {
     pub(super) http_host_names: Option<Vec<String>>,
     pub(super) http_token: Option<Secret>,
     pub(super) http_login: Option<bool>,
+    pub(super) address_delay: Option<Option<Duration>>,
     pub(super) dashboard: Option<Dashboard>,
     pub(super) explorer: Option<String>,
     pub(super) proxy_secret: Option<ProxySecret>,

@@ -398,6 +398,9 @@ impl<S: DriverIo> Driver<S> {
                     .log(Level::Info, "nothing to reload: no listener speaks TLS"),
             },
             NodeEvent::SetAccount(message) => {
+                if let Some(text) = message.asked() {
+                    self.node.log(Level::Info, &text);
+                }
                 self.senders.tell_users(UsersCommand::SetAccount(message));
             }
             NodeEvent::DrainServer(message) => {

@@ -102,6 +102,8 @@ pub(crate) struct AccountInFull {
     account: ApiAccount,
     /// Where it is paid, if that was set; else its name counts, if that is an address.
     address: Option<String>,
+    /// What it will be, for its owner and the operator.
+    next_address: Option<NextAddress>,
     /// Blocks that its shares were.
     blocks: i64,
     /// Its work in the open round.
@@ -112,6 +114,36 @@ pub(crate) struct AccountInFull {
     estimate: AccountMoneyEstimate,
     #[serde(flatten)]
     own_blocks: OwnBlocks,
+}
+
+/// A payout address that holds later.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NextAddress {
+    pub(super) address: String,
+    /// From when on, in Unix seconds.
+    pub(super) holds_at: i64,
+}
+
+/// Where an account is paid.
+pub(super) struct PaidAt {
+    pub(super) address: Option<String>,
+    pub(super) next: Option<NextAddress>,
+}
+
+/// Reads where an account is paid; nowhere, if the ledger does not have it.
+pub(super) fn paid_at(sql: &mut dyn Sql, name: &str) -> Result<PaidAt, SqlError> {
+    let query = "SELECT address, next_address, next_address_at FROM payees WHERE name = ?1";
+    let Some(row) = sql.query_opt(query, &values![name])? else {
+        return Ok(PaidAt {
+            address: None,
+            next: None,
+        });
+    };
+    let (address, holds_at): (Option<String>, Option<i64>) = (row.get(1)?, row.get(2)?);
+    Ok(PaidAt {
+        address: row.get(0)?,
+        next: (address.zip(holds_at)).map(|(address, holds_at)| NextAddress { address, holds_at }),
+    })
 }
 
 /// What an account's own hashrate finds, whoever is paid for it.
@@ -318,9 +350,12 @@ pub(crate) async fn accounts(
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn account(
     State(site): State<Arc<Site>>,
+    Extension(viewer): Extension<Viewer>,
     PathName(name): PathName,
     _: NoParams,
 ) -> ApiResult<AccountInFull> {
+    let is_owner = viewer.account() == Some(&*name);
+    let sees_next = is_owner || viewer.is_operator();
     let rows = site.workers().await?;
     let own = rows.iter().filter(|row| *row.account == *name);
     let best = own
@@ -334,6 +369,7 @@ pub(crate) async fn account(
     let mut full = AccountInFull {
         account,
         address: None,
+        next_address: None,
         blocks: 0,
         round_work: 0.0,
         round_share: None,
@@ -355,7 +391,8 @@ pub(crate) async fn account(
     };
     match kept {
         Some(kept) => {
-            full.address = kept.address;
+            full.address = kept.paid_at.address;
+            full.next_address = kept.paid_at.next.filter(|_| sees_next);
             (own_threshold, id) = (kept.threshold, Some(kept.id));
             full.blocks = kept.blocks;
             full.account.credited = kept.credited;
@@ -390,7 +427,7 @@ pub(crate) async fn account(
 /// An account's data in the ledger.
 struct AccountMoney {
     id: i64,
-    address: Option<String>,
+    paid_at: PaidAt,
     threshold: Option<u64>,
     credited: i64,
     paid: i64,
@@ -400,7 +437,7 @@ struct AccountMoney {
 
 fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<AccountMoney>, SqlError> {
     let found = sql.query_opt(
-        "SELECT a.id, a.address, b.credited, b.paid,
+        "SELECT a.id, b.credited, b.paid,
                 (SELECT count(*) FROM blocks WHERE blocks.account = a.id), a.threshold
            FROM accounts AS a JOIN balances AS b ON b.account = a.id WHERE a.name = ?1",
         &values![name],
@@ -420,11 +457,11 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Accoun
     )?;
     Ok(Some(AccountMoney {
         id,
-        address: row.get(1)?,
-        credited: row.get(2)?,
-        paid: row.get(3)?,
-        blocks: row.get(4)?,
-        threshold: row.get(5)?,
+        paid_at: paid_at(sql, name)?,
+        credited: row.get(1)?,
+        paid: row.get(2)?,
+        blocks: row.get(3)?,
+        threshold: row.get(4)?,
         round_work: round.get(0)?,
     }))
 }

@@ -1,5 +1,6 @@
 //! What a miner who has signed in may change of the own account.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,12 +14,14 @@ use hstratum_core::operator_order::Order;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::accounts::{self, PaidAt};
 use super::admin::ThresholdBody;
-use super::answer::{ApiError, JsonBody, Problem};
+use super::answer::{ApiError, JsonBody, NoParams, Problem};
 use super::host_guard::PeerAddress;
+use super::orders;
+use super::sign_in::{self, OwnerSignIn};
 use super::site::Site;
 use super::viewer::Viewer;
-use super::{orders, sign_in};
 use crate::limits::{HTTP_BODY_BYTES_MAX, OWN_PASSWORD_BYTES_MIN};
 
 /// The paths below `/me`.
@@ -26,6 +29,7 @@ pub(super) fn routes(site: Arc<Site>) -> Router<Arc<Site>> {
     Router::new()
         .route("/password", put(set_password))
         .route("/threshold", put(set_threshold))
+        .route("/address", put(set_address).delete(keep_address))
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(from_fn_with_state(site, admit))
 }
@@ -90,20 +94,147 @@ pub(crate) async fn set_password(
             "the new password is too short: it needs {OWN_PASSWORD_BYTES_MIN} bytes"
         )));
     }
-    let address = sign_in::client(&site, peer, &headers)?;
-    let named = sign_in::account(&site, account.to_string(), body.password, address).await;
-    let named = named.map_err(|refusal| match refusal {
-        ApiError(StatusCode::UNAUTHORIZED, _) => {
-            ApiError(StatusCode::FORBIDDEN, "wrong password".to_owned())
-        }
-        other => other,
-    })?;
+    let client = sign_in::client(&site, peer, &headers)?;
+    let proof = Proof::Password(body.password);
+    check(&site, &account, proof, client, &headers).await?;
     let order = Order::SetPassword {
-        name: named.to_string(),
+        name: account.to_string(),
         password: body.new_password,
     };
     orders::give(&site.orders, &site.changes, order).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What shows once more whose account it is.
+enum Proof {
+    /// The account's password.
+    Password(String),
+    /// The signature of a new challenge, where the account is an address.
+    Signature(String),
+}
+
+/// Checks that.
+async fn check(
+    site: &Site,
+    account: &Arc<str>,
+    proof: Proof,
+    client: IpAddr,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    let (checked, wrong) = match proof {
+        Proof::Password(password) => {
+            let checked = sign_in::account(site, account.to_string(), password, client).await;
+            (checked, "wrong password")
+        }
+        Proof::Signature(signature) => {
+            let signed = OwnerSignIn {
+                address: account.to_string(),
+                signature,
+            };
+            (
+                sign_in::owner(site, headers, signed).await,
+                "wrong signature",
+            )
+        }
+    };
+    match checked {
+        Ok(named) if named == *account => Ok(()),
+        Ok(_) | Err(ApiError(StatusCode::UNAUTHORIZED, _)) => {
+            Err(ApiError(StatusCode::FORBIDDEN, wrong.to_owned()))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Where to be paid, and what shows once more whose account it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(
+    untagged,
+    expecting = "expected {\"address\", \"password\"} or {\"address\", \"signature\"}, and nothing else"
+)]
+pub(crate) enum NewAddressBody {
+    ByPassword(NewAddressByPassword),
+    BySignature(NewAddressBySignature),
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewAddressByPassword {
+    /// Of this network.
+    address: String,
+    /// The account's.
+    password: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewAddressBySignature {
+    /// Of this network.
+    address: String,
+    /// Of a new challenge's message, if the account is an address.
+    signature: String,
+}
+
+impl NewAddressBody {
+    fn parts(self) -> (String, Proof) {
+        match self {
+            Self::ByPassword(body) => (body.address, Proof::Password(body.password)),
+            Self::BySignature(body) => (body.address, Proof::Signature(body.signature)),
+        }
+    }
+}
+
+/// Be paid at another address, from `address-delay` on.
+#[utoipa::path(put, path = "/api/v1/me/address", tag = "me", request_body = NewAddressBody,
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn set_address(
+    State(site): State<Arc<Site>>,
+    Extension(Me(account)): Extension<Me>,
+    Extension(PeerAddress(peer)): Extension<PeerAddress>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<NewAddressBody>,
+) -> Result<StatusCode, ApiError> {
+    let client = sign_in::client(&site, peer, &headers)?;
+    let (address, proof) = body.parts();
+    check(&site, &account, proof, client, &headers).await?;
+    let stored = site.orders.set_next_address(&account, &address);
+    orders::account_stored(&site.changes, stored).await
+}
+
+/// Stay at the present address, while the other one does not hold.
+#[utoipa::path(delete, path = "/api/v1/me/address", tag = "me",
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn keep_address(
+    State(site): State<Arc<Site>>,
+    Extension(Me(account)): Extension<Me>,
+    _: NoParams,
+) -> Result<StatusCode, ApiError> {
+    let refused = |text: &str| Err(ApiError(StatusCode::CONFLICT, text.to_owned()));
+    let before = paid_at(&site, &account).await?;
+    let Some(next) = before.next else {
+        return refused("no other address is to hold later");
+    };
+    let done =
+        orders::account_stored(&site.changes, Ok(site.orders.keep_address(&account))).await?;
+    let after = paid_at(&site, &account).await?.address;
+    if after != before.address && after == Some(next.address) {
+        return refused("the other address holds already");
+    }
+    Ok(done)
+}
+
+/// Where the account is paid.
+async fn paid_at(site: &Site, account: &Arc<str>) -> Result<PaidAt, ApiError> {
+    let account = account.clone();
+    let reader = site
+        .reader
+        .as_ref()
+        .ok_or_else(|| ApiError::busy("there is no ledger"))?;
+    reader
+        .read(move |sql| accounts::paid_at(sql, &account))
+        .await
 }
 
 /// Be paid from another balance on.

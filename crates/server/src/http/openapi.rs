@@ -48,6 +48,8 @@ use super::{
         sign_in::challenge,
         me::set_password,
         me::set_threshold,
+        me::set_address,
+        me::keep_address,
         event_watch::events,
         document,
         metrics::metrics,

@@ -125,9 +125,9 @@ pub(crate) struct MinerSignIn {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OwnerSignIn {
     /// The account, which is an address.
-    address: String,
+    pub(super) address: String,
     /// Of the challenge's message, in base64, as `signmessage` gives it.
-    signature: String,
+    pub(super) signature: String,
 }
 
 /// Whose challenge is asked for.
@@ -267,7 +267,7 @@ fn challenges(site: &Site, headers: &HeaderMap, address: &str) -> Result<[Challe
 }
 
 /// The account of an address whose owner has signed a challenge.
-async fn owner(
+pub(super) async fn owner(
     site: &Site,
     headers: &HeaderMap,
     signed: OwnerSignIn,

@@ -3,12 +3,12 @@
 use anyhow::{Context, anyhow, bail, ensure};
 use hstratum_core::chain::address::Address;
 
+use crate::messages::AccountSetting;
 use crate::payout::TermsHistory;
 use crate::sql::{Db, Sql};
-use crate::values;
 
 /// Sets an account's payout address, or removes it with `None`: then the account's name is its address, if it
-/// is one.
+/// is one. An address that was to hold later does not.
 ///
 /// # Errors
 /// When the address cannot be paid to on the ledger's network, or there is no such account.
@@ -21,11 +21,11 @@ pub fn set_address(db: &mut Db, account: &str, address: Option<&str>) -> anyhow:
             Address::why_not_payable(address, network)
         );
     }
-    let set = "UPDATE accounts SET address = ?2 WHERE name = ?1";
-    let changed = db
-        .write(|sql: &mut dyn Sql| sql.execute(set, &values![account, address]))
-        .context("failed to write the address")?;
-    known(changed, account)
+    set(
+        db,
+        account,
+        &AccountSetting::Address(address.map(str::to_owned)),
+    )
 }
 
 /// Sets the balance from which an account is paid, in base units, or removes it with `None`: then it is the
@@ -40,14 +40,14 @@ pub fn set_threshold(db: &mut Db, account: &str, threshold: Option<u64>) -> anyh
         let allowed = history.newest().check_threshold(threshold);
         allowed.map_err(|error| anyhow!(error))?;
     }
-    let set = "UPDATE accounts SET threshold = ?2 WHERE name = ?1";
-    let changed = db
-        .write(|sql: &mut dyn Sql| sql.execute(set, &values![account, threshold]))
-        .context("failed to write the threshold")?;
-    known(changed, account)
+    set(db, account, &AccountSetting::Threshold(threshold))
 }
 
-fn known(changed: u64, account: &str) -> anyhow::Result<()> {
+fn set(db: &mut Db, account: &str, setting: &AccountSetting) -> anyhow::Result<()> {
+    let (update, parameters) = setting.update(account);
+    let changed = db
+        .write(|sql: &mut dyn Sql| sql.execute(update, &parameters))
+        .with_context(|| format!("failed to write the {}", setting.name()))?;
     if changed == 0 {
         bail!("the ledger has no account {account:?}: it has not mined yet");
     }

@@ -274,7 +274,7 @@ fn accounts(sql: &mut dyn Sql, workers: &[WorkerReport]) -> Result<Vec<AccountRe
     }
     let rows = sql.query(
         "SELECT a.name, a.address, b.credited, b.paid, b.balance, a.threshold
-           FROM balances AS b JOIN accounts AS a ON a.id = b.account",
+           FROM balances AS b JOIN payees AS a ON a.id = b.account",
         &[],
     )?;
     let accounts = rows.iter().map(|row| {

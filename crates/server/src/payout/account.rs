@@ -17,7 +17,7 @@ pub(super) struct Rank(u32);
 pub(super) struct LedgerAccount {
     pub(super) id: i64,
     pub(super) name: String,
-    /// The payout address that was set, if any.
+    /// The payout address that was set and holds now, if any.
     pub(super) address: Option<String>,
     /// Its own threshold, in base units, if it has one.
     pub(super) threshold: Option<u64>,
@@ -48,7 +48,7 @@ pub(super) struct LedgerAccounts {
 
 impl LedgerAccounts {
     pub(super) fn read(sql: &mut dyn Sql) -> Result<Self, SqlError> {
-        let rows = sql.query("SELECT id, name, address, threshold FROM accounts", &[])?;
+        let rows = sql.query("SELECT id, name, address, threshold FROM payees", &[])?;
         let rows = rows.iter().map(|row| {
             Ok(LedgerAccount {
                 id: row.get(0)?,

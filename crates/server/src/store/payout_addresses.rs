@@ -1,6 +1,6 @@
 //! Payout addresses of accounts, read from the ledger for solo listeners: the pool needs them at a login, and
 //! must not wait for a disk or a database there. They are read again every [`PAYOUT_ADDRESSES_EVERY`], since
-//! any server and any command may have changed them; while the ledger is away those read last hold.
+//! any server and any command may have changed them, and some hold from a time on; while the ledger is away those read last hold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +58,7 @@ pub(crate) fn run(
 /// The accounts that have an address of their own which can be paid.
 fn read(location: &LedgerLocation, network: Network) -> Result<PayoutAddresses, SqlError> {
     let mut db = location.open_for_a_look(PAYOUT_ADDRESSES_TIME)?;
-    let query = "SELECT name, address FROM accounts WHERE address IS NOT NULL";
+    let query = "SELECT name, address FROM payees WHERE address IS NOT NULL";
     let rows = db.read(|sql| sql.query(query, &[]))?;
     let mut addresses = PayoutAddresses::new();
     for row in rows {

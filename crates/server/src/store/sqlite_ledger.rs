@@ -13,7 +13,7 @@ use anyhow::bail;
 use hstratum_core::accounting::ledger::Tip;
 use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Height, Seq};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 
 use super::best_tip;
 use super::blocks::{self, Finder, Rounds};
@@ -257,8 +257,9 @@ impl SqliteLedger {
         for command in &batch.accounts {
             self.ids
                 .account(&tx, &command.account.as_str().into(), Unknown::Insert)?;
-            tx.prepare_cached(command.setting.update())?
-                .execute((&command.account, command.setting.value()))?;
+            let (update, parameters) = command.setting.update(&command.account);
+            tx.prepare_cached(update)?
+                .execute(params_from_iter(parameters))?;
         }
         let mut unproven = Vec::new();
         if is_new {

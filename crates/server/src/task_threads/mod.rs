@@ -269,7 +269,7 @@ fn set_address(
     let (answer, answered) = channel();
     let command = SetAccountCommand {
         account: user.name.clone(),
-        setting: AccountSetting::Address(address),
+        setting: AccountSetting::Address(Some(address)),
         answer,
     };
     if ledger.send(StoreCommand::SetAccount(command)).is_err() {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use std::{fs, thread};
 
 use hstratum::server::Server;
+use hstratum::sql::{Db, Sql, Sqlite, sqlite_schema};
 use hstratum_core::accounts::password::hash256;
 use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
 use hstratum_core::units::hex;
@@ -415,6 +416,41 @@ fn own_files_are_taken_in_once_and_not_written() {
     let first = restart(first, &options(&url, "first"));
     assert_eq!(banned(&first).len(), 1);
     assert!(may_mine(&first, "bob", "b"));
+}
+
+#[test]
+fn own_ledgers_addresses_are_taken_in_with_those_that_hold_later() {
+    let database = Database::start();
+    let with = |accounts: &str| {
+        let root = Arc::new(tempfile::tempdir().expect("a directory"));
+        let dir = root.path().join("stratum");
+        fs::create_dir_all(&dir).expect("made");
+        let path = dir.join("ledger.db");
+        drop(sqlite_schema::open_own(&path, "regtest", 1_000, &mut Vec::new()).expect("made"));
+        let mut ledger = Db::Sqlite(Sqlite::open_beside(&path).expect("opened"));
+        let insert = format!(
+            "INSERT INTO accounts (name, address, next_address, next_address_at) VALUES {accounts}"
+        );
+        let inserted = ledger.write(|sql: &mut dyn Sql| sql.execute(&insert, &[]));
+        inserted.expect("written");
+        root
+    };
+    let later = 1_u64 << 40;
+    let root = with(&format!(
+        "('old', 'a', NULL, NULL), ('both', 'a', 'b', {later}), ('new', NULL, 'b', {later}),
+         ('held', 'a', 'b', 1), ('none', NULL, NULL, NULL)"
+    ));
+    let first = server_in(root, &database, "first");
+    first.node.wait_for_log("users 0, addresses 4, bans 0");
+    let root = with(&format!(
+        "('old', 'x', NULL, NULL), ('new', 'x', 'y', {later})"
+    ));
+    let _second = server_in(root, &database, "second");
+    let taken = "SELECT count(*) FROM origins WHERE users_at IS NOT NULL";
+    wait_until("the second's are read", || database.sql(taken) == "2");
+    let query = "SELECT string_agg(concat_ws(' ', name, coalesce(address, '-'), next_address), ', ' ORDER BY name)
+                 FROM payees WHERE coalesce(address, next_address) IS NOT NULL";
+    assert_eq!(database.sql(query), "both a b, held b, new - b, old a");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Miners who sign in to the dashboard: what they see and change, and who takes an account over.
 
+use std::time::SystemTime;
+
+use hstratum::sql::{Db, Sql, Sqlite};
 use serde_json::{Value, json};
 
 use crate::browser::{Answer, Browser, serve};
 use crate::harness::miner::{Miner, Want};
 use crate::harness::{Chain, Running, wait_until};
+use crate::ledgers::Ledger;
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -192,7 +196,9 @@ fn changes_are_only_for_whom_they_are() {
                         assert_eq!(told.status, 403, "{method} {path}: {}", told.body);
                     }
                     let told = alice.ask(&method, &path, own_token, &json!({}));
-                    assert_eq!(told.status, 400, "{method} {path}: {}", told.body);
+                    // There is nothing to cancel.
+                    let status = if method == "DELETE" { 409 } else { 400 };
+                    assert_eq!(told.status, status, "{method} {path}: {}", told.body);
                     let operator = pool.browser.call(&method, &path, Some(TOKEN), &json!({}));
                     assert_eq!(operator.status, 403, "{method} {path}: {}", operator.body);
                 }
@@ -204,7 +210,7 @@ fn changes_are_only_for_whom_they_are() {
             }
         }
     }
-    assert!(own >= 2 && operators >= 12, "{own} and {operators}");
+    assert!(own >= 4 && operators >= 12, "{own} and {operators}");
 }
 
 #[test]
@@ -290,6 +296,119 @@ fn a_miner_sets_the_own_threshold_and_signs_out() {
     );
     assert!(!alice.is_open());
     assert_eq!(set(json!(null)).status, 401);
+}
+
+/// Addresses of regtest, and one of another network.
+const ADDRESSES: [&str; 3] = [
+    "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54",
+    "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u",
+    "rs1qqgpqyqszqgpqyqszqgpqyqszqgpqyqszs8ajv2",
+];
+const OF_MAIN: &str = "hs1qd42hrldu5yqee58se4uj6xctm7nk28r70e84vx";
+
+/// Alice has three payout addresses, one after the other; each holds once the ledger says so.
+fn three_addresses(pool: &Pool, mut ledger: Db) {
+    let alice = sign_in(&pool.browser, "alice", "alices password");
+    let ask = |body: &Value| alice.change("PUT", "/api/v1/me/address", body);
+    let set = |address: &str| {
+        let told = ask(&json!({"address": address, "password": "alices password"}));
+        assert_eq!(told.status, 204, "{}", told.body);
+    };
+    let keep = || alice.change("DELETE", "/api/v1/me/address", &json!(null));
+    // Answers are up to a second old.
+    let shows = |now: Option<&str>, next: Option<&str>| {
+        wait_until("the addresses are shown", || {
+            let told = alice.get("/api/v1/accounts/alice").json();
+            told["address"] == json!(now) && told["next_address"]["address"] == json!(next)
+        });
+    };
+    let [a, b, c] = ADDRESSES;
+    for (body, status) in [
+        (json!({"address": a, "password": "bobs password"}), 403),
+        (
+            json!({"address": OF_MAIN, "password": "alices password"}),
+            400,
+        ),
+        (json!({"address": "", "password": "alices password"}), 400),
+        (json!({"address": a}), 400),
+        (
+            json!({"address": a, "password": "alices password", "signature": "x"}),
+            400,
+        ),
+        // Her account is no address.
+        (json!({"address": a, "signature": "x"}), 400),
+    ] {
+        let told = ask(&body);
+        assert_eq!(told.status, status, "{body}: {}", told.body);
+    }
+    shows(None, None);
+
+    set(a);
+    pool.running.node.wait_for_log(&format!(
+        "\"alice\" asks to be paid at {a}, from 86400 s from now on"
+    ));
+    shows(None, Some(a));
+    let next = alice.get("/api/v1/accounts/alice").json()["next_address"].clone();
+    let holds_at = next["holds_at"].as_u64().expect("a time");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let in_a_day = now.expect("after 1970").as_secs() + 86_400;
+    assert!((in_a_day - 60..=in_a_day).contains(&holds_at), "{holds_at}");
+    let bob = sign_in(&pool.browser, "bob", "bobs password");
+    for told in [
+        bob.get("/api/v1/accounts/alice").json(),
+        pool.browser.json("/api/v1/accounts/alice"),
+    ] {
+        assert_eq!(told["next_address"], json!(null));
+    }
+    let operator = (pool.browser).call("GET", "/api/v1/accounts/alice", Some(TOKEN), &json!(null));
+    assert_eq!(operator.json()["next_address"], next);
+
+    assert_eq!(keep().status, 204);
+    shows(None, None);
+    assert_eq!(keep().status, 409);
+
+    set(a);
+    let hold =
+        "UPDATE accounts SET next_address_at = (SELECT unix_s FROM clock) WHERE name = 'alice'";
+    let changed = ledger.write(|sql: &mut dyn Sql| sql.execute(hold, &[]));
+    assert_eq!(changed.expect("written"), 1);
+    shows(Some(a), None);
+    assert_eq!(keep().status, 409);
+    shows(Some(a), None);
+
+    // The one that holds is not lost over the next; and the operator's holds at once.
+    set(b);
+    shows(Some(a), Some(b));
+    let path = "/api/v1/admin/users/alice/address";
+    let told = pool
+        .browser
+        .call("PUT", path, Some(TOKEN), &json!({"address": c}));
+    assert_eq!(told.status, 204, "{}", told.body);
+    shows(Some(c), None);
+}
+
+#[test]
+fn a_payout_address_holds_after_its_delay_unless_it_is_cancelled() {
+    let here = pool(&[]);
+    let ledger = Sqlite::open_beside(&here.running.dir.join("ledger.db"));
+    three_addresses(&here, Db::Sqlite(ledger.expect("opened")));
+
+    let shared = Ledger::in_postgres();
+    let url = shared.argument();
+    let there = pool(&[("database", url.as_str()), ("server-id", "there")]);
+    three_addresses(&there, shared.open());
+}
+
+#[test]
+fn a_payout_address_without_delay_holds_at_once() {
+    let pool = pool(&[("address-delay", "off")]);
+    let alice = sign_in(&pool.browser, "alice", "alices password");
+    let body = json!({"address": ADDRESSES[0], "password": "alices password"});
+    assert_eq!(alice.change("PUT", "/api/v1/me/address", &body).status, 204);
+    wait_until("it is shown", || {
+        let told = alice.get("/api/v1/accounts/alice").json();
+        told["address"] == ADDRESSES[0] && told["next_address"].is_null()
+    });
 }
 
 #[test]

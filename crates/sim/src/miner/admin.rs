@@ -150,7 +150,7 @@ impl World {
                 let (answer, answered) = channel();
                 let mail = SetAccountCommand {
                     account: adding.user.name.clone(),
-                    setting: AccountSetting::Address(address.clone()),
+                    setting: AccountSetting::Address(Some(address.clone())),
                     answer,
                 };
                 adding.answer = Some((answered, now_ms + ADDRESS_MS));

@@ -375,7 +375,7 @@ impl Ledger for SimDisk {
             assert_eq!(advanced, same, "SQLite and the model disagree about blocks");
         }
         for mail in &batch.accounts {
-            if let AccountSetting::Address(address) = &mail.setting {
+            if let AccountSetting::Address(Some(address)) = &mail.setting {
                 self.addresses.insert(mail.account.clone(), address.clone());
             }
         }

@@ -14,17 +14,25 @@ use crate::files::bans::BansFile;
 use crate::files::users::{self, UserRecord};
 use crate::limits::SQL_TRIES_MAX;
 use crate::sql::sqlite_schema::FILE_NAME;
-use crate::sql::{Db, FromValue, NOW_MS, Sql, SqlError, Sqlite, signed};
+use crate::sql::{Db, NOW_MS, Sql, SqlError, Sqlite, signed};
 
 /// Content of the files.
 #[derive(Default)]
 struct LocalFiles {
     users: Vec<UserRecord>,
     bans: Vec<Ban>,
-    /// Accounts and their payout addresses.
-    addresses: Vec<(String, String)>,
-    /// Accounts and their own thresholds, in base units.
-    thresholds: Vec<(String, i64)>,
+    accounts: Vec<LocalAccount>,
+}
+
+/// How an account of the server's own ledger is paid.
+struct LocalAccount {
+    name: String,
+    address: Option<String>,
+    /// Another address that holds later, and from when on.
+    next_address: Option<String>,
+    next_address_at: Option<i64>,
+    /// In base units.
+    threshold: Option<i64>,
 }
 
 /// Result of the import.
@@ -114,21 +122,33 @@ impl LocalFiles {
         Ok(Self {
             users,
             bans,
-            addresses: settings(&dir.join(FILE_NAME), "address")?,
-            thresholds: settings(&dir.join(FILE_NAME), "threshold")?,
+            accounts: accounts(&dir.join(FILE_NAME))?,
         })
     }
 }
 
-/// Accounts that have a setting of their own, and its value.
-fn settings<T: FromValue>(ledger: &Path, column: &str) -> anyhow::Result<Vec<(String, T)>> {
+/// The accounts of a ledger that are paid at an address of their own, or from a threshold of their own on.
+fn accounts(ledger: &Path) -> anyhow::Result<Vec<LocalAccount>> {
     let mut db = Db::Sqlite(Sqlite::open_to_read(ledger)?);
-    let query =
-        format!("SELECT name, {column} FROM accounts WHERE {column} IS NOT NULL ORDER BY name");
-    let rows = db.read(|sql: &mut dyn Sql| sql.query(&query, &[]));
+    let query = "SELECT name, address, next_address, next_address_at, threshold FROM payees
+                  WHERE coalesce(address, next_address) IS NOT NULL OR threshold IS NOT NULL
+                  ORDER BY name";
+    let rows = db.read(|sql: &mut dyn Sql| sql.query(query, &[]));
     let rows = rows.context("failed to read how accounts are paid")?;
-    let pairs = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
-    Ok(pairs.collect::<Result<_, SqlError>>()?)
+    let accounts = rows.iter().map(|row| {
+        Ok(LocalAccount {
+            name: row.get(0)?,
+            address: row.get(1)?,
+            next_address: row.get(2)?,
+            next_address_at: row.get(3)?,
+            threshold: row.get(4)?,
+        })
+    });
+    let accounts = accounts.collect::<Result<Vec<_>, SqlError>>()?;
+    let named = accounts.into_iter();
+    Ok(named
+        .filter(|one| clean_name(&one.name).as_ref() == Some(&one.name))
+        .collect())
 }
 
 fn take(
@@ -152,21 +172,10 @@ fn take(
         let until = ban.until_s.map(signed);
         taken.bans += tx.execute(insert, &[&address, &since, &until, &ban.reason])?;
     }
-    let is_name = |name: &str| clean_name(name).as_deref() == Some(name);
-    let payable = files.addresses.iter().filter(|(name, _)| is_name(name));
-    let (names, addresses): (Vec<&str>, Vec<&str>) = payable
-        .map(|(name, address)| (name.as_str(), address.as_str()))
-        .unzip();
-    let insert = "INSERT INTO accounts (name, address)
-                  SELECT name, address FROM unnest($1::TEXT[], $2::TEXT[]) AS new (name, address)
-                  ORDER BY name
-                  ON CONFLICT (name) DO UPDATE SET address = excluded.address
-                  WHERE accounts.address IS NULL";
-    taken.addresses = tx.execute(insert, &[&names, &addresses])?;
-    let own = files.thresholds.iter().filter(|(name, _)| is_name(name));
-    let (names, thresholds): (Vec<&str>, Vec<i64>) = own
-        .map(|(name, threshold)| (name.as_str(), *threshold))
-        .unzip();
+    taken.addresses = take_addresses(&mut tx, &files.accounts)?;
+    let own = files.accounts.iter();
+    let own = own.filter_map(|one| Some((one.name.as_str(), one.threshold?)));
+    let (names, thresholds): (Vec<&str>, Vec<i64>) = own.unzip();
     let insert = "INSERT INTO accounts (name, threshold)
                   SELECT name, threshold FROM unnest($1::TEXT[], $2::BIGINT[]) AS new (name, threshold)
                   ORDER BY name
@@ -177,6 +186,28 @@ fn take(
     tx.execute(&done, &[&origin])?;
     tx.commit()?;
     Ok(Some(taken))
+}
+
+/// Inserts addresses where the shared ledger has none; returns how many accounts got one.
+fn take_addresses(
+    tx: &mut Transaction<'_>,
+    accounts: &[LocalAccount],
+) -> Result<u64, postgres::Error> {
+    let has_one = |one: &&LocalAccount| one.address.is_some() || one.next_address.is_some();
+    let paid: Vec<&LocalAccount> = accounts.iter().filter(has_one).collect();
+    let names: Vec<&str> = paid.iter().map(|one| one.name.as_str()).collect();
+    let addresses: Vec<_> = paid.iter().map(|one| one.address.as_deref()).collect();
+    let next: Vec<_> = paid.iter().map(|one| one.next_address.as_deref()).collect();
+    let next_at: Vec<_> = paid.iter().map(|one| one.next_address_at).collect();
+    let insert = "INSERT INTO accounts (name, address, next_address, next_address_at)
+                  SELECT * FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::BIGINT[])
+                    AS new (name, address, next_address, next_address_at)
+                  ORDER BY name
+                  ON CONFLICT (name) DO UPDATE SET address = excluded.address,
+                    next_address = excluded.next_address,
+                    next_address_at = excluded.next_address_at
+                  WHERE accounts.address IS NULL AND accounts.next_address IS NULL";
+    tx.execute(insert, &[&names, &addresses, &next, &next_at])
 }
 
 fn take_users(

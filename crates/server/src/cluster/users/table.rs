@@ -167,14 +167,18 @@ pub(crate) fn write_user(
             return Ok(ChangeOutcome::Owned);
         }
         let number = next_change(sql)?;
-        let insert = "INSERT INTO accounts (name, password, is_disabled, address, change)
-                      VALUES (?1, ?2, ?3, ?4, ?5)
+        let insert = "INSERT INTO accounts (name, password, is_disabled, change)
+                      VALUES (?1, ?2, ?3, ?4)
                       ON CONFLICT (name) DO UPDATE SET password = excluded.password,
-                        is_disabled = excluded.is_disabled, change = excluded.change,
-                        address = coalesce(excluded.address, accounts.address)";
+                        is_disabled = excluded.is_disabled, change = excluded.change";
         let is_disabled = u32::from(new.is_locked());
-        let row = values![name, new.to_text(), is_disabled, address, number];
+        let row = values![name, new.to_text(), is_disabled, number];
         sql.execute(insert, &row)?;
+        if let Some(address) = address {
+            let setting = AccountSetting::Address(Some(address.clone()));
+            let (update, row) = setting.update(name);
+            sql.execute(update, &row)?;
+        }
         Ok(match is_owned {
             true => ChangeOutcome::TakenOver,
             false => ChangeOutcome::Yes,
@@ -198,8 +202,8 @@ pub(crate) fn write_setting(
         }
         let insert = "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
         sql.execute(insert, &values![name])?;
-        let row = [name.into(), setting.value()];
-        sql.execute(setting.update(), &row)?;
+        let (update, row) = setting.update(name);
+        sql.execute(update, &row)?;
         Ok(Ok(()))
     })
 }

@@ -401,6 +401,42 @@ fn a_ledger_of_another_network_is_left_alone() {
 }
 
 #[test]
+fn an_address_is_paid_from_its_time_on() {
+    on_each(|ledger| {
+        let [old, new] = [
+            "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54",
+            "rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u",
+        ];
+        ledger.block(1, "confirmed");
+        ledger.credit(1, "alice", 1.0, 1);
+        let terms = prop("0");
+        run(ledger, &terms);
+        let due = || {
+            let due = due_from(ledger, &terms);
+            let addresses = due.iter().map(|payee| payee.address.clone());
+            addresses.collect::<Vec<_>>().join(" ")
+        };
+        let set = |from_now: i64| {
+            ledger.execute(
+                "UPDATE accounts SET next_address = ?1,
+                        next_address_at = (SELECT unix_s FROM clock) + ?2",
+                &values![new, from_now],
+            );
+        };
+        set(3_600);
+        assert_eq!(due(), "", "it has no address");
+        set_address(&mut ledger.open(), "alice", Some(old)).expect("set");
+        assert_eq!(due(), old);
+        set(3_600);
+        assert_eq!(due(), old);
+        set(0);
+        assert_eq!(due(), new);
+        set_address(&mut ledger.open(), "alice", None).expect("set");
+        assert_eq!(due(), "");
+    });
+}
+
+#[test]
 fn only_addresses_that_nodes_pass_payments_to_are_paid() {
     on_each(|ledger| {
         let version_0 = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
