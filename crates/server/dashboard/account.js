@@ -13,13 +13,13 @@ import {Table} from './table.js';
 
 export function accountPage(account) {
   const path = `/api/v1/accounts/${encodeURIComponent(account)}`;
-  const now = stat(t('hashrate'), true);
+  const now = stat(t('label.hashrate'), true);
   const hour = stat(t('own.last_hour'));
   const day = stat(t('own.last_day'));
   const workers = stat(t('own.workers'));
   const rejects = stat(t('own.rejected'));
   const pending = stat(t('own.pending'));
-  const balance = stat(t('balance'));
+  const balance = stat(t('label.balance'));
   const paid = stat(t('own.paid'));
   const threshold = stat(t('own.threshold'));
   const round = stat(t('own.round'));
@@ -32,7 +32,7 @@ export function accountPage(account) {
   const problem = h('p', {class: 'empty', hidden: true});
   const payment = h('p', {class: 'faint payment'});
   const chart = new Chart({
-    title: t('hashrate'), path: `${path}/history`
+    title: t('label.hashrate'), path: `${path}/history`
   });
   const own = {account};
   const state = {account: null, pool: null};
@@ -158,20 +158,20 @@ function rounded(units) {
 
 function creditsTable(path) {
   return new Table({
-    id: 'credits', title: t('credits'), path: `${path}/credits`, key: 'credits',
+    id: 'credits', title: t('credits.title'), path: `${path}/credits`, key: 'credits',
     limit: 10, empty: t('credits.none'),
     note: h('a', {href: `${path}/credits?format=csv&limit=500`, download: ''},
       t('credits.csv')),
     columns: [
-      {title: t('block'), cell: row => h('span', {title: row.block},
+      {title: t('block.title'), cell: row => h('span', {title: row.block},
         count(row.height))},
       {title: t('block.found'), kind: 'minor', cell: row => when(row.found_at)},
       {title: t('block.state'), cell: row => h('span', {
         class: `state ${row.state}`, title: word('credit_means', row.state)
       }, word('state', row.state))},
-      {title: t('amount'), kind: 'number', cell: row => amount(row.amount)},
+      {title: t('label.amount'), kind: 'number', cell: row => amount(row.amount)},
       {title: t('own.paid'), kind: 'minor', cell: row => when(row.paid_at)},
-      {title: t('transaction'), kind: 'minor', cell: row => transaction(row)}
+      {title: t('label.transaction'), kind: 'minor', cell: row => transaction(row)}
     ]
   });
 }
@@ -186,18 +186,18 @@ function transaction({txid}) {
 
 function payoutsTable(params) {
   return new Table({
-    title: t('payouts'), path: '/api/v1/payouts', key: 'payouts', params,
+    title: t('payouts.title'), path: '/api/v1/payouts', key: 'payouts', params,
     empty: t('payouts.none'),
     columns: [
       {title: t('payouts.when'), cell: row => when(row.created_at)},
       {title: t('block.state'), cell: row => h('span', {
         class: `state ${row.state}`
       }, word('state', row.state))},
-      {title: t('amount'), kind: 'number', cell: row => amount(row.amount)},
+      {title: t('label.amount'), kind: 'number', cell: row => amount(row.amount)},
       {title: t('block.by'), kind: 'minor', cell: row => row.block
         ? h('a', {href: `/block/${row.block}`}, t('payouts.block'))
         : t('payouts.wallet')},
-      {title: t('transaction'), kind: 'minor', cell: row => transaction(row)}
+      {title: t('label.transaction'), kind: 'minor', cell: row => transaction(row)}
     ]
   });
 }

@@ -29,11 +29,11 @@ function poolPage() {
   const hashrate = stat(t('pool.hashrate'), true);
   const share = stat(t('pool.share'));
   const network = stat(t('pool.network'));
-  const workers = stat(t('workers'));
-  const rejects = stat(t('pool.rejected'));
+  const workers = stat(t('workers.title'));
+  const rejects = stat(t('label.rejected'));
   const job = stat(t('pool.height'));
   const chart = new Chart({
-    title: t('hashrate'), path: '/api/v1/pool/history', withShare: true
+    title: t('label.hashrate'), path: '/api/v1/pool/history', withShare: true
   });
   const round = roundCard();
   const connect = connectCard();
@@ -48,7 +48,7 @@ function poolPage() {
   const notes = h('div', {class: 'notes'});
 
   const element = h('div', {},
-    h('h1', {class: 'hidden'}, t('pool')), notes,
+    h('h1', {class: 'hidden'}, t('pool.title')), notes,
     h('div', {class: 'stats'}, [hashrate, share, network, workers, rejects, job]
       .map(one => one.element)),
     h('div', {class: 'two'}, chart.element,
@@ -75,9 +75,9 @@ function poolPage() {
   return {
     element,
     title: '',
-    sections: [['hashrate', t('hashrate')], ['blocks', t('blocks')],
-      ...(viewer.isOpen ? [['accounts', t('accounts')],
-        ['workers', t('workers')]] : []), ['connect', t('connect.nav')]],
+    sections: [['hashrate', t('label.hashrate')], ['blocks', t('blocks.title')],
+      ...(viewer.isOpen ? [['accounts', t('accounts.title')],
+        ['workers', t('workers.title')]] : []), ['connect', t('connect.nav')]],
     fast,
     slow: () => chart.refresh(),
     onPool(pool) {
@@ -142,7 +142,7 @@ function warnings(pool) {
 
   if (pool.undone.length > 0) {
     notes.push(['bad', t('note.undone',
-      {names: pool.undone.join(t('comma'))})]);
+      {names: pool.undone.join(t('text.comma'))})]);
   }
 
   if (pool.shared_ledger_away) {
@@ -188,7 +188,7 @@ function crowdedNote({taken, all, not_logged_in: strangers, unproven,
 }
 
 function because(reason) {
-  return reason ? t('because', {reason}) : '';
+  return reason ? t('text.because', {reason}) : '';
 }
 
 function noMiner() {
@@ -217,7 +217,7 @@ function roundCard() {
   let pool = null;
 
   const element = h('section', {class: 'card', 'aria-labelledby': 'round-title'},
-    h('div', {class: 'card-head'}, h('h2', {id: 'round-title'}, t('round'))),
+    h('div', {class: 'card-head'}, h('h2', {id: 'round-title'}, t('round.title'))),
     h('div', {class: 'value unit'}, pieces('round.of_block', {effort})),
     track,
     h('dl', {}, h('dt', {}, t('round.last_block')), since,
@@ -233,7 +233,7 @@ function roundCard() {
       bar.style.width = `${part * 50}%`;
       bar.classList.toggle('over', data.effort > 1);
       track.setAttribute('aria-valuenow', String(Math.round(part * 100)));
-      setText(since, data.since === null ? t('none_yet') : ago(data.since));
+      setText(since, data.since === null ? t('text.none_yet') : ago(data.since));
       setText(shares, count(data.shares));
     }
 
@@ -289,7 +289,7 @@ function votesOf({deployments}) {
   return open.map(({name, bit, state, is_signalled: is}) => {
     return t(is ? 'round.vote_for' : 'round.vote_against',
       {name, bit, state: word('deployment', state)});
-  }).join(t('comma'));
+  }).join(t('text.comma'));
 }
 
 function connectCard() {
@@ -307,7 +307,7 @@ function connectCard() {
     class: 'card connect', id: 'connect', 'aria-labelledby': 'connect-title'
   },
   h('div', {class: 'whole'},
-    h('h2', {id: 'connect-title'}, t('connect')), h('p', {}, address)),
+    h('h2', {id: 'connect-title'}, t('connect.title')), h('p', {}, address)),
   h('div', {}, h('p', {}, copy, ' ', copied), login),
   h('img', {
     class: 'code', src: '/stratum.svg', width: '132', height: '132',
@@ -349,7 +349,7 @@ function moneyCard() {
     element: h('section', {
       class: 'card', id: 'money', 'aria-labelledby': 'money-title'
     },
-    h('h2', {id: 'money-title'}, t('money')), pays, terms, meaning),
+    h('h2', {id: 'money-title'}, t('money.title')), pays, terms, meaning),
     pool(pool) {
       // Made anew only where it has changed: the address may be selected.
       if (paysAccounts(pool) !== isSplit) {
@@ -369,7 +369,7 @@ function moneyCard() {
         setText(threshold, amount(pool.terms.threshold));
         setText(owed, amount(pool.owed));
         owed.title = t('money.owed_age', {time: duration(pool.money_age_s)});
-        setText(last, pool.last_payment_at === null ? t('none_yet')
+        setText(last, pool.last_payment_at === null ? t('text.none_yet')
           : ago(pool.last_payment_at));
         setText(wallet, pool.wallet ? amount(pool.wallet.balance) : '–');
         setText(next, nextPayment(pool));
@@ -433,7 +433,7 @@ function eventsCard() {
   return {
     element: h('section', {class: 'card', 'aria-labelledby': 'events-title'},
       h('div', {class: 'card-head'}, h('h2', {id: 'events-title'},
-        t('events'))),
+        t('events.title'))),
       items, empty),
     add(what) {
       // Events come again after a reconnect; a restarted server counts from
@@ -492,22 +492,22 @@ function sentence(what) {
 
 function accountsTable() {
   return new Table({
-    id: 'accounts', title: t('accounts'), path: '/api/v1/accounts',
+    id: 'accounts', title: t('accounts.title'), path: '/api/v1/accounts',
     key: 'accounts', search: t('accounts.find'), sort: 'hashrate', limit: 10,
     empty: t('accounts.none'),
     columns: [
-      {title: t('account'), sort: 'name', descending: false,
+      {title: t('label.account'), sort: 'name', descending: false,
         cell: row => h('span', {class: 'with-dot'}, dot(row.workers_online > 0),
           accountLink(row.name))},
-      {title: t('workers'), sort: 'workers', kind: 'number',
+      {title: t('workers.title'), sort: 'workers', kind: 'number',
         cell: row => `${count(row.workers_online)} / ${count(row.workers)}`},
-      {title: t('hashrate'), sort: 'hashrate', kind: 'number',
+      {title: t('label.hashrate'), sort: 'hashrate', kind: 'number',
         cell: row => rate(row.hashrate)},
-      {title: t('hashrate.24h'), sort: 'hashrate_24h', kind: 'number minor',
+      {title: t('label.hashrate_24h'), sort: 'hashrate_24h', kind: 'number minor',
         cell: row => rate(row.hashrate_24h)},
-      {title: t('rejected'), sort: 'reject_rate', kind: 'number minor',
+      {title: t('label.rejected'), sort: 'reject_rate', kind: 'number minor',
         cell: row => percent(row.reject_rate)},
-      {title: t('balance'), sort: 'balance', kind: 'number minor',
+      {title: t('label.balance'), sort: 'balance', kind: 'number minor',
         cell: row => amount(row.balance)}
     ]
   });
@@ -541,11 +541,11 @@ function showLive() {
   const live = $('live');
 
   live.classList.toggle('on', !silent);
-  setText(live, t(silent ? 'live.lost' : 'live'));
+  setText(live, t(silent ? 'page.lost' : 'page.live'));
   $('banner').hidden = !silent;
 
   if (silent)
-    setText($('banner'), t('live.lost_long'));
+    setText($('banner'), t('page.lost_long'));
 
   for (const time of document.querySelectorAll('time[data-time]'))
     setText(time, ago(Number(time.dataset.time)));
@@ -558,7 +558,7 @@ function showPool(page, pool) {
   state.heardAt = Date.now();
   $('network').hidden = pool.network === 'main';
   setText($('network'), pool.network);
-  setText($('version'), t('version', {
+  setText($('version'), t('page.version', {
     version: pool.version, difficulty: difficulty(pool.network_difficulty),
     time: duration(pool.uptime_s)
   }));
@@ -613,7 +613,7 @@ function showTexts() {
   for (const element of document.querySelectorAll('[data-text]'))
     setText(element, t(element.dataset.text));
 
-  $('nav').setAttribute('aria-label', t('sections'));
+  $('nav').setAttribute('aria-label', t('page.sections'));
   $('language').replaceChildren(languageControl());
 }
 

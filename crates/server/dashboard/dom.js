@@ -29,7 +29,7 @@ export function h(tag, props = {}, ...children) {
 
 export function name(text) {
   if (text === '')
-    return h('span', {class: 'faint'}, t('no_name'));
+    return h('span', {class: 'faint'}, t('text.no_name'));
 
   return h('bdi', {class: 'name', title: text}, text);
 }

@@ -100,7 +100,7 @@ export function percent(part) {
 /** A number that is in percent already, with the sign. */
 
 export function percentage(number) {
-  return t('percent', {number});
+  return t('text.percent', {number});
 }
 
 /** [number, unit] of an amount. */

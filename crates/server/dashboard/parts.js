@@ -31,7 +31,7 @@ export function stat(label, isLarge = false) {
 
 export function languageControl() {
   return h('select', {
-    'aria-label': t('language'),
+    'aria-label': t('page.language'),
     onchange: event => chooseLanguage(event.target.value)
   }, Object.entries(LANGUAGES).map(([value, {name, locale: lang}]) => {
     return h('option', {value, lang, selected: value === language}, name);
@@ -41,32 +41,32 @@ export function languageControl() {
 export function workersTable(params, empty) {
   const ofAll = !params.account;
   const who = {
-    title: t('account'), sort: 'name', descending: false,
+    title: t('label.account'), sort: 'name', descending: false,
     cell: row => accountLink(row.account)
   };
 
   return new Table({
-    id: 'workers', title: t('workers'), path: '/api/v1/workers',
+    id: 'workers', title: t('workers.title'), path: '/api/v1/workers',
     key: 'workers', params, empty, search: t('workers.find'), sort: 'hashrate',
     columns: [
       ...(ofAll ? [who] : []),
-      {title: t('worker'), sort: ofAll ? null : 'name', descending: false,
+      {title: t('label.worker'), sort: ofAll ? null : 'name', descending: false,
         cell: row => h('span', {
           class: 'with-dot', title: row.servers.join(', ') || null
         }, dot(row.servers.length > 0), name(row.worker))},
-      {title: t('hashrate'), sort: 'hashrate', kind: 'number',
+      {title: t('label.hashrate'), sort: 'hashrate', kind: 'number',
         cell: row => rate(row.hashrate)},
-      {title: t('hashrate.1h'), sort: 'hashrate_1h', kind: 'number minor',
+      {title: t('label.hashrate_1h'), sort: 'hashrate_1h', kind: 'number minor',
         cell: row => rate(row.hashrate_1h)},
-      {title: t('hashrate.24h'), sort: 'hashrate_24h', kind: 'number minor',
+      {title: t('label.hashrate_24h'), sort: 'hashrate_24h', kind: 'number minor',
         cell: row => rate(row.hashrate_24h)},
-      {title: t('difficulty'), sort: 'difficulty', kind: 'number minor',
+      {title: t('label.difficulty'), sort: 'difficulty', kind: 'number minor',
         cell: row => row.sends_blocks ? h('span', {
           title: t('worker.blocks_only_means')
         }, t('worker.blocks_only')) : difficulty(row.difficulty)},
-      {title: t('rejected'), sort: 'reject_rate', kind: 'number',
+      {title: t('label.rejected'), sort: 'reject_rate', kind: 'number',
         cell: row => rejected(row)},
-      {title: t('last_share'), sort: 'last_share', kind: 'number minor',
+      {title: t('label.last_share'), sort: 'last_share', kind: 'number minor',
         cell: row => ago(row.last_share_at)}
     ]
   });
@@ -94,7 +94,7 @@ function rejected({reject_rate: part, shares}) {
 
 export function blocksTable(params, empty) {
   return new Table({
-    id: 'blocks', title: t('blocks'), path: '/api/v1/blocks', key: 'blocks',
+    id: 'blocks', title: t('blocks.title'), path: '/api/v1/blocks', key: 'blocks',
     params, empty, limit: 10, columns: blockColumns(!params.account)
   });
 }
@@ -144,7 +144,7 @@ function race(told) {
       : [t('race.asked', {count: many, time: duration(1)})]),
     rival === null ? t('race.no_rival')
       : t('race.rival', {hash: rival, time: signed(at)})
-  ].join(t('semicolon'));
+  ].join(t('text.semicolon'));
 
   return h('span', {title}, asked === null ? '–' : millis(asked),
     ...(rival === null ? [] : [' ', h('span', {class: 'bad'},
@@ -159,17 +159,17 @@ function signed(ms) {
 
 export function serversTable() {
   return new Table({
-    id: 'servers', title: t('servers'), path: '/api/v1/servers',
+    id: 'servers', title: t('servers.title'), path: '/api/v1/servers',
     key: 'servers', empty: t('servers.none'),
     columns: [
-      {title: t('server'), cell: row => h('span', {class: 'with-dot'},
+      {title: t('label.server'), cell: row => h('span', {class: 'with-dot'},
         dot(row.is_alive), name(row.name))},
       {title: '', cell: row => h('span', {
         class: row.is_alive && row.has_job ? null : 'bad'
       }, serverState(row))},
-      {title: t('hashrate'), kind: 'number',
+      {title: t('label.hashrate'), kind: 'number',
         cell: row => row.is_alive ? rate(row.hashrate) : '–'},
-      {title: t('workers'), kind: 'number',
+      {title: t('workers.title'), kind: 'number',
         cell: row => row.is_alive ? count(row.workers) : '–'},
       {title: t('block.height'), kind: 'number minor',
         cell: row => count(row.tip)},
@@ -186,7 +186,7 @@ export function serversTable() {
 
 export function refusalsTable() {
   return new Table({
-    id: 'refusals', title: t('refusals'), path: '/api/v1/refusals',
+    id: 'refusals', title: t('refusals.title'), path: '/api/v1/refusals',
     key: 'refusals', empty: t('refusals.none'),
     columns: [
       {title: t('refusals.name'), cell: row => name(row.name)},
@@ -212,7 +212,7 @@ function reasons(counts) {
       ? t('refusals.several', {reason, number: count(number)}) : reason;
   });
 
-  return texts.join(t('comma'));
+  return texts.join(t('text.comma'));
 }
 
 function serverState(row) {

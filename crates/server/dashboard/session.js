@@ -34,7 +34,7 @@ export function sessionControl({can_sign_in: canSignIn}) {
     return [];
 
   if (!viewer.isOperator && viewer.account === null)
-    return [h('a', {href: '/sign-in'}, t('sign_in'))];
+    return [h('a', {href: '/sign-in'}, t('sign_in.title'))];
 
   const who = viewer.isOperator ? t('sign_in.owner')
     : accountLink(viewer.account);
@@ -47,7 +47,7 @@ export function sessionControl({can_sign_in: canSignIn}) {
 
 export function signInPage() {
   const miner = inputs([
-    ['name', t('account'), {type: 'text', autocomplete: 'username',
+    ['name', t('label.account'), {type: 'text', autocomplete: 'username',
       maxlength: '128', autocapitalize: 'none', spellcheck: 'false'}],
     ['password', t('sign_in.password'), {type: 'password', maxlength: '256',
       autocomplete: 'current-password'}]
@@ -58,9 +58,9 @@ export function signInPage() {
   ]);
 
   const element = h('div', {class: 'card sign-in'},
-    h('h1', {}, t('sign_in')),
+    h('h1', {}, t('sign_in.title')),
     h('p', {class: 'faint'}, t('sign_in.as_miner')),
-    form(miner, t('sign_in'), async (values) => {
+    form(miner, t('sign_in.title'), async (values) => {
       const {name} = await send('POST', SESSION, values);
 
       location.assign(`/account/${encodeURIComponent(name)}`);
@@ -68,13 +68,13 @@ export function signInPage() {
     h('details', {}, h('summary', {}, t('sign_in.as_address')),
       addressForms()),
     h('details', {}, h('summary', {}, t('sign_in.as_owner')),
-      form(owner, t('sign_in'), async (values) => {
+      form(owner, t('sign_in.title'), async (values) => {
         await send('POST', SESSION, values);
         location.assign('/');
       })));
 
   return {
-    element, title: t('sign_in'), sections: [],
+    element, title: t('sign_in.title'), sections: [],
     fast() {},
     slow() {},
     onPool() {},
@@ -85,7 +85,7 @@ export function signInPage() {
 /** First the address, then its owner's signature of what the server says. */
 
 function addressForms() {
-  const address = inputs([['address', t('address'), {type: 'text',
+  const address = inputs([['address', t('label.address'), {type: 'text',
     maxlength: '100', autocapitalize: 'none', spellcheck: 'false',
     autocomplete: 'off'}]]);
   const signature = inputs([['signature', t('sign_in.signature'), {type: 'text',
@@ -97,7 +97,7 @@ function addressForms() {
       command: h('code', {}, 'hsw-rpc signmessage ADDRESS "TEXT"')
     })),
     h('p', {}, message),
-    form(signature, t('sign_in'), async (values) => {
+    form(signature, t('sign_in.title'), async (values) => {
       const {name} = await send('POST', SESSION,
         {address: address[0].field.value, ...values});
 
@@ -130,7 +130,7 @@ export function settingsCard() {
     viewer.token);
 
   return h('section', {class: 'card', id: 'settings'},
-    h('h2', {}, t('settings')),
+    h('h2', {}, t('settings.title')),
     form(threshold, t('settings.threshold_set'), async (values) => {
       await change('threshold', {threshold: units(values.threshold)});
 

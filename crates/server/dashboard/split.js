@@ -12,16 +12,16 @@ function linesTable(options) {
   const isShown = options.inCoinbase;
 
   return new Table({
-    id: 'split', title: t('split'), key: 'lines', limit: 10, ...options,
+    id: 'split', title: t('split.title'), key: 'lines', limit: 10, ...options,
     columns: [
-      {title: t('account'), cell: row => accountLink(row.account)},
+      {title: t('label.account'), cell: row => accountLink(row.account)},
       {title: t('split.part'), kind: 'number', cell: row => h('span', {
         title: t('split.part_means')
       }, amount(row.part))},
       {title: t('split.paid'), kind: 'number', isShown,
         cell: row => h('span', {title: paidTitle(row)},
           row.paid > 0 ? amount(row.paid) : '–')},
-      {title: t('address'), kind: 'minor', isShown, cell: row => h('code', {
+      {title: t('label.address'), kind: 'minor', isShown, cell: row => h('code', {
         class: 'wrap'
       }, row.address || '–')}
     ]
@@ -63,7 +63,7 @@ export function nextSplitCard() {
 const NOT_FACTS = [t('block.height'), t('block.hash')];
 
 export function blockPage(hash) {
-  const heading = h('h1', {}, t('block'));
+  const heading = h('h1', {}, t('block.title'));
   const facts = h('dl', {});
   const columns = blockColumns(true)
     .filter(({title}) => !NOT_FACTS.includes(title));
@@ -90,7 +90,7 @@ export function blockPage(hash) {
     element: h('div', {},
       h('div', {class: 'title'}, h('a', {href: '/', class: 'back'},
         t('pool.back')), heading), h('section', {class: 'card'}, facts), table.element),
-    title: t('block'),
+    title: t('block.title'),
     sections: [],
     fast: () => table.refresh(),
     slow() {},

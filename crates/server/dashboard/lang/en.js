@@ -3,22 +3,22 @@
 
 export default {
   // Around every page.
-  'language': 'Language',
-  'skip': 'Skip to content',
-  'sections': 'Sections',
-  'api': 'API',
-  'metrics': 'Metrics',
-  'version': 'hstratum {version} · difficulty {difficulty} · up {time}',
-  'live': 'live',
-  'live.lost': 'not connected',
-  'live.lost_long': 'The connection to the server is lost. What you see is '
+  'page.language': 'Language',
+  'page.skip': 'Skip to content',
+  'page.sections': 'Sections',
+  'page.api': 'API',
+  'page.metrics': 'Metrics',
+  'page.version': 'hstratum {version} · difficulty {difficulty} · up {time}',
+  'page.live': 'live',
+  'page.lost': 'not connected',
+  'page.lost_long': 'The connection to the server is lost. What you see is '
     + 'old; it is tried again by itself.',
 
   // Numbers and times.
-  'percent': '{number} %',
-  'comma': ', ',
-  'semicolon': '; ',
-  'because': ': {reason}',
+  'text.percent': '{number} %',
+  'text.comma': ', ',
+  'text.semicolon': '; ',
+  'text.because': ': {reason}',
   'time.ms': '{ms} ms',
   'time.s': '{s} s',
   'time.min': '{min} min',
@@ -51,12 +51,11 @@ export default {
   'deployment.started': 'started',
 
   // The pool.
-  'pool': 'Pool',
+  'pool.title': 'Pool',
   'pool.back': '← Pool',
   'pool.hashrate': 'Pool hashrate',
   'pool.share': 'Of the network',
   'pool.network': 'Network',
-  'pool.rejected': 'Rejected',
   'pool.stale': '{percent} stale',
   'pool.height': 'Mining height',
   'pool.job_age': 'job {time} old',
@@ -107,7 +106,7 @@ export default {
     + 'is kept.',
 
   // The open round.
-  'round': 'This round',
+  'round.title': 'This round',
   'round.effort': 'Effort of the open round',
   'round.of_block': '{effort} of the work a block takes',
   'round.last_block': 'Last block',
@@ -124,10 +123,10 @@ export default {
   'round.node': '{address}: {state}',
   'round.node_connected': 'connected',
   'round.node_waits': 'not connected yet',
-  'none_yet': 'none yet',
+  'text.none_yet': 'none yet',
 
   // Connecting a miner.
-  'connect': 'Connect a miner',
+  'connect.title': 'Connect a miner',
   'connect.nav': 'Connect',
   'connect.copy': 'Copy',
   'connect.copied': 'Copied',
@@ -138,7 +137,7 @@ export default {
   'login.address': 'User: your address.worker, and the password: any',
 
   // The money.
-  'money': 'Where the money goes',
+  'money.title': 'Where the money goes',
   'money.pays': 'Each block pays {address}',
   'money.pays_accounts': 'Each block pays the accounts directly, and its fee '
     + 'and what is too small for an output to {address}',
@@ -173,7 +172,7 @@ export default {
   'paid.address': 'the address that is the account\'s name.',
 
   // Events.
-  'events': 'Events',
+  'events.title': 'Events',
   'events.none': 'Nothing has happened yet.',
   'event.block': 'Block {height} {state}{because}',
   'event.block_by': 'Block {height} {state} by {account}{because}',
@@ -202,17 +201,17 @@ export default {
   'table.next': 'Next',
   'table.where': '{first}–{last} of {total}',
   'table.none_found': 'Nothing has that in its name.',
-  'no_name': 'no name',
-  'accounts': 'Accounts',
+  'text.no_name': 'no name',
+  'accounts.title': 'Accounts',
   'accounts.find': 'Find an account',
   'accounts.none': 'Accounts appear here when they mine.',
-  'account': 'Account',
-  'workers': 'Workers',
+  'label.account': 'Account',
+  'workers.title': 'Workers',
   'workers.find': 'Find a worker',
   'workers.none': 'No miner yet. Point one at',
   'workers.this_server': 'this server',
   'workers.none_name': 'with any worker name, for example {name}.',
-  'worker': 'Worker',
+  'label.worker': 'Worker',
   'worker.online': 'online',
   'worker.away': 'away',
   'worker.blocks_only': 'blocks only',
@@ -220,18 +219,18 @@ export default {
     + 'from its blocks alone',
   'worker.rejected': '{stale} stale, {low} low, {duplicate} duplicate of the '
     + 'last hour',
-  'hashrate': 'Hashrate',
-  'hashrate.1h': '1 h',
-  'hashrate.24h': '24 h',
-  'difficulty': 'Difficulty',
-  'rejected': 'Rejected',
-  'last_share': 'Last share',
-  'balance': 'Balance',
+  'label.hashrate': 'Hashrate',
+  'label.hashrate_1h': '1 h',
+  'label.hashrate_24h': '24 h',
+  'label.difficulty': 'Difficulty',
+  'label.rejected': 'Rejected',
+  'label.last_share': 'Last share',
+  'label.balance': 'Balance',
 
   // Blocks.
-  'blocks': 'Blocks',
+  'blocks.title': 'Blocks',
   'blocks.none': 'No block yet. Each one that the pool finds will be here.',
-  'block': 'Block',
+  'block.title': 'Block',
   'block.number': 'Block {height}',
   'block.height': 'Height',
   'block.state': 'State',
@@ -262,7 +261,7 @@ export default {
   'race.asked': '{count} asked within {time}',
 
   // Who is paid by a block.
-  'split': 'Who is paid',
+  'split.title': 'Who is paid',
   'split.next': 'What the next block pays',
   'split.next_none': 'No account has work in the window.',
   'split.next_about': 'Of {reward} of block {height}, {paid} to accounts; fee '
@@ -276,12 +275,12 @@ export default {
     + 'balance',
   'split.paid_more': 'Balance is paid too: {amount}',
   'split.paid_less': 'The rest becomes balance: {amount}',
-  'address': 'Address',
+  'label.address': 'Address',
 
   // Servers that share a ledger.
-  'servers': 'Servers',
+  'servers.title': 'Servers',
   'servers.none': 'No server.',
-  'server': 'Server',
+  'label.server': 'Server',
   'server.shipped': 'Shipped up to',
   'server.behind': 'Behind',
   'server.behind_means': 'Batches of shares that are not in the shared ledger '
@@ -291,7 +290,7 @@ export default {
   'server.no_job': 'no job',
 
   // Refused logins.
-  'refusals': 'Refused logins',
+  'refusals.title': 'Refused logins',
   'refusals.none': 'None.',
   'refusals.name': 'Last name',
   'refusals.why': 'Why',
@@ -350,7 +349,7 @@ export default {
   'own.age_unknown': 'Not known now.',
 
   // Credits and payouts of an account.
-  'credits': 'Credits',
+  'credits.title': 'Credits',
   'credits.none': 'No block has brought anything yet.',
   'credits.csv': 'CSV',
   'credit_means.pending': 'The reward of the block cannot be spent yet',
@@ -358,16 +357,16 @@ export default {
   'credit_means.paying': 'A payment is on its way',
   'credit_means.paid': 'It is paid',
   'credit_means.reversed': 'The block was lost after it had been divided',
-  'amount': 'Amount',
-  'transaction': 'Transaction',
-  'payouts': 'Payouts',
+  'label.amount': 'Amount',
+  'label.transaction': 'Transaction',
+  'payouts.title': 'Payouts',
   'payouts.none': 'Nothing was paid yet.',
   'payouts.when': 'When',
   'payouts.block': 'a block itself',
   'payouts.wallet': 'the wallet',
 
   // Signing in.
-  'sign_in': 'Sign in',
+  'sign_in.title': 'Sign in',
   'sign_in.out': 'Sign out',
   'sign_in.owner': 'The owner of the pool',
   'sign_in.password': 'Password',
@@ -381,7 +380,7 @@ export default {
   'sign_in.next': 'Next',
 
   // Settings of an account.
-  'settings': 'Settings',
+  'settings.title': 'Settings',
   'settings.threshold': 'Pay me from this balance on, in HNS; empty: the '
     + 'pool’s rule',
   'settings.threshold_set': 'Set the threshold',

@@ -2,21 +2,21 @@
 
 export default {
   // Around every page.
-  'language': '语言',
-  'skip': '跳到正文',
-  'sections': '栏目',
-  'api': 'API',
-  'metrics': '监控指标',
-  'version': 'hstratum {version} · 难度 {difficulty} · 已运行 {time}',
-  'live': '实时',
-  'live.lost': '未连接',
-  'live.lost_long': '与服务器的连接已断开。当前显示的是旧数据，页面会自动重连。',
+  'page.language': '语言',
+  'page.skip': '跳到正文',
+  'page.sections': '栏目',
+  'page.api': 'API',
+  'page.metrics': '监控指标',
+  'page.version': 'hstratum {version} · 难度 {difficulty} · 已运行 {time}',
+  'page.live': '实时',
+  'page.lost': '未连接',
+  'page.lost_long': '与服务器的连接已断开。当前显示的是旧数据，页面会自动重连。',
 
   // Numbers and times.
-  'percent': '{number}%',
-  'comma': '、',
-  'semicolon': '；',
-  'because': '：{reason}',
+  'text.percent': '{number}%',
+  'text.comma': '、',
+  'text.semicolon': '；',
+  'text.because': '：{reason}',
   'time.ms': '{ms} 毫秒',
   'time.s': '{s} 秒',
   'time.min': '{min} 分钟',
@@ -49,14 +49,13 @@ export default {
   'deployment.started': '投票中',
 
   // The pool.
-  'pool': '矿池',
+  'pool.title': '矿池',
   'pool.back': '← 矿池',
   'pool.hashrate': '矿池算力',
   'pool.share': '全网占比',
   'pool.network': '全网算力',
-  'pool.rejected': '拒绝率',
   'pool.stale': '过期 {percent}',
-  'pool.height': '当前高度',
+  'pool.height': '挖矿高度',
   'pool.job_age': '任务已下发 {time}',
   'pool.accounts': {other: '来自 {count} 个账户'},
 
@@ -97,7 +96,7 @@ export default {
   'note.in_memory': '节点只在内存中运行：没有历史，也不保存任何数据。',
 
   // The open round.
-  'round': '本轮',
+  'round.title': '本轮',
   'round.effort': '本轮工作量',
   'round.of_block': '已达出块所需工作量的 {effort}',
   'round.last_block': '上一个区块',
@@ -114,10 +113,10 @@ export default {
   'round.node': '{address}：{state}',
   'round.node_connected': '已连接',
   'round.node_waits': '尚未连接',
-  'none_yet': '暂无',
+  'text.none_yet': '暂无',
 
   // Connecting a miner.
-  'connect': '连接矿机',
+  'connect.title': '连接矿机',
   'connect.nav': '连接',
   'connect.copy': '复制',
   'connect.copied': '已复制',
@@ -128,7 +127,7 @@ export default {
   'login.address': '用户名：你的地址.矿工；密码：任意',
 
   // The money.
-  'money': '收益去向',
+  'money.title': '收益去向',
   'money.pays': '每个区块支付给 {address}',
   'money.pays_accounts': '每个区块直接支付给各账户；'
     + '手续费和不足以单独输出的零头支付给 {address}',
@@ -160,10 +159,10 @@ export default {
   'paid.address': '作为账户名的地址。',
 
   // Events.
-  'events': '事件',
+  'events.title': '事件',
   'events.none': '还没有发生任何事件。',
   'event.block': '区块 {height} {state}{because}',
-  'event.block_by': '区块 {height} {state}，由 {account} 挖出{because}',
+  'event.block_by': '{account} 的区块 {height} {state}{because}',
   'event.no_job': '没有可供矿机计算的任务{because}',
   'event.job': '矿机有任务了',
   'event.ledger_failing': '账本无法写入，份额被拒绝',
@@ -188,34 +187,34 @@ export default {
   'table.next': '下一页',
   'table.where': '第 {first}–{last} 条，共 {total} 条',
   'table.none_found': '没有名称匹配的结果。',
-  'no_name': '无名称',
-  'accounts': '账户',
+  'text.no_name': '无名称',
+  'accounts.title': '账户',
   'accounts.find': '查找账户',
   'accounts.none': '开始挖矿的账户会显示在这里。',
-  'account': '账户',
-  'workers': '矿工',
+  'label.account': '账户',
+  'workers.title': '矿工',
   'workers.find': '查找矿工',
   'workers.none': '还没有矿机。请将矿机连接到',
   'workers.this_server': '本服务器',
   'workers.none_name': '矿工名可以任取，例如 {name}。',
-  'worker': '矿工',
+  'label.worker': '矿工',
   'worker.online': '在线',
   'worker.away': '离线',
   'worker.blocks_only': '仅区块',
   'worker.blocks_only_means': '该矿工只提交区块：算力仅由其区块推算',
   'worker.rejected': '最近一小时：过期 {stale}，低难度 {low}，重复 {duplicate}',
-  'hashrate': '算力',
-  'hashrate.1h': '1 小时',
-  'hashrate.24h': '24 小时',
-  'difficulty': '难度',
-  'rejected': '拒绝率',
-  'last_share': '最近份额',
-  'balance': '余额',
+  'label.hashrate': '算力',
+  'label.hashrate_1h': '1 小时',
+  'label.hashrate_24h': '24 小时',
+  'label.difficulty': '难度',
+  'label.rejected': '拒绝率',
+  'label.last_share': '最近份额',
+  'label.balance': '余额',
 
   // Blocks.
-  'blocks': '区块',
+  'blocks.title': '区块',
   'blocks.none': '还没有区块。矿池挖出的每个区块都会显示在这里。',
-  'block': '区块',
+  'block.title': '区块',
   'block.number': '区块 {height}',
   'block.height': '高度',
   'block.state': '状态',
@@ -243,7 +242,7 @@ export default {
   'race.asked': '{time}内有 {count} 个请求',
 
   // Who is paid by a block.
-  'split': '收款明细',
+  'split.title': '收款明细',
   'split.next': '下一个区块的支付',
   'split.next_none': '窗口内没有账户的份额。',
   'split.next_about': '区块 {height} 的 {reward} 中，{paid} 支付给各账户；'
@@ -256,12 +255,12 @@ export default {
   'split.paid_none': '不足以单独输出，或没有地址：计入余额',
   'split.paid_more': '同时支付余额：{amount}',
   'split.paid_less': '其余计入余额：{amount}',
-  'address': '地址',
+  'label.address': '地址',
 
   // Servers that share a ledger.
-  'servers': '服务器',
+  'servers.title': '服务器',
   'servers.none': '没有服务器。',
-  'server': '服务器',
+  'label.server': '服务器',
   'server.shipped': '已上传至高度',
   'server.behind': '待上传',
   'server.behind_means': '尚未写入共享账本的份额批次',
@@ -270,7 +269,7 @@ export default {
   'server.no_job': '没有任务',
 
   // Refused logins.
-  'refusals': '被拒绝的登录',
+  'refusals.title': '被拒绝的登录',
   'refusals.none': '无。',
   'refusals.name': '最近名称',
   'refusals.why': '原因',
@@ -325,7 +324,7 @@ export default {
   'own.age_unknown': '目前未知。',
 
   // Credits and payouts of an account.
-  'credits': '收益明细',
+  'credits.title': '收益明细',
   'credits.none': '还没有区块带来收益。',
   'credits.csv': 'CSV',
   'credit_means.pending': '区块奖励尚不能花费',
@@ -333,16 +332,16 @@ export default {
   'credit_means.paying': '付款途中',
   'credit_means.paid': '已支付',
   'credit_means.reversed': '区块在分配之后失效',
-  'amount': '金额',
-  'transaction': '交易',
-  'payouts': '支付记录',
+  'label.amount': '金额',
+  'label.transaction': '交易',
+  'payouts.title': '支付记录',
   'payouts.none': '还没有支付记录。',
   'payouts.when': '时间',
   'payouts.block': '区块直接支付',
   'payouts.wallet': '钱包',
 
   // Signing in.
-  'sign_in': '登录',
+  'sign_in.title': '登录',
   'sign_in.out': '退出登录',
   'sign_in.owner': '矿池运营者',
   'sign_in.password': '密码',
@@ -356,7 +355,7 @@ export default {
   'sign_in.next': '下一步',
 
   // Settings of an account.
-  'settings': '设置',
+  'settings.title': '设置',
   'settings.threshold': '余额达到多少 HNS 时付款；留空则按矿池规则',
   'settings.threshold_set': '设置起付额',
   'settings.threshold_done': '起付额已设置。',
