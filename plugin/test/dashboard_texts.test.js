@@ -239,7 +239,8 @@ test('a fault in the texts is found', async () => {
   const whole = await dashboard();
   const {modules, languages} = whole;
 
-  const withModule = code => ({...whole, modules: {...modules, 'new.js': code}});
+  const withModule = code => ({...whole,
+    modules: {...modules, 'new.js': code}});
   const withTexts = texts => ({...whole, languages: {...languages, zh: {
     ...languages.zh, texts: {...languages.zh.texts, ...texts}
   }}});
@@ -259,7 +260,8 @@ test('a fault in the texts is found', async () => {
       /^en and zh differ in \{…\} of round\.vote_for$/],
     [withTexts({'pool.accounts': {one: '{count}', other: '{count}'}}),
       /^zh has other plural forms of pool\.accounts/],
-    [withModule('h(\'p\', {}, \'no miner\')'), /^new\.js has a text: no miner$/],
+    [withModule('h(\'p\', {}, \'no miner\')'),
+      /^new\.js has a text: no miner$/],
     [withModule('h(\'p\', {}, \'Miners\')'), /has a text: Miners$/],
     [withModule('h(\'p\', {}, \'miners\')'), /has a text: miners$/],
     [withModule('setText(part, \'miners\')'), /has a text: miners$/],

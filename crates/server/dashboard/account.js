@@ -56,7 +56,8 @@ export function accountPage(account) {
 
   const element = h('div', {},
     h('div', {class: 'title'}, h('a', {href: '/', class: 'back'},
-      t('pool.back')), h('h1', {}, name(account)), address), problem, content, settings);
+      t('pool.back')), h('h1', {}, name(account)), address),
+    problem, content, settings);
 
   async function refresh() {
     for (const table of tables)
@@ -158,8 +159,8 @@ function rounded(units) {
 
 function creditsTable(path) {
   return new Table({
-    id: 'credits', title: t('credits.title'), path: `${path}/credits`, key: 'credits',
-    limit: 10, empty: t('credits.none'),
+    id: 'credits', title: t('credits.title'), path: `${path}/credits`,
+    key: 'credits', limit: 10, empty: t('credits.none'),
     note: h('a', {href: `${path}/credits?format=csv&limit=500`, download: ''},
       t('credits.csv')),
     columns: [
@@ -169,9 +170,11 @@ function creditsTable(path) {
       {title: t('block.state'), cell: row => h('span', {
         class: `state ${row.state}`, title: word('credit_means', row.state)
       }, word('state', row.state))},
-      {title: t('label.amount'), kind: 'number', cell: row => amount(row.amount)},
+      {title: t('label.amount'), kind: 'number',
+        cell: row => amount(row.amount)},
       {title: t('own.paid'), kind: 'minor', cell: row => when(row.paid_at)},
-      {title: t('label.transaction'), kind: 'minor', cell: row => transaction(row)}
+      {title: t('label.transaction'), kind: 'minor',
+        cell: row => transaction(row)}
     ]
   });
 }
@@ -193,11 +196,13 @@ function payoutsTable(params) {
       {title: t('block.state'), cell: row => h('span', {
         class: `state ${row.state}`
       }, word('state', row.state))},
-      {title: t('label.amount'), kind: 'number', cell: row => amount(row.amount)},
+      {title: t('label.amount'), kind: 'number',
+        cell: row => amount(row.amount)},
       {title: t('block.by'), kind: 'minor', cell: row => row.block
         ? h('a', {href: `/block/${row.block}`}, t('payouts.block'))
         : t('payouts.wallet')},
-      {title: t('label.transaction'), kind: 'minor', cell: row => transaction(row)}
+      {title: t('label.transaction'), kind: 'minor',
+        cell: row => transaction(row)}
     ]
   });
 }

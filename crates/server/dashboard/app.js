@@ -193,7 +193,8 @@ function because(reason) {
 
 function noMiner() {
   return h('div', {}, h('p', {}, t('workers.none')),
-    h('p', {}, h('code', {class: 'address'}, state.url || t('workers.this_server'))),
+    h('p', {}, h('code', {class: 'address'},
+      state.url || t('workers.this_server'))),
     h('p', {class: 'faint'}, pieces('workers.none_name',
       {name: h('code', {}, 'alice.rig1')})));
 }
@@ -217,12 +218,14 @@ function roundCard() {
   let pool = null;
 
   const element = h('section', {class: 'card', 'aria-labelledby': 'round-title'},
-    h('div', {class: 'card-head'}, h('h2', {id: 'round-title'}, t('round.title'))),
+    h('div', {class: 'card-head'}, h('h2', {id: 'round-title'},
+      t('round.title'))),
     h('div', {class: 'value unit'}, pieces('round.of_block', {effort})),
     track,
     h('dl', {}, h('dt', {}, t('round.last_block')), since,
       h('dt', {}, t('round.shares')), shares,
-      h('dt', {}, t('round.next')), next, h('dt', {}, t('round.reward')), reward,
+      h('dt', {}, t('round.next')), next,
+      h('dt', {}, t('round.reward')), reward,
       h('dt', {}, t('round.luck')), luck,
       h('dt', {}, t('round.votes')), votes, extraName, extra));
 
@@ -233,7 +236,8 @@ function roundCard() {
       bar.style.width = `${part * 50}%`;
       bar.classList.toggle('over', data.effort > 1);
       track.setAttribute('aria-valuenow', String(Math.round(part * 100)));
-      setText(since, data.since === null ? t('text.none_yet') : ago(data.since));
+      setText(since, data.since === null ? t('text.none_yet')
+        : ago(data.since));
       setText(shares, count(data.shares));
     }
 
@@ -503,8 +507,8 @@ function accountsTable() {
         cell: row => `${count(row.workers_online)} / ${count(row.workers)}`},
       {title: t('label.hashrate'), sort: 'hashrate', kind: 'number',
         cell: row => rate(row.hashrate)},
-      {title: t('label.hashrate_24h'), sort: 'hashrate_24h', kind: 'number minor',
-        cell: row => rate(row.hashrate_24h)},
+      {title: t('label.hashrate_24h'), sort: 'hashrate_24h',
+        kind: 'number minor', cell: row => rate(row.hashrate_24h)},
       {title: t('label.rejected'), sort: 'reject_rate', kind: 'number minor',
         cell: row => percent(row.reject_rate)},
       {title: t('label.balance'), sort: 'balance', kind: 'number minor',
@@ -620,7 +624,7 @@ function showTexts() {
 async function start() {
   showTexts();
 
-  // Before the page, since the answer has the address as this browser reached it.
+  // Before the page, since it has the address as this browser reached it.
   const pool = await get('/api/v1/pool').catch(() => null);
 
   if (pool)

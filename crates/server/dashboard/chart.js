@@ -10,7 +10,10 @@ const RANGES = [['day', t('chart.range.day'), t('chart.last.day')],
   ['week', t('chart.range.week'), t('chart.last.week')],
   ['year', t('chart.range.year'), t('chart.last.year')]];
 const month = new Intl.DateTimeFormat(locale, {month: 'short'});
-const MONTHS = [...Array(12).keys()].map(at => month.format(new Date(2000, at)));
+/** Names that uPlot writes dates with. */
+const NAMES = {
+  MMM: [...Array(12).keys()].map(place => month.format(new Date(2000, place)))
+};
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
 export class Chart {
@@ -25,8 +28,7 @@ export class Chart {
 
     this.readout = h('p', {class: 'readout', 'aria-live': 'off'});
     this.holder = h('div', {class: 'plot', role: 'img'});
-    this.empty = h('p', {class: 'empty', hidden: true},
-      t('chart.none'));
+    this.empty = h('p', {class: 'empty', hidden: true}, t('chart.none'));
     this.buttons = RANGES.map(([range, text]) => h('button', {
       type: 'button', 'aria-pressed': String(range === this.range),
       onclick: () => this.choose(range)
@@ -164,7 +166,7 @@ export class Chart {
 
     return {
       width: this.holder.clientWidth, height: HEIGHT, series, axes, scales,
-      legend: {show: false}, fmtDate: text => uPlot.fmtDate(text, {MMM: MONTHS}),
+      legend: {show: false}, fmtDate: text => uPlot.fmtDate(text, NAMES),
       cursor: {y: false, drag: {x: false, y: false}},
       hooks: {setCursor: [plot => this.describe(plot.cursor.idx)]}
     };

@@ -37,12 +37,12 @@ function primary(tag) {
 
 /** Choose a language by hand; the page is loaded anew in it. */
 
-export function chooseLanguage(chosen) {
+export function chooseLanguage(name) {
   try {
-    localStorage.setItem(KEY, chosen);
+    localStorage.setItem(KEY, name);
     location.reload();
   } catch (e) {
-    location.search = new URLSearchParams({[KEY]: chosen});
+    location.search = new URLSearchParams({[KEY]: name});
   }
 }
 

@@ -58,8 +58,8 @@ export function workersTable(params, empty) {
         cell: row => rate(row.hashrate)},
       {title: t('label.hashrate_1h'), sort: 'hashrate_1h', kind: 'number minor',
         cell: row => rate(row.hashrate_1h)},
-      {title: t('label.hashrate_24h'), sort: 'hashrate_24h', kind: 'number minor',
-        cell: row => rate(row.hashrate_24h)},
+      {title: t('label.hashrate_24h'), sort: 'hashrate_24h',
+        kind: 'number minor', cell: row => rate(row.hashrate_24h)},
       {title: t('label.difficulty'), sort: 'difficulty', kind: 'number minor',
         cell: row => row.sends_blocks ? h('span', {
           title: t('worker.blocks_only_means')
@@ -94,8 +94,8 @@ function rejected({reject_rate: part, shares}) {
 
 export function blocksTable(params, empty) {
   return new Table({
-    id: 'blocks', title: t('blocks.title'), path: '/api/v1/blocks', key: 'blocks',
-    params, empty, limit: 10, columns: blockColumns(!params.account)
+    id: 'blocks', title: t('blocks.title'), path: '/api/v1/blocks',
+    key: 'blocks', params, empty, limit: 10, columns: blockColumns(!params.account)
   });
 }
 
@@ -117,8 +117,9 @@ export function blockColumns(ofAll) {
     {title: t('block.found'), cell: row => h('span', {
       title: date(row.found_at)
     }, ago(row.found_at))},
-    ...(ofAll ? [{title: t('block.by'), kind: 'minor',
-      cell: row => row.account === null ? '–' : accountLink(row.account)}] : []),
+    ...(ofAll ? [{title: t('block.by'), kind: 'minor', cell: (row) => {
+      return row.account === null ? '–' : accountLink(row.account);
+    }}] : []),
     {title: t('block.effort'), kind: 'number', cell: row => effort(row.effort)},
     {title: t('block.reward'), kind: 'number minor',
       cell: row => amount(row.reward)},

@@ -21,9 +21,8 @@ function linesTable(options) {
       {title: t('split.paid'), kind: 'number', isShown,
         cell: row => h('span', {title: paidTitle(row)},
           row.paid > 0 ? amount(row.paid) : '–')},
-      {title: t('label.address'), kind: 'minor', isShown, cell: row => h('code', {
-        class: 'wrap'
-      }, row.address || '–')}
+      {title: t('label.address'), kind: 'minor', isShown,
+        cell: row => h('code', {class: 'wrap'}, row.address || '–')}
     ]
   });
 }
@@ -89,7 +88,8 @@ export function blockPage(hash) {
   return {
     element: h('div', {},
       h('div', {class: 'title'}, h('a', {href: '/', class: 'back'},
-        t('pool.back')), heading), h('section', {class: 'card'}, facts), table.element),
+        t('pool.back')), heading),
+      h('section', {class: 'card'}, facts), table.element),
     title: t('block.title'),
     sections: [],
     fast: () => table.refresh(),

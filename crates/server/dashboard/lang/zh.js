@@ -10,7 +10,8 @@ export default {
   'page.version': 'hstratum {version} · 难度 {difficulty} · 已运行 {time}',
   'page.live': '实时',
   'page.lost': '未连接',
-  'page.lost_long': '与服务器的连接已断开。当前显示的是旧数据，页面会自动重连。',
+  'page.lost_long': '与服务器的连接已断开。'
+    + '当前显示的是旧数据，页面会自动重连。',
 
   // Numbers and times.
   'text.percent': '{number}%',
@@ -56,8 +57,8 @@ export default {
   'pool.network': '全网算力',
   'pool.stale': '过期 {percent}',
   'pool.height': '挖矿高度',
-  'pool.job_age': '任务已下发 {time}',
-  'pool.accounts': {other: '来自 {count} 个账户'},
+  'pool.job_age': '{time}前的任务',
+  'pool.accounts': {other: '{count} 个账户'},
 
   // What is wrong, and what is hidden.
   'note.no_job': '目前没有可供矿机计算的任务{because}。',
@@ -150,7 +151,7 @@ export default {
   'money.split': '余额是该地址的所有者欠账户的款项，即不足以单独输出的零头，'
     + '会随账户在以后区块中的所得一并支付。',
   'money.every': '余额是该地址的所有者因份额而欠账户的款项。'
-    + '服务器每 {time}分配一次区块，并支付给{paid}',
+    + '服务器每隔 {time}就分配区块，并支付给{paid}',
   'money.by_hand': '余额是该地址的所有者因份额而欠账户的款项。'
     + '只有运营者运行“hstratum payout”时才会变化：'
     + '该命令分配区块，并支付给{paid}',
@@ -310,8 +311,8 @@ export default {
     + '账户名是矿机用户名中第一个点之前的部分。',
   'own.payout_failed': '上次支付失败。资金没有损失，会再次尝试。',
   'own.payout_paused': '矿池运营者已暂停支付。',
-  'own.next_reaches': '下次支付在{time}：该账户届时达到起付额。',
-  'own.next_stays': '下次支付在{time}：该账户届时未达起付额，余额保留。',
+  'own.next_reaches': '{time}支付：该账户届时达到起付额。',
+  'own.next_stays': '{time}支付：该账户届时未达起付额，余额保留。',
   'own.pending_means': '账户在主链上尚未分配的区块中的部分。'
     + '区块留在主链上时计入余额。{age}',
   'own.if_found_means': '如果矿池现在出块，账户在其中的部分。{age}',
