@@ -172,7 +172,7 @@ function creditsTable(path) {
       }, word('state', row.state))},
       {title: t('label.amount'), kind: 'number',
         cell: row => amount(row.amount)},
-      {title: t('own.paid'), kind: 'minor', cell: row => when(row.paid_at)},
+      {title: t('credits.paid'), kind: 'minor', cell: row => when(row.paid_at)},
       {title: t('label.transaction'), kind: 'minor',
         cell: row => transaction(row)}
     ]
@@ -198,7 +198,7 @@ function payoutsTable(params) {
       }, word('state', row.state))},
       {title: t('label.amount'), kind: 'number',
         cell: row => amount(row.amount)},
-      {title: t('block.by'), kind: 'minor', cell: row => row.block
+      {title: t('payouts.by'), kind: 'minor', cell: row => row.block
         ? h('a', {href: `/block/${row.block}`}, t('payouts.block'))
         : t('payouts.wallet')},
       {title: t('label.transaction'), kind: 'minor',

@@ -352,6 +352,7 @@ export default {
   'credits.title': 'Credits',
   'credits.none': 'No block has brought anything yet.',
   'credits.csv': 'CSV',
+  'credits.paid': 'Paid',
   'credit_means.pending': 'The reward of the block cannot be spent yet',
   'credit_means.owed': 'It is in the balance',
   'credit_means.paying': 'A payment is on its way',
@@ -362,6 +363,7 @@ export default {
   'payouts.title': 'Payouts',
   'payouts.none': 'Nothing was paid yet.',
   'payouts.when': 'When',
+  'payouts.by': 'By',
   'payouts.block': 'a block itself',
   'payouts.wallet': 'the wallet',
 

@@ -328,6 +328,7 @@ export default {
   'credits.title': '收益明细',
   'credits.none': '还没有区块带来收益。',
   'credits.csv': 'CSV',
+  'credits.paid': '支付时间',
   'credit_means.pending': '区块奖励尚不能花费',
   'credit_means.owed': '已计入余额',
   'credit_means.paying': '付款途中',
@@ -338,7 +339,8 @@ export default {
   'payouts.title': '支付记录',
   'payouts.none': '还没有支付记录。',
   'payouts.when': '时间',
-  'payouts.block': '区块直接支付',
+  'payouts.by': '付款方',
+  'payouts.block': '区块本身',
   'payouts.wallet': '钱包',
 
   // Signing in.
