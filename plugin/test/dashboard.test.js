@@ -522,6 +522,55 @@ test('it fits a phone, and follows the colours of the system', async (t) => {
   assert.notStrictEqual(papers[0], papers[2]);
 });
 
+test('it has the language of the browser, or the one that is chosen',
+  async (t) => {
+    const node = await startNode(t);
+    const miner = await Miner.start(t, node, 'alice.rig');
+    const browser = await launch(t);
+    const is = (page, locale, title) => {
+      return Promise.all([see(page, '#workers h2', new RegExp(`^${title} 1$`)),
+        waitFor(locale, () => page.evaluate(
+          wanted => document.documentElement.lang === wanted, locale))]);
+    };
+
+    await miner.submit('alice.rig');
+
+    const page = await open(browser, node, '/', {locale: 'zh-CN'});
+
+    await is(page, 'zh-CN', '矿工');
+    await see(page, '.skip', /^跳到正文$/);
+    await see(page, '#blocks tbody tr', /已接受刚刚alice/);
+    await see(page, '.events li', /^alice 的区块 1 已/);
+    assert.deepStrictEqual(await page.evaluate(() => performance
+      .getEntriesByType('resource').map(({name}) => new URL(name).pathname)
+      .filter(path => path.startsWith('/lang/'))), ['/lang/zh.js']);
+    assert.doesNotMatch(await page.locator('body').innerText(), /undefined/);
+
+    await page.getByLabel('语言').selectOption('English');
+    await is(page, 'en', 'Workers');
+    await page.reload();
+    await is(page, 'en', 'Workers');
+    await page.locator('#accounts a').first().click();
+    await is(page, 'en', 'Workers');
+    await page.getByLabel('Language').selectOption('简体中文');
+    await is(page, 'zh-CN', '矿工');
+    page.check();
+
+    const unknown = await open(browser, node, '/', {locale: 'fi-FI'});
+
+    await is(unknown, 'en', 'Workers');
+
+    // Where nothing is kept, it is chosen for the page.
+    await unknown.addInitScript(() => Object.defineProperty(window,
+      'localStorage', {get: () => { throw new Error('none'); }}));
+    await unknown.reload();
+    await unknown.getByLabel('Language').selectOption('简体中文');
+    await is(unknown, 'zh-CN', '矿工');
+    await unknown.goto(new URL('/', unknown.url()).href);
+    await is(unknown, 'en', 'Workers');
+    unknown.check();
+  });
+
 test('a lost connection is said and comes back by itself', async (t) => {
   const node = await startNode(t);
   const browser = await launch(t);

@@ -6,38 +6,41 @@ import {
   ago, ahead, amount, amountParts, count, date, difficulty, duration, percent,
   rateParts, shortHash
 } from './format.js';
+import {t, word} from './language.js';
 import {blocksTable, stat, workersTable} from './parts.js';
 import {settingsCard, viewer} from './session.js';
 import {Table} from './table.js';
 
 export function accountPage(account) {
   const path = `/api/v1/accounts/${encodeURIComponent(account)}`;
-  const now = stat('Hashrate', true);
-  const hour = stat('Last hour');
-  const day = stat('Last day');
-  const workers = stat('Workers online');
-  const rejects = stat('Rejected, last hour');
-  const pending = stat('Pending');
-  const balance = stat('Balance');
-  const paid = stat('Paid');
-  const threshold = stat('Threshold');
-  const round = stat('Of the open round');
-  const found = stat('If found now');
-  const perDay = stat('Expected per day');
-  const best = stat('Best share');
-  const expected = stat('A block alone takes');
-  const odds = stat('Odds of a block in a day');
+  const now = stat(t('label.hashrate'), true);
+  const hour = stat(t('own.last_hour'));
+  const day = stat(t('own.last_day'));
+  const workers = stat(t('own.workers'));
+  const rejects = stat(t('own.rejected'));
+  const pending = stat(t('own.pending'));
+  const balance = stat(t('label.balance'));
+  const paid = stat(t('own.paid'));
+  const threshold = stat(t('own.threshold'));
+  const round = stat(t('own.round'));
+  const found = stat(t('own.if_found'));
+  const perDay = stat(t('own.per_day'));
+  const best = stat(t('own.best_share'));
+  const expected = stat(t('own.alone'));
+  const odds = stat(t('own.odds'));
   const address = h('p', {class: 'faint wrap'});
   const problem = h('p', {class: 'empty', hidden: true});
   const payment = h('p', {class: 'faint payment'});
-  const chart = new Chart({title: 'Hashrate', path: `${path}/history`});
+  const chart = new Chart({
+    title: t('label.hashrate'), path: `${path}/history`
+  });
   const own = {account};
   const state = {account: null, pool: null};
   const tables = [
-    workersTable(own, 'This account has no worker now.'),
+    workersTable(own, t('own.no_worker')),
     creditsTable(path),
     payoutsTable(own),
-    blocksTable(own, 'No block was found by this account’s shares yet.')
+    blocksTable(own, t('own.no_block'))
   ];
 
   const content = h('div', {},
@@ -52,8 +55,9 @@ export function accountPage(account) {
   const settings = account === viewer.account ? settingsCard() : null;
 
   const element = h('div', {},
-    h('div', {class: 'title'}, h('a', {href: '/', class: 'back'}, '← Pool'),
-      h('h1', {}, name(account)), address), problem, content, settings);
+    h('div', {class: 'title'}, h('a', {href: '/', class: 'back'},
+      t('pool.back')), h('h1', {}, name(account)), address),
+    problem, content, settings);
 
   async function refresh() {
     for (const table of tables)
@@ -65,7 +69,8 @@ export function accountPage(account) {
       now.set(...rateParts(data.hashrate));
       hour.set(...rateParts(data.hashrate_1h));
       day.set(...rateParts(data.hashrate_24h));
-      workers.set(`${count(data.workers_online)}`, `of ${count(data.workers)}`);
+      workers.set(count(data.workers_online),
+        t('own.workers_of', {number: count(data.workers)}));
       rejects.set(percent(data.reject_rate));
 
       for (const [one, units] of [[pending, data.pending],
@@ -74,24 +79,28 @@ export function accountPage(account) {
         [perDay, rounded(data.per_day)]])
         one.set(...amountParts(units));
 
-      for (const [one, meaning] of [[pending, PENDING], [found, FOUND_NOW],
-        [perDay, PER_DAY]])
-        one.element.title = `${meaning} ${age(data.estimates_age_s)}`;
+      const age = data.estimates_age_s === null ? t('own.age_unknown')
+        : t('own.age', {time: duration(data.estimates_age_s)});
+
+      pending.element.title = t('own.pending_means', {age});
+      found.element.title = t('own.if_found_means', {age});
+      perDay.element.title = t('own.per_day_means', {age});
 
       best.set(difficulty(data.best_share));
-      best.element.title = BEST_SHARE;
+      best.element.title = t('own.best_share_means');
       expected.set(data.block_expected_s === null ? '–'
         : duration(data.block_expected_s));
       odds.set(percent(data.block_odds_day));
 
       for (const one of [expected, odds])
-        one.element.title = ALONE;
+        one.element.title = t('own.alone_means');
 
       round.set(percent(data.round_share));
       state.account = data;
       setText(payment, paymentText(state));
-      setText(address, data.address ? `Paid at ${data.address}`
-        : `Last share ${ago(data.last_share_at)}`);
+      setText(address, data.address
+        ? t('own.paid_at', {address: data.address})
+        : t('own.last_share', {time: ago(data.last_share_at)}));
       problem.hidden = true;
       content.hidden = false;
     } catch (e) {
@@ -100,8 +109,7 @@ export function accountPage(account) {
         problem.hidden = false;
         content.hidden = true;
       } else if (e.status === 404) {
-        setText(problem, 'Nobody of this name has mined here. A name is what '
-          + 'stands before the first dot of a miner’s user.');
+        setText(problem, t('own.nobody'));
         problem.hidden = false;
         content.hidden = true;
       }
@@ -126,33 +134,20 @@ export function accountPage(account) {
 
 function paymentText({account, pool}) {
   if (pool && pool.payout_state === 'failed')
-    return 'The last payout failed. Nothing is lost, and it is tried again.';
+    return t('own.payout_failed');
 
   if (pool && pool.payout_state === 'paused')
-    return 'Payouts are paused by the owner of the pool.';
+    return t('own.payout_paused');
 
   if (!account || account.next_payment_at === null)
     return '';
 
-  const next = `Next payment ${ahead(account.next_payment_at)}: `;
-
   if (account.next_payment_reaches === null)
     return '';
 
-  return next + (account.next_payment_reaches
-    ? 'this account has reached its threshold by then.'
-    : 'this account stays below its threshold, and its balance is kept.');
+  return t(account.next_payment_reaches ? 'own.next_reaches'
+    : 'own.next_stays', {time: ahead(account.next_payment_at)});
 }
-
-const PENDING = 'Its part of the blocks on the main chain that are not divided '
-  + 'yet. It becomes balance if they stay there.';
-const FOUND_NOW = 'Its part of a block if the pool found it now.';
-const BEST_SHARE = 'The greatest difficulty that a share of it has met since '
-  + 'this server started. At the network\'s difficulty it is a block.';
-const ALONE = 'At its own hashrate of the last day, on average, and at the '
-  + 'network\'s difficulty now.';
-const PER_DAY = 'At its hashrate of the last day, less the pool\'s fee. Luck '
-  + 'makes it more or less.';
 
 /** What is only expected has four digits. */
 
@@ -160,40 +155,29 @@ function rounded(units) {
   return units === null ? null : Number(units.toPrecision(4));
 }
 
-function age(seconds) {
-  return seconds === null ? 'Not known now.'
-    : `As of ${duration(seconds)} ago.`;
-}
-
 /** What each block brought. */
 
 function creditsTable(path) {
   return new Table({
-    id: 'credits', title: 'Credits', path: `${path}/credits`, key: 'credits',
-    limit: 10, empty: 'No block has brought anything yet.',
+    id: 'credits', title: t('credits.title'), path: `${path}/credits`,
+    key: 'credits', limit: 10, empty: t('credits.none'),
     note: h('a', {href: `${path}/credits?format=csv&limit=500`, download: ''},
-      'CSV'),
+      t('credits.csv')),
     columns: [
-      {title: 'Block', cell: row => h('span', {title: row.block},
+      {title: t('block.title'), cell: row => h('span', {title: row.block},
         count(row.height))},
-      {title: 'Found', kind: 'minor', cell: row => when(row.found_at)},
-      {title: 'State', cell: row => h('span', {
-        class: `state ${row.state}`, title: CREDIT_STATES[row.state]
-      }, row.state)},
-      {title: 'Amount', kind: 'number', cell: row => amount(row.amount)},
-      {title: 'Paid', kind: 'minor', cell: row => when(row.paid_at)},
-      {title: 'Transaction', kind: 'minor', cell: row => transaction(row)}
+      {title: t('block.found'), kind: 'minor', cell: row => when(row.found_at)},
+      {title: t('block.state'), cell: row => h('span', {
+        class: `state ${row.state}`, title: word('credit_means', row.state)
+      }, word('state', row.state))},
+      {title: t('label.amount'), kind: 'number',
+        cell: row => amount(row.amount)},
+      {title: t('credits.paid'), kind: 'minor', cell: row => when(row.paid_at)},
+      {title: t('label.transaction'), kind: 'minor',
+        cell: row => transaction(row)}
     ]
   });
 }
-
-const CREDIT_STATES = {
-  pending: 'The reward of the block cannot be spent yet',
-  owed: 'It is in the balance',
-  paying: 'A payment is on its way',
-  paid: 'It is paid',
-  reversed: 'The block was lost after it had been divided'
-};
 
 function when(time) {
   return time === null ? '–' : h('span', {title: date(time)}, ago(time));
@@ -205,16 +189,20 @@ function transaction({txid}) {
 
 function payoutsTable(params) {
   return new Table({
-    title: 'Payouts', path: '/api/v1/payouts', key: 'payouts', params,
-    empty: 'Nothing was paid yet.',
+    title: t('payouts.title'), path: '/api/v1/payouts', key: 'payouts', params,
+    empty: t('payouts.none'),
     columns: [
-      {title: 'When', cell: row => when(row.created_at)},
-      {title: 'State', cell: row => h('span', {class: `state ${row.state}`},
-        row.state)},
-      {title: 'Amount', kind: 'number', cell: row => amount(row.amount)},
-      {title: 'By', kind: 'minor', cell: row => row.block
-        ? h('a', {href: `/block/${row.block}`}, 'a block itself') : 'the wallet'},
-      {title: 'Transaction', kind: 'minor', cell: row => transaction(row)}
+      {title: t('payouts.when'), cell: row => when(row.created_at)},
+      {title: t('block.state'), cell: row => h('span', {
+        class: `state ${row.state}`
+      }, word('state', row.state))},
+      {title: t('label.amount'), kind: 'number',
+        cell: row => amount(row.amount)},
+      {title: t('payouts.by'), kind: 'minor', cell: row => row.block
+        ? h('a', {href: `/block/${row.block}`}, t('payouts.block'))
+        : t('payouts.wallet')},
+      {title: t('label.transaction'), kind: 'minor',
+        cell: row => transaction(row)}
     ]
   });
 }

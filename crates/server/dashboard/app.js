@@ -5,11 +5,13 @@ import {accountPage} from './account.js';
 import {Chart} from './chart.js';
 import {accountLink, get, h, setText} from './dom.js';
 import {
-  ago, ahead, amount, count, date, difficulty, duration, percent, rate,
-  rateParts
+  ago, ahead, amount, count, date, difficulty, duration, number, percent,
+  percentage, rate, rateParts
 } from './format.js';
+import {pieces, t, word} from './language.js';
 import {
-  blocksTable, dot, refusalsTable, serversTable, stat, workersTable
+  blocksTable, dot, languageControl, refusalsTable, serversTable, stat,
+  workersTable
 } from './parts.js';
 import {recognise, sessionControl, signInPage, viewer} from './session.js';
 import {blockPage, nextSplitCard} from './split.js';
@@ -24,21 +26,20 @@ const EVENTS_SHOWN = 12;
 const $ = id => document.getElementById(id);
 
 function poolPage() {
-  const hashrate = stat('Pool hashrate', true);
-  const share = stat('Of the network');
-  const network = stat('Network');
-  const workers = stat('Workers');
-  const rejects = stat('Rejected');
-  const job = stat('Mining height');
+  const hashrate = stat(t('pool.hashrate'), true);
+  const share = stat(t('pool.share'));
+  const network = stat(t('pool.network'));
+  const workers = stat(t('workers.title'));
+  const rejects = stat(t('label.rejected'));
+  const job = stat(t('pool.height'));
   const chart = new Chart({
-    title: 'Hashrate', path: '/api/v1/pool/history', withShare: true
+    title: t('label.hashrate'), path: '/api/v1/pool/history', withShare: true
   });
   const round = roundCard();
   const connect = connectCard();
   const money = moneyCard();
   const events = eventsCard();
-  const blocks = blocksTable({},
-    'No block yet. Each one that the pool finds will be here.');
+  const blocks = blocksTable({}, t('blocks.none'));
   const accounts = accountsTable();
   const list = workersTable({}, () => noMiner());
   const split = nextSplitCard();
@@ -47,7 +48,7 @@ function poolPage() {
   const notes = h('div', {class: 'notes'});
 
   const element = h('div', {},
-    h('h1', {class: 'hidden'}, 'Pool'), notes,
+    h('h1', {class: 'hidden'}, t('pool.title')), notes,
     h('div', {class: 'stats'}, [hashrate, share, network, workers, rejects, job]
       .map(one => one.element)),
     h('div', {class: 'two'}, chart.element,
@@ -74,9 +75,9 @@ function poolPage() {
   return {
     element,
     title: '',
-    sections: [['hashrate', 'Hashrate'], ['blocks', 'Blocks'],
-      ...(viewer.isOpen ? [['accounts', 'Accounts'], ['workers', 'Workers']]
-        : []), ['connect', 'Connect']],
+    sections: [['hashrate', t('label.hashrate')], ['blocks', t('blocks.title')],
+      ...(viewer.isOpen ? [['accounts', t('accounts.title')],
+        ['workers', t('workers.title')]] : []), ['connect', t('connect.nav')]],
     fast,
     slow: () => chart.refresh(),
     onPool(pool) {
@@ -88,12 +89,12 @@ function poolPage() {
       share.set(percent(pool.network_hashrate
         ? Math.min(1, pool.hashrate / pool.network_hashrate) : null));
       network.set(...rateParts(pool.network_hashrate));
-      workers.set(count(pool.workers), pool.accounts === 1 ? 'of 1 account'
-        : `of ${count(pool.accounts)} accounts`);
+      workers.set(count(pool.workers),
+        t('pool.accounts', {count: pool.accounts}));
       rejects.set(percent(sent > 0 ? refused / sent : null),
-        stale > 0 ? `${percent(stale / sent)} stale` : '');
+        stale > 0 ? t('pool.stale', {percent: percent(stale / sent)}) : '');
       job.set(count(pool.height), pool.template_age_s === null ? ''
-        : `job ${duration(pool.template_age_s)} old`);
+        : t('pool.job_age', {time: duration(pool.template_age_s)}));
       round.pool(pool);
       connect.pool(pool);
       money.pool(pool);
@@ -114,117 +115,95 @@ function poolPage() {
 function warnings(pool) {
   const notes = [];
 
-  if (!pool.has_job) {
-    const reason = pool.no_job_reason ? `: ${pool.no_job_reason}` : '';
-    notes.push(['bad', `There is no job for miners${reason}.`]);
+  if (!pool.has_job)
+    notes.push(['bad', t('note.no_job',
+      {because: because(pool.no_job_reason)})]);
+
+  for (const [key, reason] of [['note.ledger_failing', pool.ledger_failing],
+    ['note.ledger_stalled', pool.ledger_stalled],
+    ['note.node_overdue', pool.node_overdue],
+    ['note.template_invalid', pool.template_invalid],
+    ['note.block_path', pool.block_path_broken],
+    ['note.node_behind', pool.node_behind]]) {
+    if (reason)
+      notes.push(['bad', t(key, {reason})]);
   }
 
-  if (pool.ledger_failing) {
-    notes.push(['bad', 'The ledger cannot be written and shares are refused: '
-      + `${pool.ledger_failing}.`]);
-  }
+  if (PAYOUT_NOTES[pool.payout_state]) {
+    const [kind, key] = PAYOUT_NOTES[pool.payout_state];
 
-  if (pool.ledger_stalled) {
-    notes.push(['bad', 'Another process holds the ledger: shares wait for it, '
-      + 'unanswered.']);
-  }
-
-  if (pool.node_overdue) {
-    notes.push(['bad', `The node does not answer: ${pool.node_overdue}. `
-      + 'Blocks without transactions are mined meanwhile, or none.']);
-  }
-
-  if (pool.template_invalid) {
-    notes.push(['bad', 'The network would refuse the block of the node\'s '
-      + `template: ${pool.template_invalid}. Miners get what is valid of it.`]);
-  }
-
-  if (pool.block_path_broken) {
-    notes.push(['bad', `A found block would be lost: ${pool.block_path_broken}. `
-      + 'A drill with a made-up one has shown it: start the node again.']);
-  }
-
-  if (pool.node_behind) {
-    notes.push(['bad', `The node is behind: ${pool.node_behind}. No block is `
-      + 'confirmed and nobody is paid until it has caught up.']);
-  }
-
-  if (pool.payout_state === 'failed') {
-    notes.push(['bad', `The payout failed: ${pool.payout_reason}. Nothing is `
-      + 'lost, and it is tried again every minute.']);
-  } else if (pool.payout_state === 'waits') {
-    notes.push(['warn', `The payout waits: ${pool.payout_reason}.`]);
-  } else if (pool.payout_state === 'paused') {
-    notes.push(['warn', `Payouts are ${pool.payout_reason}: nobody is paid `
-      + 'before "hstratum payout resume".']);
+    notes.push([kind, t(key, {reason: pool.payout_reason})]);
   }
 
   if (pool.wallet && pool.wallet.trouble) {
-    notes.push(['warn', `The wallet "${pool.wallet.name}" that pays: `
-      + `${pool.wallet.trouble}.`]);
+    notes.push(['warn', t('note.wallet',
+      {name: pool.wallet.name, reason: pool.wallet.trouble})]);
   }
 
   if (pool.undone.length > 0) {
-    notes.push(['bad', `Not done for over a minute: ${pool.undone.join(', ')}. `
-      + 'The log of the node says why.']);
+    notes.push(['bad', t('note.undone',
+      {names: pool.undone.join(t('text.comma'))})]);
   }
 
   if (pool.shared_ledger_away) {
-    notes.push(['bad', 'The shared ledger cannot be read: lists and history are '
-      + `old until it is back. Mining goes on. ${pool.shared_ledger_away}.`]);
+    notes.push(['bad', t('note.shared_ledger',
+      {reason: pool.shared_ledger_away})]);
   }
 
   for (const {address, is_connected: is, reason} of pool.extra_nodes) {
-    if (!is && reason) {
-      notes.push(['', `The extra node ${address} is not connected: ${reason}. `
-        + 'Found blocks reach it later, from other nodes.']);
-    }
+    if (!is && reason)
+      notes.push(['', t('note.extra_node', {address, reason})]);
   }
 
-  for (const line of pool.differences)
-    notes.push(['bad', `Servers of this pool differ. ${line}.`]);
+  for (const reason of pool.differences)
+    notes.push(['bad', t('note.difference', {reason})]);
 
-  if (pool.places.is_crowded) {
-    const {taken, all, not_logged_in: strangers, unproven, refused_full: refused,
-      gave_way: gone, gave_way_unproven: more, descriptors_left: left} = pool.places;
-    notes.push(['bad', `Connections find no place: ${taken} of ${all} are `
-      + `taken, ${strangers} by miners that have not logged in, ${unproven} by `
-      + 'some without an accepted share. '
-      + `Since the start ${refused} were refused and ${gone + more} gave way`
-      + `${left === null ? '' : `; ${left} descriptors are left`}.`]);
-  }
+  if (pool.places.is_crowded)
+    notes.push(['bad', crowdedNote(pool.places)]);
 
   if (!viewer.isOpen) {
-    notes.push(['', 'Accounts and workers are shown to their miners, who '
-      + 'sign in, and to the owner of the pool.']);
+    notes.push(['', t('note.private')]);
   } else if (viewer.isCut) {
-    const how = pool.can_sign_in && viewer.account === null ? 'Sign in, or open'
-      : 'Open';
-
-    notes.push(['', `Names are cut. ${how} /account/ and your whole name, for `
-      + 'your own page.']);
+    notes.push(['', t(pool.can_sign_in && viewer.account === null
+      ? 'note.cut_sign_in' : 'note.cut')]);
   }
 
-  if (!pool.has_ledger) {
-    notes.push(['', 'The node runs in memory: there is no history, and nothing '
-      + 'is kept.']);
-  }
+  if (!pool.has_ledger)
+    notes.push(['', t('note.in_memory')]);
 
   return notes.map(([kind, text]) => h('p', {class: `note ${kind}`}, text));
 }
 
+const PAYOUT_NOTES = {
+  failed: ['bad', 'note.payout_failed'],
+  waits: ['warn', 'note.payout_waits'],
+  paused: ['warn', 'note.payout_paused']
+};
+
+function crowdedNote({taken, all, not_logged_in: strangers, unproven,
+  refused_full: refused, gave_way: gone, gave_way_unproven: more,
+  descriptors_left: left}) {
+  return t(left === null ? 'note.crowded' : 'note.crowded_descriptors',
+    {taken, all, strangers, unproven, refused, gone: gone + more, left});
+}
+
+function because(reason) {
+  return reason ? t('text.because', {reason}) : '';
+}
+
 function noMiner() {
-  return h('div', {}, h('p', {}, 'No miner yet. Point one at'),
-    h('p', {}, h('code', {class: 'address'}, state.url || 'this server')),
-    h('p', {class: 'faint'}, 'with any worker name, for example ',
-      h('code', {}, 'alice.rig1'), '.'));
+  return h('div', {}, h('p', {}, t('workers.none')),
+    h('p', {}, h('code', {class: 'address'},
+      state.url || t('workers.this_server'))),
+    h('p', {class: 'faint'}, pieces('workers.none_name',
+      {name: h('code', {}, 'alice.rig1')})));
 }
 
 function roundCard() {
   const effort = h('span', {class: 'number'}, '–');
   const bar = h('div', {class: 'fill'});
   const track = h('div', {
-    class: 'track', role: 'meter', 'aria-label': 'Effort of the open round',
+    class: 'track', role: 'meter', 'aria-label': t('round.effort'),
     'aria-valuemin': '0', 'aria-valuemax': '200', 'aria-valuenow': '0'
   }, bar, h('div', {class: 'mark'}));
   const since = h('dd');
@@ -233,20 +212,22 @@ function roundCard() {
   const next = h('dd');
   const reward = h('dd');
   const votes = h('dd');
-  const extraName = h('dt', {hidden: true}, 'Extra nodes');
+  const extraName = h('dt', {hidden: true}, t('round.nodes'));
   const extra = h('dd', {hidden: true});
   let data = null;
   let pool = null;
 
   const element = h('section', {class: 'card', 'aria-labelledby': 'round-title'},
-    h('div', {class: 'card-head'}, h('h2', {id: 'round-title'}, 'This round')),
-    h('div', {class: 'value'}, effort, ' ', h('span', {class: 'unit'},
-      'of the work a block takes')),
+    h('div', {class: 'card-head'}, h('h2', {id: 'round-title'},
+      t('round.title'))),
+    h('div', {class: 'value unit'}, pieces('round.of_block', {effort})),
     track,
-    h('dl', {}, h('dt', {}, 'Last block'), since, h('dt', {}, 'Shares'), shares,
-      h('dt', {}, 'A block takes about'), next, h('dt', {}, 'It pays'), reward,
-      h('dt', {}, 'Luck, last 100 blocks'), luck,
-      h('dt', {}, 'Votes'), votes, extraName, extra));
+    h('dl', {}, h('dt', {}, t('round.last_block')), since,
+      h('dt', {}, t('round.shares')), shares,
+      h('dt', {}, t('round.next')), next,
+      h('dt', {}, t('round.reward')), reward,
+      h('dt', {}, t('round.luck')), luck,
+      h('dt', {}, t('round.votes')), votes, extraName, extra));
 
   function show() {
     if (data) {
@@ -255,7 +236,8 @@ function roundCard() {
       bar.style.width = `${part * 50}%`;
       bar.classList.toggle('over', data.effort > 1);
       track.setAttribute('aria-valuenow', String(Math.round(part * 100)));
-      setText(since, data.since === null ? 'none yet' : ago(data.since));
+      setText(since, data.since === null ? t('text.none_yet')
+        : ago(data.since));
       setText(shares, count(data.shares));
     }
 
@@ -269,9 +251,13 @@ function roundCard() {
       const there = nodes.filter(node => node.is_connected).length;
 
       extraName.hidden = extra.hidden = nodes.length === 0;
-      extra.title = nodes.map(node => `${node.address}: ${node.is_connected
-        ? 'connected' : node.reason || 'not connected yet'}`).join('\n');
-      setText(extra, `${there} of ${nodes.length} connected`);
+      extra.title = nodes.map(node => t('round.node', {
+        address: node.address,
+        state: node.is_connected ? t('round.node_connected')
+          : node.reason || t('round.node_waits')
+      })).join('\n');
+      setText(extra, t('round.nodes_connected',
+        {connected: there, all: nodes.length}));
     }
   }
 
@@ -302,12 +288,12 @@ function votesOf({deployments}) {
     || state === 'started' || state === 'locked_in');
 
   if (open.length === 0)
-    return deployments.length > 0 ? 'none is open' : '–';
+    return deployments.length > 0 ? t('round.votes_none') : '–';
 
   return open.map(({name, bit, state, is_signalled: is}) => {
-    return `${is ? 'for' : 'not for'} ${name} (bit ${bit}, `
-      + `${state.replace('_', ' ')})`;
-  }).join(', ');
+    return t(is ? 'round.vote_for' : 'round.vote_against',
+      {name, bit, state: word('deployment', state)});
+  }).join(t('text.comma'));
 }
 
 function connectCard() {
@@ -316,20 +302,20 @@ function connectCard() {
   const login = h('p', {class: 'faint'});
   const copy = h('button', {type: 'button', class: 'primary', onclick: () => {
     copyText(address).then((done) => {
-      setText(copied, done ? 'Copied' : 'Select it and copy by hand');
+      setText(copied, t(done ? 'connect.copied' : 'connect.by_hand'));
       setTimeout(() => setText(copied, ''), 3000);
     });
-  }}, 'Copy');
+  }}, t('connect.copy'));
 
   const element = h('section', {
     class: 'card connect', id: 'connect', 'aria-labelledby': 'connect-title'
   },
   h('div', {class: 'whole'},
-    h('h2', {id: 'connect-title'}, 'Connect a miner'), h('p', {}, address)),
+    h('h2', {id: 'connect-title'}, t('connect.title')), h('p', {}, address)),
   h('div', {}, h('p', {}, copy, ' ', copied), login),
   h('img', {
     class: 'code', src: '/stratum.svg', width: '132', height: '132',
-    alt: 'The address as a QR code'
+    alt: t('connect.code')
   }));
 
   return {
@@ -338,22 +324,16 @@ function connectCard() {
       if (state.url)
         setText(address, state.url);
 
-      setText(login, LOGINS[pool.auth]);
+      setText(login, word('login', pool.auth));
     }
   };
 }
 
-const LOGINS = {
-  open: 'User: account.worker, and the password: any, or an account\'s',
-  users: 'User: account.worker, and the password: the account\'s',
-  address: 'User: your address.worker, and the password: any'
-};
-
 /** The card of the pool's address and terms, shown from the start. */
 
 function moneyCard() {
-  const blocks = h('span', {}, 'Each block pays ');
   const address = h('code', {class: 'pays'}, '–');
+  const pays = h('p', {}, pieces('money.pays', {address}));
   const meaning = h('p', {class: 'faint'});
   const scheme = h('dd');
   const fee = h('dd');
@@ -362,34 +342,38 @@ function moneyCard() {
   const wallet = h('dd');
   const last = h('dd');
   const next = h('dd');
-  const terms = h('dl', {hidden: true}, h('dt', {}, 'Scheme'), scheme,
-    h('dt', {}, 'Fee'), fee, h('dt', {}, 'Threshold'), threshold,
-    h('dt', {}, 'Owed to accounts'), owed, h('dt', {}, 'In the wallet'), wallet,
-    h('dt', {}, 'Last payment'), last, h('dt', {}, 'Next payment'), next);
+  const terms = h('dl', {hidden: true}, h('dt', {}, t('money.scheme')),
+    scheme, h('dt', {}, t('money.fee')), fee,
+    h('dt', {}, t('money.threshold')), threshold,
+    h('dt', {}, t('money.owed')), owed, h('dt', {}, t('money.wallet')), wallet,
+    h('dt', {}, t('money.last')), last, h('dt', {}, t('money.next')), next);
+  let isSplit = false;
 
   return {
     element: h('section', {
       class: 'card', id: 'money', 'aria-labelledby': 'money-title'
     },
-    h('h2', {id: 'money-title'}, 'Where the money goes'),
-    h('p', {}, blocks, address), terms, meaning),
+    h('h2', {id: 'money-title'}, t('money.title')), pays, terms, meaning),
     pool(pool) {
-      setText(blocks, paysAccounts(pool)
-        ? 'Each block pays the accounts directly, and its fee and what is too '
-          + 'small for an output to ' : 'Each block pays ');
-      setText(address, pool.pays || 'an address that the first job will tell');
+      // Made anew only where it has changed: the address may be selected.
+      if (paysAccounts(pool) !== isSplit) {
+        isSplit = !isSplit;
+        pays.replaceChildren(...pieces(isSplit ? 'money.pays_accounts'
+          : 'money.pays', {address}));
+      }
+
+      setText(address, pool.pays || t('money.address_later'));
       setText(meaning, pool.has_ledger ? balances(pool)
-        : 'The node runs in memory: nobody is owed anything.');
+        : t('money.in_memory'));
       terms.hidden = pool.terms === null;
 
       if (pool.terms) {
         showScheme(scheme, pool.terms);
-        setText(fee, `${pool.terms.fee} %`);
+        setText(fee, percentage(number(pool.terms.fee)));
         setText(threshold, amount(pool.terms.threshold));
         setText(owed, amount(pool.owed));
-        owed.title = `Pending blocks included, as of ${
-          duration(pool.money_age_s)} ago`;
-        setText(last, pool.last_payment_at === null ? 'none yet'
+        owed.title = t('money.owed_age', {time: duration(pool.money_age_s)});
+        setText(last, pool.last_payment_at === null ? t('text.none_yet')
           : ago(pool.last_payment_at));
         setText(wallet, pool.wallet ? amount(pool.wallet.balance) : '–');
         setText(next, nextPayment(pool));
@@ -401,18 +385,18 @@ function moneyCard() {
 function showScheme(element, {scheme, window}) {
   const isProp = scheme === 'prop';
 
-  setText(element, isProp ? 'PROP' : `PPLNS, window ${window}`);
-  element.title = isProp
-    ? 'A block is divided by the shares since the pool\'s block before'
-    : 'A block is divided by the last shares before it, as many as make '
-      + `${window} times the network's difficulty`;
+  setText(element, isProp ? 'PROP'
+    : t('money.pplns', {window: number(window)}));
+  element.title = isProp ? t('money.prop_means')
+    : t('money.pplns_means', {window: number(window)});
 }
 
 function nextPayment(pool) {
   if (pool.next_payment_at !== null)
     return ahead(pool.next_payment_at);
 
-  return pool.payout_state === 'off' ? 'when the owner makes it' : 'not known';
+  return t(pool.payout_state === 'off' ? 'money.next_by_owner'
+    : 'money.next_unknown');
 }
 
 function paysAccounts(pool) {
@@ -423,25 +407,15 @@ function balances(pool) {
   const {auth, terms} = pool;
 
   if (paysAccounts(pool)) {
-    return 'A balance is what the owner of that address owes an account: parts '
-      + 'too small for an output. Later blocks pay it with the account\'s part.';
+    return t('money.split');
   }
 
   const every = terms && terms.payout_every;
-  const when = every ? `The server divides blocks and pays every ${
-    duration(every)}: ` : 'It changes only when the owner runs "hstratum '
-    + 'payout", which divides blocks and pays ';
+  const paid = word('paid', auth);
 
-  return 'A balance is what the owner of that address owes an account for its '
-    + `shares. ${when}${PAID[auth]}`;
+  return every ? t('money.every', {time: duration(every), paid})
+    : t('money.by_hand', {paid});
 }
-
-const PAID = {
-  open: 'accounts that have an address. If you mine alone, all of it is at '
-    + 'that address already.',
-  users: 'accounts that have an address.',
-  address: 'the address that is the account\'s name.'
-};
 
 /** Without TLS a browser has no clipboard, except on localhost. */
 
@@ -457,12 +431,13 @@ async function copyText(element) {
 
 function eventsCard() {
   const items = h('ol', {class: 'events', 'aria-live': 'polite'});
-  const empty = h('p', {class: 'empty'}, 'Nothing has happened yet.');
+  const empty = h('p', {class: 'empty'}, t('events.none'));
   const known = new Set();
 
   return {
     element: h('section', {class: 'card', 'aria-labelledby': 'events-title'},
-      h('div', {class: 'card-head'}, h('h2', {id: 'events-title'}, 'Events')),
+      h('div', {class: 'card-head'}, h('h2', {id: 'events-title'},
+        t('events.title'))),
       items, empty),
     add(what) {
       // Events come again after a reconnect; a restarted server counts from
@@ -496,47 +471,47 @@ function stateOf({kind, state, severity}) {
 }
 
 function sentence(what) {
-  const because = what.reason ? `: ${what.reason}` : '';
-
   switch (what.kind) {
     case 'block':
-      return ['Block ', h('a', {href: `/block/${what.hash}`},
-        count(what.height)), ` ${what.state}`,
-        ...(what.account === null ? [] : [' by ', accountLink(what.account)]),
-        because];
+      return pieces(what.account === null ? 'event.block' : 'event.block_by', {
+        height: h('a', {href: `/block/${what.hash}`}, count(what.height)),
+        state: word('state', what.state),
+        account: what.account === null ? '' : accountLink(what.account),
+        because: because(what.reason)
+      });
     case 'no_job':
-      return [`No job for miners${because}`];
+      return pieces('event.no_job', {because: because(what.reason)});
     case 'job':
-      return ['There is a job for miners'];
+      return pieces('event.job');
     case 'ledger_failing':
-      return ['The ledger cannot be written, shares are refused'];
+      return pieces('event.ledger_failing');
     case 'ledger_open':
-      return ['The ledger takes shares again'];
+      return pieces('event.ledger_open');
     case 'alarm':
       return [what.reason];
     default:
-      return ['The pool does not answer'];
+      return pieces('event.silent');
   }
 }
 
 function accountsTable() {
   return new Table({
-    id: 'accounts', title: 'Accounts', path: '/api/v1/accounts',
-    key: 'accounts', search: 'Find an account', sort: 'hashrate', limit: 10,
-    empty: 'Accounts appear here when they mine.',
+    id: 'accounts', title: t('accounts.title'), path: '/api/v1/accounts',
+    key: 'accounts', search: t('accounts.find'), sort: 'hashrate', limit: 10,
+    empty: t('accounts.none'),
     columns: [
-      {title: 'Account', sort: 'name', descending: false,
+      {title: t('label.account'), sort: 'name', descending: false,
         cell: row => h('span', {class: 'with-dot'}, dot(row.workers_online > 0),
           accountLink(row.name))},
-      {title: 'Workers', sort: 'workers', kind: 'number',
+      {title: t('workers.title'), sort: 'workers', kind: 'number',
         cell: row => `${count(row.workers_online)} / ${count(row.workers)}`},
-      {title: 'Hashrate', sort: 'hashrate', kind: 'number',
+      {title: t('label.hashrate'), sort: 'hashrate', kind: 'number',
         cell: row => rate(row.hashrate)},
-      {title: '24 h', sort: 'hashrate_24h', kind: 'number minor',
-        cell: row => rate(row.hashrate_24h)},
-      {title: 'Rejected', sort: 'reject_rate', kind: 'number minor',
+      {title: t('label.hashrate_24h'), sort: 'hashrate_24h',
+        kind: 'number minor', cell: row => rate(row.hashrate_24h)},
+      {title: t('label.rejected'), sort: 'reject_rate', kind: 'number minor',
         cell: row => percent(row.reject_rate)},
-      {title: 'Balance', sort: 'balance', kind: 'number minor',
+      {title: t('label.balance'), sort: 'balance', kind: 'number minor',
         cell: row => amount(row.balance)}
     ]
   });
@@ -570,13 +545,11 @@ function showLive() {
   const live = $('live');
 
   live.classList.toggle('on', !silent);
-  setText(live, silent ? 'not connected' : 'live');
+  setText(live, t(silent ? 'page.lost' : 'page.live'));
   $('banner').hidden = !silent;
 
-  if (silent) {
-    setText($('banner'), 'The connection to the server is lost. What you see is '
-      + 'old; it is tried again by itself.');
-  }
+  if (silent)
+    setText($('banner'), t('page.lost_long'));
 
   for (const time of document.querySelectorAll('time[data-time]'))
     setText(time, ago(Number(time.dataset.time)));
@@ -589,9 +562,10 @@ function showPool(page, pool) {
   state.heardAt = Date.now();
   $('network').hidden = pool.network === 'main';
   setText($('network'), pool.network);
-  setText($('version'), `hstratum ${pool.version} · `
-    + `difficulty ${difficulty(pool.network_difficulty)} · up `
-    + `${duration(pool.uptime_s)}`);
+  setText($('version'), t('page.version', {
+    version: pool.version, difficulty: difficulty(pool.network_difficulty),
+    time: duration(pool.uptime_s)
+  }));
 
   const title = page.title || rate(pool.hashrate);
   document.title = `${title} · hstratum`;
@@ -637,8 +611,20 @@ function listen(page) {
   });
 }
 
+/** The texts of index.html, and the choice of their language. */
+
+function showTexts() {
+  for (const element of document.querySelectorAll('[data-text]'))
+    setText(element, t(element.dataset.text));
+
+  $('nav').setAttribute('aria-label', t('page.sections'));
+  $('language').replaceChildren(languageControl());
+}
+
 async function start() {
-  // First, since the answer has the address as this browser reached it.
+  showTexts();
+
+  // Before the page, since it has the address as this browser reached it.
   const pool = await get('/api/v1/pool').catch(() => null);
 
   if (pool)

@@ -1,10 +1,19 @@
 // A hashrate over time, and its share of the network's.
 
 import {get, h, setText} from './dom.js';
-import {date, percent, rate, rateParts} from './format.js';
+import {date, number, percent, rate, rateParts} from './format.js';
+import {locale, t} from './language.js';
 
 const HEIGHT = 330;
-const RANGES = [['day', 'Day'], ['week', 'Week'], ['year', 'Year']];
+/** Ranges of the API, and as they are called on a button and in a sentence. */
+const RANGES = [['day', t('chart.range.day'), t('chart.last.day')],
+  ['week', t('chart.range.week'), t('chart.last.week')],
+  ['year', t('chart.range.year'), t('chart.last.year')]];
+const month = new Intl.DateTimeFormat(locale, {month: 'short'});
+/** Names that uPlot writes dates with. */
+const NAMES = {
+  MMM: [...Array(12).keys()].map(place => month.format(new Date(2000, place)))
+};
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
 export class Chart {
@@ -19,16 +28,16 @@ export class Chart {
 
     this.readout = h('p', {class: 'readout', 'aria-live': 'off'});
     this.holder = h('div', {class: 'plot', role: 'img'});
-    this.empty = h('p', {class: 'empty', hidden: true},
-      'The first ten minutes of mining will show here.');
+    this.empty = h('p', {class: 'empty', hidden: true}, t('chart.none'));
     this.buttons = RANGES.map(([range, text]) => h('button', {
       type: 'button', 'aria-pressed': String(range === this.range),
       onclick: () => this.choose(range)
     }, text));
     this.element = h('section', {class: 'card chart', id: 'hashrate'},
       h('div', {class: 'card-head'}, h('h2', {}, title),
-        h('div', {class: 'choice', role: 'group', 'aria-label': 'Time shown'},
-          this.buttons)),
+        h('div', {
+          class: 'choice', role: 'group', 'aria-label': t('chart.ranges')
+        }, this.buttons)),
       this.readout, this.holder, this.empty);
 
     new ResizeObserver(() => this.resize()).observe(this.holder);
@@ -107,9 +116,12 @@ export class Chart {
 
     const rates = this.data[1].filter(value => value != null);
     const peak = Math.max(...rates);
-    this.holder.setAttribute('aria-label', `Hashrate over the last `
-      + `${this.range}: now ${rate(rates[rates.length - 1])}, at most `
-      + `${rate(peak)}, at least ${rate(Math.min(...rates))}.`);
+    const [, , last] = RANGES.find(([range]) => range === this.range);
+
+    this.holder.setAttribute('aria-label', t('chart.summary', {
+      last, now: rate(rates[rates.length - 1]), most: rate(peak),
+      least: rate(Math.min(...rates))
+    }));
   }
 
   options() {
@@ -122,19 +134,21 @@ export class Chart {
       stroke: color('--faint'), font: '12px system-ui, sans-serif',
       grid: {stroke: color('--line'), width: 1}, ticks: {show: false}
     };
-    const number = value => String(Number((value / power).toPrecision(3)));
+    const short = value => number(Number((value / power).toPrecision(3)));
     const series = [{}, {
       scale: 'y', stroke: color('--accent'), width: 2,
       fill: color('--accent-soft'), points: {show: false}
     }];
+    // In uPlot's names, which it replaces.
+    const day = t('chart.date', {day: '{D}', month: '{MMM}'});
     const clock = [
-      [86400 * 28, '{D} {MMM}', null, null, null, null, null, null, 1],
-      [86400, '{D} {MMM}', null, null, null, null, null, null, 1],
-      [60, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1]
+      [86400 * 28, day, null, null, null, null, null, null, 1],
+      [86400, day, null, null, null, null, null, null, 1],
+      [60, '{HH}:{mm}', `\n${day}`, null, `\n${day}`, null, null, null, 1]
     ];
     const axes = [{...axis, grid: {show: false}, space: 90, values: clock}, {
       ...axis, scale: 'y', size: 68,
-      values: (_, values) => values.map(value => `${number(value)} ${unit}`)
+      values: (_, values) => values.map(value => `${short(value)} ${unit}`)
     }];
     const scales = {x: {time: true}, y: {range: (_, min, max) => [0, max * 1.1]}};
 
@@ -152,7 +166,7 @@ export class Chart {
 
     return {
       width: this.holder.clientWidth, height: HEIGHT, series, axes, scales,
-      legend: {show: false},
+      legend: {show: false}, fmtDate: text => uPlot.fmtDate(text, NAMES),
       cursor: {y: false, drag: {x: false, y: false}},
       hooks: {setCursor: [plot => this.describe(plot.cursor.idx)]}
     };
@@ -167,7 +181,7 @@ export class Chart {
     const parts = [date(times[at] - half), rate(rates[at])];
 
     if (this.withShare && shares[at] !== null)
-      parts.push(`${percent(shares[at])} of the network`);
+      parts.push(t('chart.share', {percent: percent(shares[at])}));
 
     setText(this.readout, parts.join('  ·  '));
   }

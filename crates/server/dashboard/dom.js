@@ -1,5 +1,7 @@
 // Elements from plain data. Text becomes text and never markup: names are untrusted.
 
+import {t} from './language.js';
+
 /**
  * Make an element. Properties are set as attributes; `on…` are listeners;
  * undefined, null and false are left out.
@@ -25,9 +27,9 @@ export function h(tag, props = {}, ...children) {
 
 /** A name chosen by others: cut where it is long, whole as a title. */
 
-export function name(text, empty = 'no name') {
+export function name(text) {
   if (text === '')
-    return h('span', {class: 'faint'}, empty);
+    return h('span', {class: 'faint'}, t('text.no_name'));
 
   return h('bdi', {class: 'name', title: text}, text);
 }

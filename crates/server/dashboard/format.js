@@ -1,25 +1,46 @@
-// Numbers in a form for people.
+// Numbers and times in a form for people, as their language writes them.
+
+import {locale, t, whole} from './language.js';
 
 const RATES = ['H/s', 'kH/s', 'MH/s', 'GH/s', 'TH/s', 'PH/s', 'EH/s', 'ZH/s'];
 const NONE = '–';
 const BASE_UNITS = 1e6;
 
-const whole = new Intl.NumberFormat('en');
-const coins = new Intl.NumberFormat('en', {
+const coins = new Intl.NumberFormat(locale, {
   minimumFractionDigits: 2, maximumFractionDigits: 6
 });
-const clock = new Intl.DateTimeFormat('en', {
+const clock = new Intl.DateTimeFormat(locale, {
   dateStyle: 'medium', timeStyle: 'short'
 });
+const plain = new Intl.NumberFormat(locale, {
+  maximumFractionDigits: 20, useGrouping: false
+});
+const fixed = [0, 1, 2].map(places => new Intl.NumberFormat(locale, {
+  minimumFractionDigits: places, maximumFractionDigits: places,
+  useGrouping: false
+}));
+
+/** A number with the digits it has, and no separators of thousands. */
+
+export function number(value) {
+  return plain.format(value);
+}
+
+/** A number with as many decimals as are asked for, 0 to 2. */
+
+function decimals(value, places) {
+  // First cut here: Intl rounds the shortest decimal and not the number.
+  return fixed[places].format(Number(value.toFixed(places)));
+}
 
 /** Two significant digits at least. */
 
 function digits(value) {
   if (value > 0 && value < 1)
-    return String(Number(value.toPrecision(2)));
+    return number(Number(value.toPrecision(2)));
   if (value >= 100)
-    return value.toFixed(0);
-  return value >= 10 ? value.toFixed(1) : value.toFixed(2);
+    return decimals(value, 0);
+  return decimals(value, value >= 10 ? 1 : 2);
 }
 
 /** [number, unit] of a hashrate. */
@@ -56,7 +77,7 @@ export function difficulty(value) {
   const power = value < 1000 ? 0 : Math.floor(Math.log10(value) / 3);
   const place = Math.min(units.length - 1, power);
 
-  return place === 0 ? String(Number(value.toPrecision(4)))
+  return place === 0 ? number(Number(value.toPrecision(4)))
     : `${digits(value / 1000 ** place)}${units[place]}`;
 }
 
@@ -67,12 +88,19 @@ export function percent(part) {
   const value = part * 100;
 
   if (value === 0)
-    return '0 %';
+    return percentage(number(0));
 
   if (value < 0.01)
-    return '< 0.01 %';
+    return percentage(`< ${number(0.01)}`);
 
-  return `${value >= 100 ? whole.format(Math.round(value)) : digits(value)} %`;
+  return percentage(value >= 100 ? whole.format(Math.round(value))
+    : digits(value));
+}
+
+/** A number that is in percent already, with the sign. */
+
+export function percentage(number) {
+  return t('text.percent', {number});
 }
 
 /** [number, unit] of an amount. */
@@ -89,16 +117,28 @@ export function amount(units) {
 export function duration(seconds) {
   const s = Math.max(0, Math.round(seconds));
 
+  const min = Math.floor(s / 60);
+  const h = Math.floor(min / 60);
+  const d = Math.floor(h / 24);
+
   if (s < 60)
-    return `${s} s`;
+    return t('time.s', {s: number(s)});
 
-  if (s < 3600)
-    return `${Math.floor(s / 60)} min`;
+  if (h === 0)
+    return t('time.min', {min: number(min)});
 
-  if (s < 86400)
-    return `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
+  if (d === 0)
+    return t('time.h', {h: number(h), min: number(min % 60)});
 
-  return `${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`;
+  return t('time.d', {d: number(d), h: number(h % 24)});
+}
+
+/** Milliseconds, or seconds where they are many. */
+
+export function millis(ms) {
+  return Math.abs(ms) < 1000
+    ? t('time.ms', {ms: decimals(ms, Math.abs(ms) < 10 ? 1 : 0)})
+    : t('time.s', {s: decimals(ms / 1000, 1)});
 }
 
 export function ago(time) {
@@ -107,13 +147,16 @@ export function ago(time) {
 
   const seconds = Date.now() / 1000 - time;
 
-  return seconds < 60 ? 'just now' : `${duration(seconds)} ago`;
+  return seconds < 60 ? t('time.now')
+    : t('time.ago', {time: duration(seconds)});
 }
 
 /** A time that is to come. */
 
 export function ahead(time) {
-  return `in ${duration(Math.max(0, time - Date.now() / 1000))}`;
+  const seconds = Math.max(0, time - Date.now() / 1000);
+
+  return t('time.ahead', {time: duration(seconds)});
 }
 
 export function date(time) {

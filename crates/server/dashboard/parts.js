@@ -2,8 +2,11 @@
 
 import {accountLink, h, name, setText} from './dom.js';
 import {
-  ago, amount, count, date, difficulty, duration, percent, rate
+  ago, amount, count, date, difficulty, duration, millis, percent, rate
 } from './format.js';
+import {
+  LANGUAGES, chooseLanguage, language, t, word
+} from './language.js';
 import {Table} from './table.js';
 
 /** A number with its label; `set` takes the number and its unit. */
@@ -24,52 +27,66 @@ export function stat(label, isLarge = false) {
   };
 }
 
+/** A choice of the language by hand, each by its own name. */
+
+export function languageControl() {
+  return h('select', {
+    'aria-label': t('page.language'),
+    onchange: event => chooseLanguage(event.target.value)
+  }, Object.entries(LANGUAGES).map(([value, {name, locale: lang}]) => {
+    return h('option', {value, lang, selected: value === language}, name);
+  }));
+}
+
 export function workersTable(params, empty) {
   const ofAll = !params.account;
   const who = {
-    title: 'Account', sort: 'name', descending: false,
+    title: t('label.account'), sort: 'name', descending: false,
     cell: row => accountLink(row.account)
   };
 
   return new Table({
-    id: 'workers', title: 'Workers', path: '/api/v1/workers', key: 'workers',
-    params, empty, search: 'Find a worker', sort: 'hashrate',
+    id: 'workers', title: t('workers.title'), path: '/api/v1/workers',
+    key: 'workers', params, empty, search: t('workers.find'), sort: 'hashrate',
     columns: [
       ...(ofAll ? [who] : []),
-      {title: 'Worker', sort: ofAll ? null : 'name', descending: false,
+      {title: t('label.worker'), sort: ofAll ? null : 'name', descending: false,
         cell: row => h('span', {
           class: 'with-dot', title: row.servers.join(', ') || null
         }, dot(row.servers.length > 0), name(row.worker))},
-      {title: 'Hashrate', sort: 'hashrate', kind: 'number',
+      {title: t('label.hashrate'), sort: 'hashrate', kind: 'number',
         cell: row => rate(row.hashrate)},
-      {title: '1 h', sort: 'hashrate_1h', kind: 'number minor',
+      {title: t('label.hashrate_1h'), sort: 'hashrate_1h', kind: 'number minor',
         cell: row => rate(row.hashrate_1h)},
-      {title: '24 h', sort: 'hashrate_24h', kind: 'number minor',
-        cell: row => rate(row.hashrate_24h)},
-      {title: 'Difficulty', sort: 'difficulty', kind: 'number minor',
+      {title: t('label.hashrate_24h'), sort: 'hashrate_24h',
+        kind: 'number minor', cell: row => rate(row.hashrate_24h)},
+      {title: t('label.difficulty'), sort: 'difficulty', kind: 'number minor',
         cell: row => row.sends_blocks ? h('span', {
-          title: 'It sends blocks only: its hashrate is known from its blocks alone'
-        }, 'blocks only') : difficulty(row.difficulty)},
-      {title: 'Rejected', sort: 'reject_rate', kind: 'number',
+          title: t('worker.blocks_only_means')
+        }, t('worker.blocks_only')) : difficulty(row.difficulty)},
+      {title: t('label.rejected'), sort: 'reject_rate', kind: 'number',
         cell: row => rejected(row)},
-      {title: 'Last share', sort: 'last_share', kind: 'number minor',
+      {title: t('label.last_share'), sort: 'last_share', kind: 'number minor',
         cell: row => ago(row.last_share_at)}
     ]
   });
 }
 
 export function dot(isOn) {
+  const title = t(isOn ? 'worker.online' : 'worker.away');
+
   return h('span', {
-    class: isOn ? 'dot on' : 'dot', role: 'img',
-    'aria-label': isOn ? 'online' : 'away', title: isOn ? 'online' : 'away'
+    class: isOn ? 'dot on' : 'dot', role: 'img', 'aria-label': title, title
   });
 }
 
 const HIGH_REJECTS = 0.02;
 
 function rejected({reject_rate: part, shares}) {
-  const title = `${count(shares.stale)} stale, ${count(shares.low)} low, `
-    + `${count(shares.duplicate)} duplicate of the last hour`;
+  const title = t('worker.rejected', {
+    stale: count(shares.stale), low: count(shares.low),
+    duplicate: count(shares.duplicate)
+  });
 
   return h('span', {title, class: part > HIGH_REJECTS ? 'bad' : null},
     percent(part));
@@ -77,8 +94,8 @@ function rejected({reject_rate: part, shares}) {
 
 export function blocksTable(params, empty) {
   return new Table({
-    id: 'blocks', title: 'Blocks', path: '/api/v1/blocks', key: 'blocks',
-    params, empty, limit: 10, columns: blockColumns(!params.account)
+    id: 'blocks', title: t('blocks.title'), path: '/api/v1/blocks',
+    key: 'blocks', params, empty, limit: 10, columns: blockColumns(!params.account)
   });
 }
 
@@ -86,33 +103,32 @@ export function blocksTable(params, empty) {
 
 export function blockColumns(ofAll) {
   return [
-    {title: 'Height', cell: row => h('a', {href: `/block/${row.hash}`},
-      count(row.height))},
-    {title: 'State', cell: row => h('span', {
+    {title: t('block.height'), cell: row => h('a', {
+      href: `/block/${row.hash}`
+    }, count(row.height))},
+    {title: t('block.state'), cell: row => h('span', {
       class: `state ${row.state}`, title: row.reason || null
-    }, row.state)},
-    {title: 'Pays', kind: 'minor',
+    }, word('state', row.state))},
+    {title: t('block.pays'), kind: 'minor',
       isShown: ({payouts}) => payouts.some(name => name !== 'operator'),
       cell: row => h('span', {
-        title: PAYOUTS[row.payout]
-      }, row.payout)},
-    {title: 'Found', cell: row => h('span', {title: date(row.found_at)},
-      ago(row.found_at))},
-    ...(ofAll ? [{title: 'By', kind: 'minor', cell: row => row.account === null ? '–'
-      : accountLink(row.account)}] : []),
-    {title: 'Effort', kind: 'number', cell: row => effort(row.effort)},
-    {title: 'Reward', kind: 'number minor', cell: row => amount(row.reward)},
-    {title: 'Hash', kind: 'minor', cell: row => blockLink(row,
+        title: word('payout_means', row.payout)
+      }, word('payout', row.payout))},
+    {title: t('block.found'), cell: row => h('span', {
+      title: date(row.found_at)
+    }, ago(row.found_at))},
+    ...(ofAll ? [{title: t('block.by'), kind: 'minor', cell: (row) => {
+      return row.account === null ? '–' : accountLink(row.account);
+    }}] : []),
+    {title: t('block.effort'), kind: 'number', cell: row => effort(row.effort)},
+    {title: t('block.reward'), kind: 'number minor',
+      cell: row => amount(row.reward)},
+    {title: t('block.hash'), kind: 'minor', cell: row => blockLink(row,
       h('code', {title: row.hash}, row.hash.slice(-8)))},
-    {title: 'First asked', kind: 'number minor', cell: row => race(row.race)}
+    {title: t('block.first_asked'), kind: 'number minor',
+      cell: row => race(row.race)}
   ];
 }
-
-const PAYOUTS = {
-  operator: 'The operator, who divides it',
-  solo: 'Its finder, by its coinbase',
-  split: 'The accounts, by its coinbase'
-};
 
 /** How soon a peer asked for a block, and its rival. */
 
@@ -122,20 +138,18 @@ function race(told) {
 
   const {announced_ms: announced, peers, asked_ms: asked,
     asked_within_1s: many, rival, rival_ms: at} = told;
-  const seen = rival === null ? 'no rival seen'
-    : `rival ${rival} seen ${signed(at)} from the solution`;
-  const title = announced === null ? `not announced; ${seen}`
-    : `announced to ${peers === 1 ? '1 peer' : `${peers} peers`} after `
-      + `${millis(announced)}; `
-      + `${many === null ? '' : `${many} asked within 1 s; `}${seen}`;
+  const title = [
+    announced === null ? t('race.not_announced')
+      : t('race.announced', {count: peers, time: millis(announced)}),
+    ...(announced === null || many === null ? []
+      : [t('race.asked', {count: many, time: duration(1)})]),
+    rival === null ? t('race.no_rival')
+      : t('race.rival', {hash: rival, time: signed(at)})
+  ].join(t('text.semicolon'));
 
   return h('span', {title}, asked === null ? '–' : millis(asked),
-    rival === null ? null : h('span', {class: 'bad'}, ` rival ${signed(at)}`));
-}
-
-function millis(ms) {
-  return Math.abs(ms) < 1000 ? `${ms.toFixed(Math.abs(ms) < 10 ? 1 : 0)} ms`
-    : `${(ms / 1000).toFixed(1)} s`;
+    ...(rival === null ? [] : [' ', h('span', {class: 'bad'},
+      t('race.rival_short', {time: signed(at)}))]));
 }
 
 function signed(ms) {
@@ -146,52 +160,41 @@ function signed(ms) {
 
 export function serversTable() {
   return new Table({
-    id: 'servers', title: 'Servers', path: '/api/v1/servers', key: 'servers',
-    empty: 'No server.',
+    id: 'servers', title: t('servers.title'), path: '/api/v1/servers',
+    key: 'servers', empty: t('servers.none'),
     columns: [
-      {title: 'Server', cell: row => h('span', {class: 'with-dot'},
+      {title: t('label.server'), cell: row => h('span', {class: 'with-dot'},
         dot(row.is_alive), name(row.name))},
       {title: '', cell: row => h('span', {
         class: row.is_alive && row.has_job ? null : 'bad'
       }, serverState(row))},
-      {title: 'Hashrate', kind: 'number',
+      {title: t('label.hashrate'), kind: 'number',
         cell: row => row.is_alive ? rate(row.hashrate) : '–'},
-      {title: 'Workers', kind: 'number',
+      {title: t('workers.title'), kind: 'number',
         cell: row => row.is_alive ? count(row.workers) : '–'},
-      {title: 'Height', kind: 'number minor', cell: row => count(row.tip)},
-      {title: 'Shipped up to', kind: 'number minor',
+      {title: t('block.height'), kind: 'number minor',
+        cell: row => count(row.tip)},
+      {title: t('server.shipped'), kind: 'number minor',
         cell: row => count(row.shipped_tip)},
-      {title: 'Behind', kind: 'number', cell: row => h('span', {
-        title: 'Batches of shares that are not in the shared ledger yet'
+      {title: t('server.behind'), kind: 'number', cell: row => h('span', {
+        title: t('server.behind_means')
       }, count(row.behind))}
     ]
   });
 }
 
-const REFUSED = {
-  wrong_password: 'wrong password',
-  unknown_user: 'no such user',
-  no_address: 'no address that can be paid',
-  disabled: 'the account is disabled',
-  admin_password: 'wrong password of the admin',
-  no_admin: 'no password of an admin is set',
-  guesses: 'too many wrong passwords of the admin',
-  names: 'too many names on a connection',
-  proof: 'a proxy with another secret',
-  malformed: 'no name, or too long'
-};
-
 /** Logins that were refused: the reason why a machine does not mine. */
 
 export function refusalsTable() {
   return new Table({
-    id: 'refusals', title: 'Refused logins', path: '/api/v1/refusals',
-    key: 'refusals', empty: 'None.',
+    id: 'refusals', title: t('refusals.title'), path: '/api/v1/refusals',
+    key: 'refusals', empty: t('refusals.none'),
     columns: [
-      {title: 'Last name', cell: row => name(row.name)},
-      {title: 'Why', cell: row => reasons(row.reasons)},
-      {title: 'Logins', kind: 'number', cell: row => count(row.count)},
-      {title: 'Last', kind: 'number', cell: row => h('span', {
+      {title: t('refusals.name'), cell: row => name(row.name)},
+      {title: t('refusals.why'), cell: row => reasons(row.reasons)},
+      {title: t('refusals.logins'), kind: 'number',
+        cell: row => count(row.count)},
+      {title: t('refusals.last'), kind: 'number', cell: row => h('span', {
         title: date(row.last)
       }, ago(row.last))}
     ]
@@ -204,22 +207,23 @@ export function refusalsTable() {
 
 function reasons(counts) {
   const all = Object.entries(counts).sort((a, b) => b[1] - a[1]);
-  const texts = all.map(([reason, number]) => {
-    const text = REFUSED[reason] || reason;
-    return all.length > 1 ? `${text}: ${count(number)}` : text;
+  const texts = all.map(([code, number]) => {
+    const reason = word('refused', code);
+    return all.length > 1
+      ? t('refusals.several', {reason, number: count(number)}) : reason;
   });
 
-  return texts.join(', ');
+  return texts.join(t('text.comma'));
 }
 
 function serverState(row) {
   if (!row.is_alive)
-    return `away, seen ${duration(row.seen_s_ago)} ago`;
+    return t('server.away', {time: duration(row.seen_s_ago)});
 
   if (row.is_draining)
-    return 'draining';
+    return t('server.draining');
 
-  return row.has_job ? '' : 'no job';
+  return row.has_job ? '' : t('server.no_job');
 }
 
 export function blockLink({link}, text) {

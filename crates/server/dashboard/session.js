@@ -1,6 +1,7 @@
 // Who looks at the page, what is hidden from them, and signing in.
 
 import {accountLink, get, h, hideAccounts, send, setText} from './dom.js';
+import {pieces, t} from './language.js';
 
 const SESSION = '/api/v1/session';
 
@@ -33,48 +34,47 @@ export function sessionControl({can_sign_in: canSignIn}) {
     return [];
 
   if (!viewer.isOperator && viewer.account === null)
-    return [h('a', {href: '/sign-in'}, 'Sign in')];
+    return [h('a', {href: '/sign-in'}, t('sign_in.title'))];
 
-  const who = viewer.isOperator ? 'The owner of the pool'
+  const who = viewer.isOperator ? t('sign_in.owner')
     : accountLink(viewer.account);
 
   return [who, ' ', h('button', {type: 'button', onclick: async () => {
     await send('DELETE', SESSION, null, viewer.token);
     location.assign('/');
-  }}, 'Sign out')];
+  }}, t('sign_in.out'))];
 }
 
 export function signInPage() {
   const miner = inputs([
-    ['name', 'Account', {type: 'text', autocomplete: 'username',
+    ['name', t('label.account'), {type: 'text', autocomplete: 'username',
       maxlength: '128', autocapitalize: 'none', spellcheck: 'false'}],
-    ['password', 'Password', {type: 'password', maxlength: '256',
+    ['password', t('sign_in.password'), {type: 'password', maxlength: '256',
       autocomplete: 'current-password'}]
   ]);
   const owner = inputs([
-    ['token', 'The token of the pool’s owner (http-token)',
+    ['token', t('sign_in.token'),
       {type: 'password', maxlength: '256', autocomplete: 'off'}]
   ]);
 
   const element = h('div', {class: 'card sign-in'},
-    h('h1', {}, 'Sign in'),
-    h('p', {class: 'faint'}, 'With the name and the password that your '
-      + 'miners have.'),
-    form(miner, 'Sign in', async (values) => {
+    h('h1', {}, t('sign_in.title')),
+    h('p', {class: 'faint'}, t('sign_in.as_miner')),
+    form(miner, t('sign_in.title'), async (values) => {
       const {name} = await send('POST', SESSION, values);
 
       location.assign(`/account/${encodeURIComponent(name)}`);
     }),
-    h('details', {}, h('summary', {}, 'My account is an address'),
+    h('details', {}, h('summary', {}, t('sign_in.as_address')),
       addressForms()),
-    h('details', {}, h('summary', {}, 'I own the pool'),
-      form(owner, 'Sign in', async (values) => {
+    h('details', {}, h('summary', {}, t('sign_in.as_owner')),
+      form(owner, t('sign_in.title'), async (values) => {
         await send('POST', SESSION, values);
         location.assign('/');
       })));
 
   return {
-    element, title: 'Sign in', sections: [],
+    element, title: t('sign_in.title'), sections: [],
     fast() {},
     slow() {},
     onPool() {},
@@ -85,19 +85,19 @@ export function signInPage() {
 /** First the address, then its owner's signature of what the server says. */
 
 function addressForms() {
-  const address = inputs([['address', 'Address', {type: 'text',
+  const address = inputs([['address', t('label.address'), {type: 'text',
     maxlength: '100', autocapitalize: 'none', spellcheck: 'false',
     autocomplete: 'off'}]]);
-  const signature = inputs([['signature', 'Signature', {type: 'text',
+  const signature = inputs([['signature', t('sign_in.signature'), {type: 'text',
     maxlength: '200', autocapitalize: 'none', spellcheck: 'false',
     autocomplete: 'off'}]]);
   const message = h('code', {class: 'wrap'});
   const second = h('div', {hidden: true},
-    h('p', {}, 'Sign this text with the wallet that has the address. In Bob: '
-      + 'Sign message. With hsd: ', h('code', {},
-      'hsw-rpc signmessage ADDRESS "TEXT"')),
+    h('p', {}, pieces('sign_in.how', {
+      command: h('code', {}, 'hsw-rpc signmessage ADDRESS "TEXT"')
+    })),
     h('p', {}, message),
-    form(signature, 'Sign in', async (values) => {
+    form(signature, t('sign_in.title'), async (values) => {
       const {name} = await send('POST', SESSION,
         {address: address[0].field.value, ...values});
 
@@ -105,7 +105,7 @@ function addressForms() {
     }));
 
   return h('div', {},
-    form(address, 'Next', async (values) => {
+    form(address, t('sign_in.next'), async (values) => {
       const challenge = await send('POST', `${SESSION}/challenge`, values);
 
       setText(message, challenge.message);
@@ -117,26 +117,26 @@ function addressForms() {
 
 export function settingsCard() {
   const password = inputs([
-    ['password', 'Password', {type: 'password', maxlength: '256',
+    ['password', t('sign_in.password'), {type: 'password', maxlength: '256',
       autocomplete: 'current-password'}],
-    ['new_password', 'New password, also for your miners', {type: 'password',
+    ['new_password', t('settings.password_new'), {type: 'password',
       maxlength: '256', autocomplete: 'new-password'}]
   ]);
   const threshold = inputs([
-    ['threshold', 'Pay me from this balance on, in HNS; empty: the pool’s rule',
+    ['threshold', t('settings.threshold'),
       {type: 'text', inputmode: 'decimal', maxlength: '20', required: false}]
   ]);
   const change = (path, body) => send('PUT', `/api/v1/me/${path}`, body,
     viewer.token);
 
   return h('section', {class: 'card', id: 'settings'},
-    h('h2', {}, 'Settings'),
-    form(threshold, 'Set the threshold', async (values) => {
+    h('h2', {}, t('settings.title')),
+    form(threshold, t('settings.threshold_set'), async (values) => {
       await change('threshold', {threshold: units(values.threshold)});
 
-      return 'The threshold is set.';
+      return t('settings.threshold_done');
     }),
-    form(password, 'Change the password', async (values) => {
+    form(password, t('settings.password_change'), async (values) => {
       await change('password', values);
       location.assign('/sign-in');
     }));
@@ -152,7 +152,7 @@ function units(text) {
     || [];
 
   if (whole === undefined)
-    throw new Error('An amount has digits, and six behind the point at most.');
+    throw new Error(t('settings.amount_wrong'));
 
   return Number(whole) * 1e6 + Number(part.padEnd(6, '0'));
 }

@@ -2,6 +2,7 @@
 
 import {accountLink, h, setText} from './dom.js';
 import {amount, count} from './format.js';
+import {t} from './language.js';
 import {blockColumns, blockLink} from './parts.js';
 import {Table} from './table.js';
 
@@ -11,30 +12,30 @@ function linesTable(options) {
   const isShown = options.inCoinbase;
 
   return new Table({
-    id: 'split', title: 'Who is paid', key: 'lines', limit: 10, ...options,
+    id: 'split', title: t('split.title'), key: 'lines', limit: 10, ...options,
     columns: [
-      {title: 'Account', cell: row => accountLink(row.account)},
-      {title: 'Part', kind: 'number', cell: row => h('span', {
-        title: 'What the account has earned of the block'
+      {title: t('label.account'), cell: row => accountLink(row.account)},
+      {title: t('split.part'), kind: 'number', cell: row => h('span', {
+        title: t('split.part_means')
       }, amount(row.part))},
-      {title: 'Paid by the block', kind: 'number', isShown,
+      {title: t('split.paid'), kind: 'number', isShown,
         cell: row => h('span', {title: paidTitle(row)},
           row.paid > 0 ? amount(row.paid) : '–')},
-      {title: 'Address', kind: 'minor', isShown, cell: row => h('code', {
-        class: 'wrap'
-      }, row.address || '–')}
+      {title: t('label.address'), kind: 'minor', isShown,
+        cell: row => h('code', {class: 'wrap'}, row.address || '–')}
     ]
   });
 }
 
 function paidTitle({part, paid}) {
   if (paid === 0)
-    return 'Too small for an output, or no address: it becomes balance';
+    return t('split.paid_none');
 
   if (paid > part)
-    return `Balance is paid too: ${amount(paid - part)}`;
+    return t('split.paid_more', {amount: amount(paid - part)});
 
-  return paid < part ? `The rest becomes balance: ${amount(part - paid)}` : '';
+  return paid < part
+    ? t('split.paid_less', {amount: amount(part - paid)}) : '';
 }
 
 /** What the next block pays, shown where blocks pay accounts. */
@@ -42,11 +43,13 @@ function paidTitle({part, paid}) {
 export function nextSplitCard() {
   const about = h('span', {class: 'faint'});
   const table = linesTable({
-    path: '/api/v1/split', title: 'What the next block pays', note: about,
-    empty: 'No account has work in the window.',
+    path: '/api/v1/split', title: t('split.next'), note: about,
+    empty: t('split.next_none'),
     onAnswer({height, fee, paid, reward}) {
-      setText(about, `Of ${amount(reward)} of block ${count(height)}, `
-        + `${amount(paid)} to accounts; fee ${amount(fee)}`);
+      setText(about, t('split.next_about', {
+        reward: amount(reward), height: count(height), paid: amount(paid),
+        fee: amount(fee)
+      }));
     }
   });
 
@@ -56,10 +59,10 @@ export function nextSplitCard() {
 }
 
 /** Columns of the list of blocks that are the page's heading, or said there in full. */
-const NOT_FACTS = ['Height', 'Hash'];
+const NOT_FACTS = [t('block.height'), t('block.hash')];
 
 export function blockPage(hash) {
-  const heading = h('h1', {}, 'Block');
+  const heading = h('h1', {}, t('block.title'));
   const facts = h('dl', {});
   const columns = blockColumns(true)
     .filter(({title}) => !NOT_FACTS.includes(title));
@@ -67,25 +70,27 @@ export function blockPage(hash) {
     path: `/api/v1/blocks/${encodeURIComponent(hash)}`,
     list: ({split}) => split || {lines: [], total: 0},
     inCoinbase: ({block}) => block.payout === 'split',
-    empty: 'A block is divided when its reward can be spent; a solo block '
-      + 'pays its finder and is not divided.',
+    empty: t('split.none'),
     onAnswer({block, split}) {
-      const divided = split ? [['Divided', amount(split.reward)],
-        ['Fee', amount(split.fee)], ['Paid by it', amount(split.paid)]] : [];
+      const divided = split ? [[t('block.divided'), amount(split.reward)],
+        [t('block.fee'), amount(split.fee)],
+        [t('block.paid'), amount(split.paid)]] : [];
 
-      setText(heading, `Block ${count(block.height)}`);
+      setText(heading, t('block.number', {height: count(block.height)}));
       facts.replaceChildren(...[
         ...columns.map(({title, cell}) => [title, cell(block)]), ...divided,
-        ['Hash', blockLink(block, h('code', {class: 'wrap'}, block.hash))]
+        [t('block.hash'), blockLink(block,
+          h('code', {class: 'wrap'}, block.hash))]
       ].flatMap(([title, value]) => [h('dt', {}, title), h('dd', {}, value)]));
     }
   });
 
   return {
     element: h('div', {},
-      h('div', {class: 'title'}, h('a', {href: '/', class: 'back'}, '← Pool'),
-        heading), h('section', {class: 'card'}, facts), table.element),
-    title: 'Block',
+      h('div', {class: 'title'}, h('a', {href: '/', class: 'back'},
+        t('pool.back')), heading),
+      h('section', {class: 'card'}, facts), table.element),
+    title: t('block.title'),
     sections: [],
     fast: () => table.refresh(),
     slow() {},

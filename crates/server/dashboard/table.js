@@ -2,6 +2,7 @@
 
 import {get, h, setText} from './dom.js';
 import {count} from './format.js';
+import {t} from './language.js';
 import {viewer} from './session.js';
 
 const SEARCH_MS = 250;
@@ -40,10 +41,10 @@ export class Table {
     this.empty = h('div', {class: 'empty', hidden: true});
     this.before = h('button', {
       type: 'button', onclick: () => this.turn(-1)
-    }, 'Previous');
+    }, t('table.previous'));
     this.after = h('button', {
       type: 'button', onclick: () => this.turn(1)
-    }, 'Next');
+    }, t('table.next'));
     this.where = h('span', {class: 'where', 'aria-live': 'polite'});
     this.pages = h('div', {class: 'pages', hidden: true},
       this.before, this.where, this.after);
@@ -178,7 +179,7 @@ export class Table {
 
     setText(this.total, total > 0 ? count(total) : '');
     this.say(rows.length > 0 ? null
-      : this.search ? 'Nothing has that in its name.' : empty);
+      : this.search ? t('table.none_found') : empty);
     this.showPages(rows.length, total);
 
     if (onAnswer)
@@ -197,7 +198,9 @@ export class Table {
     this.pages.hidden = total <= this.limit;
     this.before.disabled = this.offset === 0;
     this.after.disabled = this.offset + rows >= total;
-    setText(this.where, `${count(this.offset + 1)}–`
-      + `${count(this.offset + rows)} of ${count(total)}`);
+    setText(this.where, t('table.where', {
+      first: count(this.offset + 1), last: count(this.offset + rows),
+      total: count(total)
+    }));
   }
 }

@@ -42,13 +42,16 @@ macro_rules! file {
 
 const INDEX: File = file!("/index.html", HTML);
 
-const FILES: [File; 13] = [
+const FILES: [File; 16] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
     file!("/chart.js", SCRIPT),
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),
+    file!("/language.js", SCRIPT),
+    file!("/lang/en.js", SCRIPT),
+    file!("/lang/zh.js", SCRIPT),
     file!("/parts.js", SCRIPT),
     file!("/session.js", SCRIPT),
     file!("/split.js", SCRIPT),
