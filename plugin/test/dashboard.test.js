@@ -254,11 +254,35 @@ test('a miner signs in, sees the own account, and changes what is its own',
     await page.reload();
     await see(page, '.stats.money', /Threshold12\.50/);
 
+    // Another payout address holds later, and is cancelled.
+    const part = page.locator('#payout-address');
+    const own = node.options.address;
+    const set = async (address, password) => {
+      await part.getByLabel('New payout address').fill(address);
+      await part.getByLabel('Password').fill(password);
+      await part.getByRole('button', {name: 'Set the payout address'}).click();
+    };
+
+    await set(own, 'wrong password');
+    await see(page, '#payout-address .bad', /wrong password/);
+    await set(`${own}x`, 'first password');
+    await see(page, '#payout-address .bad', /not a payable regtest address/);
+    await set(own, 'first password');
+    await see(page, '#payout-address', /The address is set/);
+    await see(page, '#payout-address', new RegExp(
+      `\\(in (1 d 0 h|23 h 59 min)\\) you are paid at ${own}`));
+
     await page.setViewportSize({width: 360, height: 740});
     assert.strictEqual(await page.evaluate(
       () => document.documentElement.scrollWidth), 360);
 
-    await page.getByLabel('Password', {exact: true}).fill('first password');
+    await part.getByRole('button', {name: 'Cancel that'}).click();
+    await waitFor('it is gone', async () => {
+      return !await part.getByText(own).isVisible();
+    });
+
+    await page.locator('form', {hasText: 'Change the password'})
+      .getByLabel('Password', {exact: true}).fill('first password');
     await page.getByLabel(/New password/).fill('second password');
     await page.getByRole('button', {name: 'Change the password'}).click();
     await page.waitForURL(/sign-in/);

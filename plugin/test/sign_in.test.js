@@ -7,7 +7,7 @@
 
 const assert = require('assert');
 const {test} = require('node:test');
-const {startNode} = require('./harness');
+const {startNode, waitFor} = require('./harness');
 const {Miner} = require('./miner');
 const {Wallets} = require('./payer');
 
@@ -124,6 +124,43 @@ test('the owner of an address signs in with its key, and nobody else does',
       page.signIn(own, next)]);
 
     assert.deepStrictEqual(both.map(({status}) => status).sort(), [200, 401]);
+
+    // The owner is paid elsewhere by another signature, of a text that says so.
+    const change = {headers: {...session.headers,
+      'Content-Type': 'application/json', 'X-CSRF-Token': signedIn.csrf_token}};
+    const payTo = async (address, proof) => {
+      const body = JSON.stringify({address, signature: proof});
+      const res = await fetch(new URL('/api/v1/me/address', page.url),
+        {method: 'PUT', ...change, body});
+      return res.status;
+    };
+    const textOf = async (address) => {
+      const told = await page.post('/challenge', {address: own, pay_to: address});
+      assert.strictEqual(told.status, 200);
+      return told.message;
+    };
+    const text = await textOf(others);
+
+    assert.match(text, new RegExp('^Have 127\\.0\\.0\\.1 \\(hstratum, regtest\\) '
+      + `pay ${own} at ${others}: [0-9a-f]{32}$`));
+
+    for (const [why, wallet, signed] of [
+      ['to sign in', 'own', await page.message(own)],
+      ['for another address', 'own', await textOf(own)],
+      ['of another key', 'others', text]
+    ])
+      assert.strictEqual(await payTo(others, await signer.sign(wallet, signed)),
+        403, why);
+
+    const agreed = await signer.sign('own', text);
+
+    await refuse('what is signed to be paid', own, agreed, NOT_ITS);
+    assert.strictEqual(await payTo(others, agreed), 204);
+    assert.strictEqual(await payTo(others, agreed), 403, 'again');
+    await waitFor('it is to hold later', async () => {
+      const shown = await (await fetch(account, session)).json();
+      return shown.next_address && shown.next_address.address === others;
+    });
 
     await refuse('whoever has not mined', others,
       await signer.sign('others', await page.message(others)),

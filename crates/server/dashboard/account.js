@@ -8,7 +8,8 @@ import {
 } from './format.js';
 import {t, word} from './language.js';
 import {blocksTable, stat, workersTable} from './parts.js';
-import {settingsCard, viewer} from './session.js';
+import {viewer} from './session.js';
+import {settingsCard} from './settings.js';
 import {Table} from './table.js';
 
 export function accountPage(account) {
@@ -52,12 +53,12 @@ export function accountPage(account) {
     payment,
     h('div', {class: 'stats'}, [best, expected, odds].map(one => one.element)),
     chart.element, tables.map(table => table.element));
-  const settings = account === viewer.account ? settingsCard() : null;
+  const settings = account === viewer.account ? settingsCard(refresh) : null;
 
   const element = h('div', {},
     h('div', {class: 'title'}, h('a', {href: '/', class: 'back'},
       t('pool.back')), h('h1', {}, name(account)), address),
-    problem, content, settings);
+    problem, content, settings && settings.element);
 
   async function refresh() {
     for (const table of tables)
@@ -97,6 +98,10 @@ export function accountPage(account) {
 
       round.set(percent(data.round_share));
       state.account = data;
+
+      if (settings)
+        settings.update(data);
+
       setText(payment, paymentText(state));
       setText(address, data.address
         ? t('own.paid_at', {address: data.address})

@@ -1,9 +1,8 @@
 // Who looks at the page, what is hidden from them, and signing in.
 
-import {accountLink, get, h, hideAccounts, send, setText} from './dom.js';
-import {pieces, t} from './language.js';
-
-const SESSION = '/api/v1/session';
+import {accountLink, get, h, hideAccounts, send} from './dom.js';
+import {SESSION, form, inputs, signedForms} from './forms.js';
+import {t} from './language.js';
 
 /**
  * Who looks: `account` is a miner's; `isCut` is true where names are cut,
@@ -85,116 +84,13 @@ export function signInPage() {
 /** First the address, then its owner's signature of what the server says. */
 
 function addressForms() {
-  const address = inputs([['address', t('label.address'), {type: 'text',
-    maxlength: '100', autocapitalize: 'none', spellcheck: 'false',
-    autocomplete: 'off'}]]);
-  const signature = inputs([['signature', t('sign_in.signature'), {type: 'text',
-    maxlength: '200', autocapitalize: 'none', spellcheck: 'false',
-    autocomplete: 'off'}]]);
-  const message = h('code', {class: 'wrap'});
-  const second = h('div', {hidden: true},
-    h('p', {}, pieces('sign_in.how', {
-      command: h('code', {}, 'hsw-rpc signmessage ADDRESS "TEXT"')
-    })),
-    h('p', {}, message),
-    form(signature, t('sign_in.title'), async (values) => {
-      const {name} = await send('POST', SESSION,
-        {address: address[0].field.value, ...values});
+  return signedForms({
+    label: t('label.address'), action: t('sign_in.title'),
+    challenge: address => ({address}),
+    async use(values) {
+      const {name} = await send('POST', SESSION, values);
 
       location.assign(`/account/${encodeURIComponent(name)}`);
-    }));
-
-  return h('div', {},
-    form(address, t('sign_in.next'), async (values) => {
-      const challenge = await send('POST', `${SESSION}/challenge`, values);
-
-      setText(message, challenge.message);
-      second.hidden = false;
-    }), second);
-}
-
-/** What a miner who has signed in may change of the own account. */
-
-export function settingsCard() {
-  const password = inputs([
-    ['password', t('sign_in.password'), {type: 'password', maxlength: '256',
-      autocomplete: 'current-password'}],
-    ['new_password', t('settings.password_new'), {type: 'password',
-      maxlength: '256', autocomplete: 'new-password'}]
-  ]);
-  const threshold = inputs([
-    ['threshold', t('settings.threshold'),
-      {type: 'text', inputmode: 'decimal', maxlength: '20', required: false}]
-  ]);
-  const change = (path, body) => send('PUT', `/api/v1/me/${path}`, body,
-    viewer.token);
-
-  return h('section', {class: 'card', id: 'settings'},
-    h('h2', {}, t('settings.title')),
-    form(threshold, t('settings.threshold_set'), async (values) => {
-      await change('threshold', {threshold: units(values.threshold)});
-
-      return t('settings.threshold_done');
-    }),
-    form(password, t('settings.password_change'), async (values) => {
-      await change('password', values);
-      location.assign('/sign-in');
-    }));
-}
-
-/** Base units of an amount in HNS; null if there is none. */
-
-function units(text) {
-  if (text.trim() === '')
-    return null;
-
-  const [, whole, part = ''] = /^(\d{1,9})(?:\.(\d{0,6}))?$/.exec(text.trim())
-    || [];
-
-  if (whole === undefined)
-    throw new Error(t('settings.amount_wrong'));
-
-  return Number(whole) * 1e6 + Number(part.padEnd(6, '0'));
-}
-
-/** Labelled fields: their key, label and attributes. */
-
-function inputs(all) {
-  return all.map(([key, label, props]) => {
-    const id = `field-${key}-${Math.random().toString(36).slice(2, 8)}`;
-
-    return {
-      key,
-      field: h('input', {id, name: key, required: true, ...props}),
-      label: h('label', {for: id}, label)
-    };
-  });
-}
-
-/** A form that says what went wrong, or what was done. */
-
-function form(fields, action, submit) {
-  const outcome = h('p', {role: 'status'});
-  const button = h('button', {type: 'submit', class: 'primary'}, action);
-
-  return h('form', {onsubmit: async (event) => {
-    event.preventDefault();
-    setText(outcome, '');
-    button.disabled = true;
-
-    try {
-      const values = fields.map(({key, field}) => [key, field.value]);
-      const done = await submit(Object.fromEntries(values));
-
-      outcome.className = '';
-      setText(outcome, done || '');
-    } catch (e) {
-      outcome.className = 'bad';
-      setText(outcome, e.message);
     }
-
-    button.disabled = false;
-  }},
-  fields.map(({label, field}) => h('p', {}, label, field)),
-  h('p', {}, button), outcome);
+  });
 }

@@ -389,6 +389,13 @@ export default {
   'settings.threshold_done': 'The threshold is set.',
   'settings.amount_wrong': 'An amount has digits, and six behind the point at '
     + 'most.',
+  'settings.address': 'New payout address',
+  'settings.address_set': 'Set the payout address',
+  'settings.address_sign': 'Sign with my address instead of a password',
+  'settings.address_done': 'The address is set.',
+  'settings.address_next': 'From {date} on ({time}) you are paid at {address}. '
+    + 'If you did not ask for that, cancel it and change your password.',
+  'settings.address_keep': 'Cancel that',
   'settings.password_new': 'New password, also for your miners',
   'settings.password_change': 'Change the password'
 };

@@ -363,6 +363,13 @@ export default {
   'settings.threshold_set': '设置起付额',
   'settings.threshold_done': '起付额已设置。',
   'settings.amount_wrong': '金额只能是数字，小数最多六位。',
+  'settings.address': '新的收款地址',
+  'settings.address_set': '设置收款地址',
+  'settings.address_sign': '不用密码，用我的地址签名',
+  'settings.address_done': '收款地址已设置。',
+  'settings.address_next': '自 {date} 起（{time}）将支付到 {address}。'
+    + '如果这不是您本人的操作，请取消并修改密码。',
+  'settings.address_keep': '取消更改',
   'settings.password_new': '新密码，矿机也将使用',
   'settings.password_change': '修改密码'
 };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
 use axum::{Extension, Router};
@@ -19,19 +19,20 @@ use super::admin::ThresholdBody;
 use super::answer::{ApiError, JsonBody, NoParams, Problem};
 use super::host_guard::PeerAddress;
 use super::orders;
+use super::own_changes::{OwnChange, OwnSetting};
 use super::sign_in::{self, OwnerSignIn};
 use super::site::Site;
 use super::viewer::Viewer;
 use crate::limits::{HTTP_BODY_BYTES_MAX, OWN_PASSWORD_BYTES_MIN};
 
 /// The paths below `/me`.
-pub(super) fn routes(site: Arc<Site>) -> Router<Arc<Site>> {
+pub(super) fn routes() -> Router<Arc<Site>> {
     Router::new()
         .route("/password", put(set_password))
         .route("/threshold", put(set_threshold))
         .route("/address", put(set_address).delete(keep_address))
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
-        .layer(from_fn_with_state(site, admit))
+        .layer(from_fn(admit))
 }
 
 /// The account of whoever asks.
@@ -39,12 +40,7 @@ pub(super) fn routes(site: Arc<Site>) -> Router<Arc<Site>> {
 pub(crate) struct Me(Arc<str>);
 
 /// Middleware that admits only miners who have signed in.
-async fn admit(
-    State(site): State<Arc<Site>>,
-    Extension(viewer): Extension<Viewer>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn admit(Extension(viewer): Extension<Viewer>, mut request: Request, next: Next) -> Response {
     let refused = |status, text: &str| ApiError(status, text.to_owned()).into_response();
     let Some(account) = viewer.account() else {
         return match viewer {
@@ -57,15 +53,22 @@ async fn admit(
     if !viewer.may_change(request.method(), request.headers()) {
         return sign_in::no_change_token().into_response();
     }
-    let account: Arc<str> = account.into();
-    let Some(_change) = site.own_changes.begin(&account, Instant::now()) else {
-        return refused(
-            StatusCode::TOO_MANY_REQUESTS,
-            "another change of this account is under way, or there were too many within ten minutes",
-        );
-    };
-    request.extensions_mut().insert(Me(account));
+    let account = Me(account.into());
+    request.extensions_mut().insert(account);
     next.run(request).await
+}
+
+/// Begins a change that is known to be the account's.
+fn begin<'a>(
+    site: &'a Site,
+    account: &Arc<str>,
+    setting: OwnSetting,
+) -> Result<OwnChange<'a>, ApiError> {
+    let begun = site.own_changes.begin(account, setting, Instant::now());
+    begun.ok_or_else(|| {
+        let text = "another change of this is under way, or there were too many within ten minutes";
+        ApiError(StatusCode::TOO_MANY_REQUESTS, text.to_owned())
+    })
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -97,6 +100,7 @@ pub(crate) async fn set_password(
     let client = sign_in::client(&site, peer, &headers)?;
     let proof = Proof::Password(body.password);
     check(&site, &account, proof, client, &headers).await?;
+    let _change = begin(&site, &account, OwnSetting::Password)?;
     let order = Order::SetPassword {
         name: account.to_string(),
         password: body.new_password,
@@ -109,8 +113,13 @@ pub(crate) async fn set_password(
 enum Proof {
     /// The account's password.
     Password(String),
-    /// The signature of a new challenge, where the account is an address.
-    Signature(String),
+    /// The signature of a challenge to be paid there, where the account is an address.
+    Signature {
+        /// In base64.
+        signature: String,
+        /// There.
+        pay_to: String,
+    },
 }
 
 /// Checks that.
@@ -126,14 +135,14 @@ async fn check(
             let checked = sign_in::account(site, account.to_string(), password, client).await;
             (checked, "wrong password")
         }
-        Proof::Signature(signature) => {
+        Proof::Signature { signature, pay_to } => {
             let signed = OwnerSignIn {
                 address: account.to_string(),
                 signature,
             };
             (
-                sign_in::owner(site, headers, signed).await,
-                "wrong signature",
+                sign_in::owner(site, headers, signed, Some(&pay_to)).await,
+                "not the address's signature of the message, or the message is too old",
             )
         }
     };
@@ -171,7 +180,7 @@ pub(crate) struct NewAddressByPassword {
 pub(crate) struct NewAddressBySignature {
     /// Of this network.
     address: String,
-    /// Of a new challenge's message, if the account is an address.
+    /// Of a challenge's message with `pay_to`, if the account is an address.
     signature: String,
 }
 
@@ -179,7 +188,13 @@ impl NewAddressBody {
     fn parts(self) -> (String, Proof) {
         match self {
             Self::ByPassword(body) => (body.address, Proof::Password(body.password)),
-            Self::BySignature(body) => (body.address, Proof::Signature(body.signature)),
+            Self::BySignature(body) => {
+                let proof = Proof::Signature {
+                    signature: body.signature,
+                    pay_to: body.address.clone(),
+                };
+                (body.address, proof)
+            }
         }
     }
 }
@@ -198,6 +213,7 @@ pub(crate) async fn set_address(
     let client = sign_in::client(&site, peer, &headers)?;
     let (address, proof) = body.parts();
     check(&site, &account, proof, client, &headers).await?;
+    let _change = begin(&site, &account, OwnSetting::Address)?;
     let stored = site.orders.set_next_address(&account, &address);
     orders::account_stored(&site.changes, stored).await
 }
@@ -246,6 +262,7 @@ pub(crate) async fn set_threshold(
     Extension(Me(account)): Extension<Me>,
     JsonBody(body): JsonBody<ThresholdBody>,
 ) -> Result<StatusCode, ApiError> {
+    let _change = begin(&site, &account, OwnSetting::Threshold)?;
     let stored = site.orders.set_threshold(&account, body.threshold);
     orders::account_stored(&site.changes, stored).await
 }

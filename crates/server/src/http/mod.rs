@@ -206,7 +206,7 @@ fn router(site: Arc<Site>) -> Router {
         .route("/jobs/{id}", shown(&site, Shows::Job, get(jobs::job)))
         .route("/session", sign_in::route())
         .route("/session/challenge", post(sign_in::challenge))
-        .nest("/me", me::routes(site.clone()))
+        .nest("/me", me::routes())
         .route("/events", get(event_watch::events))
         .route("/openapi.json", get(openapi::document));
     let api = match site.operator {

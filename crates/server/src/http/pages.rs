@@ -42,18 +42,20 @@ macro_rules! file {
 
 const INDEX: File = file!("/index.html", HTML);
 
-const FILES: [File; 16] = [
+const FILES: [File; 18] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
     file!("/chart.js", SCRIPT),
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),
+    file!("/forms.js", SCRIPT),
     file!("/language.js", SCRIPT),
     file!("/lang/en.js", SCRIPT),
     file!("/lang/zh.js", SCRIPT),
     file!("/parts.js", SCRIPT),
     file!("/session.js", SCRIPT),
+    file!("/settings.js", SCRIPT),
     file!("/split.js", SCRIPT),
     file!("/table.js", SCRIPT),
     file!("/icon.svg", SVG),

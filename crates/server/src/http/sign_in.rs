@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{ApiError, JsonBody, NoParams, Problem};
-use super::challenges::Challenge;
+use super::challenges::{Challenge, Purpose};
 use super::host_guard::{LocalAddress, PeerAddress, without_port};
 use super::orders;
 use super::sessions::{NewSession, Role};
@@ -130,11 +130,14 @@ pub(crate) struct OwnerSignIn {
     pub(super) signature: String,
 }
 
-/// Whose challenge is asked for.
+/// Whose challenge is asked for, and what for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChallengeBody {
+    /// The account, which is an address.
     address: String,
+    /// Where it is to be paid; none: to sign in.
+    pay_to: Option<String>,
 }
 
 /// What to sign.
@@ -186,7 +189,7 @@ pub(crate) async fn sign_in(
             let address = client(&site, peer, &headers)?;
             Role::Miner(account(&site, name, password, address).await?)
         }
-        SignInBody::Owner(signed) => Role::Miner(owner(&site, &headers, signed).await?),
+        SignInBody::Owner(signed) => Role::Miner(owner(&site, &headers, signed, None).await?),
     };
     let begun = site.sign_in.sessions.begin(role, asked, Instant::now());
     let begun = begun.map_err(|error| ApiError::busy(format!("no random bytes: {error}")))?;
@@ -233,8 +236,8 @@ pub(super) async fn account(
     }
 }
 
-/// What the owner of an address signs to sign in, with `signmessage` of a wallet: the same for some minutes, until
-/// somebody has signed in with it.
+/// What the owner of an address signs to sign in, or to be paid at another address, with `signmessage` of a wallet: the
+/// same for some minutes, until it has served.
 #[utoipa::path(post, path = "/api/v1/session/challenge", tag = "session", request_body = ChallengeBody,
     responses((status = 200, body = SignInChallenge), (status = 400, body = Problem)))]
 pub(crate) async fn challenge(
@@ -242,38 +245,45 @@ pub(crate) async fn challenge(
     headers: HeaderMap,
     JsonBody(body): JsonBody<ChallengeBody>,
 ) -> Result<Json<SignInChallenge>, ApiError> {
-    let [newest, _] = challenges(&site, &headers, &body.address)?;
+    let [newest, _] = challenges(&site, &headers, &body.address, body.pay_to.as_deref())?;
     Ok(Json(SignInChallenge {
         message: newest.text,
     }))
 }
 
 /// The challenges of an address now, newest first.
-fn challenges(site: &Site, headers: &HeaderMap, address: &str) -> Result<[Challenge; 2], ApiError> {
-    let Some(payable) = Address::parse_payable(address, site.network) else {
-        return Err(ApiError::wrong(Address::why_not_payable(
-            address,
-            site.network,
-        )));
+fn challenges(
+    site: &Site,
+    headers: &HeaderMap,
+    address: &str,
+    pay_to: Option<&str>,
+) -> Result<[Challenge; 2], ApiError> {
+    let in_one_spelling = |address: &str| match Address::parse_payable(address, site.network) {
+        Some(payable) => Ok(payable.encode(site.network)),
+        None => {
+            let why = Address::why_not_payable(address, site.network);
+            Err(ApiError::wrong(why))
+        }
     };
+    let address = in_one_spelling(address)?;
+    let pay_to = pay_to.map(in_one_spelling).transpose()?;
+    let purpose = pay_to.as_deref().map_or(Purpose::SignIn, Purpose::PayTo);
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = without_port(host.unwrap_or_default());
-    let address = payable.encode(site.network);
     let network = site.network.name();
-    Ok(site
-        .sign_in
-        .challenges
-        .of(&address, host, network, unix_s()))
+    let challenges = &site.sign_in.challenges;
+    Ok(challenges.of(purpose, &address, host, network, unix_s()))
 }
 
-/// The account of an address whose owner has signed a challenge.
+/// The account of an address whose owner has signed a challenge: to be paid at `pay_to`, or to sign in.
 pub(super) async fn owner(
     site: &Site,
     headers: &HeaderMap,
     signed: OwnerSignIn,
+    pay_to: Option<&str>,
 ) -> Result<Arc<str>, ApiError> {
     let refused = |text: &str| Err(ApiError(StatusCode::UNAUTHORIZED, text.to_owned()));
-    for challenge in challenges(site, headers, &signed.address)? {
+    for challenge in challenges(site, headers, &signed.address, pay_to)? {
         let address = challenge.address.clone();
         let message = SignedMessage {
             address: address.clone(),
@@ -289,7 +299,7 @@ pub(super) async fn owner(
         }
         return match site.sign_in.challenges.take(challenge, unix_s()) {
             true => Ok(address.into()),
-            false => refused("somebody has signed in with that signature: sign the new message"),
+            false => refused("that signature has served already: sign the new message"),
         };
     }
     refused("not the address's signature of the message, or the message is too old")

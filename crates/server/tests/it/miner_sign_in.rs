@@ -477,6 +477,14 @@ fn an_account_is_changed_now_and_then() {
     assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 20);
     assert_eq!(statuses.last(), Some(&429));
     assert_eq!(set(&bob), 204);
+    // What needs the password has its own count, and a wrong one does not count.
+    let mut statuses = (0..8).map(|_| {
+        let body = json!({"address": ADDRESSES[0], "password": "wrong password"});
+        alice.change("PUT", "/api/v1/me/address", &body).status
+    });
+    assert!(statuses.all(|status| status == 403));
+    let body = json!({"address": ADDRESSES[0], "password": "alices password"});
+    assert_eq!(alice.change("PUT", "/api/v1/me/address", &body).status, 204);
 }
 
 #[test]

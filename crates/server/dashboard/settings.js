@@ -1,0 +1,109 @@
+// What a miner who has signed in may change of the own account.
+
+import {h, send, setText} from './dom.js';
+import {form, inputs, signedForms} from './forms.js';
+import {ahead, date} from './format.js';
+import {t} from './language.js';
+import {viewer} from './session.js';
+
+/** Accounts that are addresses: those have an owner who can sign. */
+const ADDRESS = /^(hs|ts|rs|ss)1[a-z0-9]{20,}$/;
+
+const PASSWORD = ['password', t('sign_in.password'), {type: 'password',
+  maxlength: '256', autocomplete: 'current-password'}];
+
+/**
+ * The card of the own account. `refresh` reads the account anew, and hands it
+ * to `update`.
+ */
+
+export function settingsCard(refresh) {
+  const password = inputs([PASSWORD,
+    ['new_password', t('settings.password_new'), {type: 'password',
+      maxlength: '256', autocomplete: 'new-password'}]
+  ]);
+  const threshold = inputs([
+    ['threshold', t('settings.threshold'),
+      {type: 'text', inputmode: 'decimal', maxlength: '20', required: false}]
+  ]);
+  const address = addressPart(refresh);
+
+  return {
+    element: h('section', {class: 'card', id: 'settings'},
+      h('h2', {}, t('settings.title')),
+      form(threshold, t('settings.threshold_set'), async (values) => {
+        await change('PUT', 'threshold', {threshold: units(values.threshold)});
+
+        return t('settings.threshold_done');
+      }),
+      address.element,
+      form(password, t('settings.password_change'), async (values) => {
+        await change('PUT', 'password', values);
+        location.assign('/sign-in');
+      })),
+    update: address.update
+  };
+}
+
+function change(method, path, body) {
+  return send(method, `/api/v1/me/${path}`, body, viewer.token);
+}
+
+/** The payout address, and the one that holds later. */
+
+function addressPart(refresh) {
+  const fields = inputs([['address', t('settings.address'), {type: 'text',
+    maxlength: '100', autocapitalize: 'none', spellcheck: 'false',
+    autocomplete: 'off'}], PASSWORD]);
+  const next = h('p', {class: 'wrap'});
+  const cancel = h('div', {hidden: true}, next,
+    form([], t('settings.address_keep'), async () => {
+      await change('DELETE', 'address');
+      refresh();
+    }));
+
+  async function set(values) {
+    await change('PUT', 'address', values);
+    refresh();
+
+    return t('settings.address_done');
+  }
+
+  const signed = () => h('details', {},
+    h('summary', {}, t('settings.address_sign')),
+    signedForms({
+      label: t('settings.address'), action: t('settings.address_set'),
+      challenge: address => ({address: viewer.account, pay_to: address}),
+      use: set
+    }));
+
+  return {
+    element: h('div', {id: 'payout-address'}, cancel,
+      form(fields, t('settings.address_set'), set),
+      ADDRESS.test(viewer.account) ? signed() : null),
+    update({next_address: later}) {
+      cancel.hidden = later === null;
+
+      if (later !== null)
+        setText(next, t('settings.address_next', {
+          address: later.address, date: date(later.holds_at),
+          time: ahead(later.holds_at)
+        }));
+    }
+  };
+}
+
+/** Base units of an amount in HNS; null if there is none. */
+
+function units(text) {
+  if (text.trim() === '')
+    return null;
+
+  const [, whole, part = ''] = /^(\d{1,9})(?:\.(\d{0,6}))?$/.exec(text.trim())
+    || [];
+
+  if (whole === undefined)
+    throw new Error(t('settings.amount_wrong'));
+
+  return Number(whole) * 1e6 + Number(part.padEnd(6, '0'));
+}
