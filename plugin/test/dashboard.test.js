@@ -564,7 +564,7 @@ test('it has the language of the browser, or the one that is chosen',
     await is(page, 'zh-CN', '矿工');
     await see(page, '.skip', /^跳到正文$/);
     await see(page, '#blocks tbody tr', /已接受刚刚alice/);
-    await see(page, '.events li', /^alice 的区块 1 已/);
+    await see(page, '.events', /alice 的区块 1 已/);
     assert.deepStrictEqual(await page.evaluate(() => performance
       .getEntriesByType('resource').map(({name}) => new URL(name).pathname)
       .filter(path => path.startsWith('/lang/'))), ['/lang/zh.js']);

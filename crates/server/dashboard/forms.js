@@ -36,6 +36,11 @@ export function form(fields, action, submit) {
 
       outcome.className = '';
       setText(outcome, done || '');
+
+      for (const {field} of fields) {
+        if (field.type === 'password')
+          field.value = '';
+      }
     } catch (e) {
       outcome.className = 'bad';
       setText(outcome, e.message);
