@@ -61,7 +61,7 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await node.waitTip(hash);
   await see(page, '#blocks tbody tr', /accepted/);
   await see(page, '#workers tbody tr', /alice.*rig/);
-  await see(page, '.events li', /Block 1 (found|accepted)/);
+  await see(page, '.events', /Block 1 (found|accepted)/);
 
   const own = page.locator('#blocks tbody td:first-child a').first();
   const explorer = page.locator('#blocks tbody a[rel=noreferrer]').first();
@@ -195,7 +195,7 @@ test('what is hidden is shown to the operator, who signs in', async (t) => {
   await page.getByLabel(/The token/).fill(token);
   await page.getByLabel(/The token/).press('Enter');
   await see(page, '#workers tbody tr', /confidential.*rig/);
-  await see(page, '.events li', /Block 1 .*confidential/);
+  await see(page, '.events', /Block 1 .*confidential/);
   await page.getByRole('button', {name: 'Sign out'}).click();
   await see(page, '#workers tbody tr', /conf….*r…/);
 
