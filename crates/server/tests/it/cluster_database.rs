@@ -68,7 +68,7 @@ fn version_1_keeps_its_rows() {
         drop(open(&server));
         assert_eq!(
             server.sql("SELECT version, network, pruned_to FROM meta"),
-            "8|regtest|4"
+            "9|regtest|4"
         );
     }
     for (rows, are) in [
@@ -77,6 +77,7 @@ fn version_1_keeps_its_rows() {
             "5x3 6x4",
         ),
         ("SELECT name, balance FROM balances", "alice|10"),
+        ("SELECT name, address IS NULL FROM payees", "alice|t"),
         ("SELECT sequence, successor IS NULL FROM origins", "9|t"),
         ("SELECT state, final_at IS NULL FROM blocks", "confirmed|t"),
         // The merged heights are derived from the missing rows.
