@@ -231,7 +231,7 @@ test('every module and language is in the binary, and can be chosen',
     assert.deepStrictEqual(served.sort(), [...files('.'), ...lang].sort());
     assert.deepStrictEqual(Object.keys(languages).sort(),
       lang.map(file => path.basename(file, '.js')).sort());
-    assert.strictEqual(Number(/const FILES: \[File; (\d+)\]/.exec(pages)[1]),
+    assert.strictEqual(Number(/static FILES: \[File; (\d+)\]/.exec(pages)[1]),
       [...pages.matchAll(/^ {4}file!\(/gm)].length);
   });
 

@@ -30,6 +30,7 @@ export function accountPage(account) {
   const expected = stat(t('own.alone'));
   const odds = stat(t('own.odds'));
   const address = h('p', {class: 'faint wrap'});
+  const later = h('p', {class: 'faint wrap'});
   const problem = h('p', {class: 'empty', hidden: true});
   const payment = h('p', {class: 'faint payment'});
   const chart = new Chart({
@@ -57,7 +58,7 @@ export function accountPage(account) {
 
   const element = h('div', {},
     h('div', {class: 'title'}, h('a', {href: '/', class: 'back'},
-      t('pool.back')), h('h1', {}, name(account)), address),
+      t('pool.back')), h('h1', {}, name(account)), address, later),
     problem, content, settings && settings.element);
 
   async function refresh() {
@@ -106,6 +107,7 @@ export function accountPage(account) {
       setText(address, data.address
         ? t('own.paid_at', {address: data.address})
         : t('own.last_share', {time: ago(data.last_share_at)}));
+      setText(later, laterText(data.next_address));
       problem.hidden = true;
       content.hidden = false;
     } catch (e) {
@@ -133,6 +135,17 @@ export function accountPage(account) {
     },
     onHappening() {}
   };
+}
+
+/** Where the account will be paid, for the operator: the owner's card says it. */
+
+function laterText(next) {
+  if (next === null || !viewer.isOperator)
+    return '';
+
+  return t('own.paid_later', {
+    address: next.address, date: date(next.holds_at), time: ahead(next.holds_at)
+  });
 }
 
 /** When the account is paid, as far as that is known. */

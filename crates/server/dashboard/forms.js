@@ -31,7 +31,8 @@ export function form(fields, action, submit) {
     button.disabled = true;
 
     try {
-      const values = fields.map(({key, field}) => [key, field.value]);
+      const values = fields.map(({key, field}) => [key,
+        field.type === 'password' ? field.value : field.value.trim()]);
       const done = await submit(Object.fromEntries(values));
 
       outcome.className = '';
@@ -70,8 +71,13 @@ export function signedForms({label, action, challenge, use}) {
     })),
     h('p', {}, message),
     form(signature, action, values => use({
-      address: address[0].field.value, ...values
+      address: address[0].field.value.trim(), ...values
     })));
+
+  // The text is of the address as it was.
+  address[0].field.addEventListener('input', () => {
+    second.hidden = true;
+  });
 
   return h('div', {},
     form(address, t('sign_in.next'), async (values) => {

@@ -31,12 +31,14 @@ export function settingsCard(refresh) {
   return {
     element: h('section', {class: 'card', id: 'settings'},
       h('h2', {}, t('settings.title')),
+      h('h3', {}, t('own.threshold')),
       form(threshold, t('settings.threshold_set'), async (values) => {
         await change('PUT', 'threshold', {threshold: units(values.threshold)});
 
         return t('settings.threshold_done');
       }),
       address.element,
+      h('h3', {}, t('sign_in.password')),
       form(password, t('settings.password_change'), async (values) => {
         await change('PUT', 'password', values);
         location.assign('/sign-in');
@@ -59,28 +61,28 @@ function addressPart(refresh) {
   const cancel = h('div', {hidden: true}, next,
     form([], t('settings.address_keep'), async () => {
       await change('DELETE', 'address');
-      refresh();
+      await refresh();
     }));
 
+  // One that holds later is said above.
   async function set(values) {
     await change('PUT', 'address', values);
-    refresh();
+    await refresh();
 
-    return t('settings.address_done');
+    return cancel.hidden ? t('settings.address_done') : '';
   }
 
-  const signed = () => h('details', {},
-    h('summary', {}, t('settings.address_sign')),
-    signedForms({
-      label: t('settings.address'), action: t('settings.address_set'),
-      challenge: address => ({address: viewer.account, pay_to: address}),
-      use: set
-    }));
+  const byPassword = form(fields, t('settings.address_set'), set);
+  const forms = ADDRESS.test(viewer.account) ? [signedForms({
+    label: t('settings.address'), action: t('settings.address_set'),
+    challenge: address => ({address: viewer.account, pay_to: address}),
+    use: set
+  }), h('details', {}, h('summary', {}, t('settings.address_password')),
+    byPassword)] : byPassword;
 
   return {
-    element: h('div', {id: 'payout-address'}, cancel,
-      form(fields, t('settings.address_set'), set),
-      ADDRESS.test(viewer.account) ? signed() : null),
+    element: h('div', {id: 'payout-address'},
+      h('h3', {}, t('settings.address_title')), cancel, forms),
     update({next_address: later}) {
       cancel.hidden = later === null;
 

@@ -321,7 +321,10 @@ impl Table {
             }
             Action::BlockFound(block) => assert!(self.offered.contains(&block.hash)),
             Action::BlockAnswered(hash, _) => assert!(self.offered.contains(&hash)),
-            Action::Admitted(_) | Action::Proven(_) | Action::SignOut(_) => {}
+            Action::Admitted(_)
+            | Action::Proven(_)
+            | Action::SignOut(_)
+            | Action::KeepAddress(_) => {}
             Action::Tally(_) => {}
             Action::Record(credit) => {
                 let is_solo = self.payout(speaker) == Some(Payout::Solo);

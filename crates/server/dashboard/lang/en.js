@@ -325,6 +325,7 @@ export default {
   'own.odds': 'Odds of a block in a day',
   'own.no_worker': 'This account has no worker now.',
   'own.no_block': 'No block was found by this account’s shares yet.',
+  'own.paid_later': 'From {date} on ({time}) paid at {address}',
   'own.paid_at': 'Paid at {address}',
   'own.last_share': 'Last share {time}',
   'own.nobody': 'Nobody of this name has mined here. A name is what stands '
@@ -391,10 +392,12 @@ export default {
     + 'most.',
   'settings.address': 'New payout address',
   'settings.address_set': 'Set the payout address',
-  'settings.address_sign': 'Sign with my address instead of a password',
+  'settings.address_title': 'Payout address',
+  'settings.address_password': 'By password',
   'settings.address_done': 'The address is set.',
   'settings.address_next': 'From {date} on ({time}) you are paid at {address}. '
-    + 'If you did not ask for that, cancel it and change your password.',
+    + 'If you did not ask for that, cancel it, and change your password if '
+    + 'you have one.',
   'settings.address_keep': 'Cancel that',
   'settings.password_new': 'New password, also for your miners',
   'settings.password_change': 'Change the password'

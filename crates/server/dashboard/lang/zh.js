@@ -305,6 +305,7 @@ export default {
   'own.odds': '一天内出块概率',
   'own.no_worker': '该账户目前没有矿工。',
   'own.no_block': '该账户的份额还没有挖出区块。',
+  'own.paid_later': '自 {date} 起（{time}）支付到 {address}',
   'own.paid_at': '支付到 {address}',
   'own.last_share': '最近份额：{time}',
   'own.nobody': '没有使用该名称的账户挖过矿。'
@@ -365,10 +366,11 @@ export default {
   'settings.amount_wrong': '金额只能是数字，小数最多六位。',
   'settings.address': '新的收款地址',
   'settings.address_set': '设置收款地址',
-  'settings.address_sign': '不用密码，用我的地址签名',
+  'settings.address_title': '收款地址',
+  'settings.address_password': '用密码',
   'settings.address_done': '收款地址已设置。',
   'settings.address_next': '自 {date} 起（{time}）将支付到 {address}。'
-    + '如果这不是您本人的操作，请取消并修改密码。',
+    + '如果这不是您本人的操作，请取消；如有密码，请修改密码。',
   'settings.address_keep': '取消更改',
   'settings.password_new': '新密码，矿机也将使用',
   'settings.password_change': '修改密码'

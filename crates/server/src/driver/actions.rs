@@ -1,7 +1,7 @@
 //! Executes the pool's actions.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
 use hstratum_core::accounting::ledger::Verdict;
@@ -15,7 +15,7 @@ use crate::cluster::blocks::relay::RelayCommand;
 use crate::driver::io::DriverIo;
 use crate::driver::{Driver, ask};
 use crate::files::recovered_state::Unanswered;
-use crate::messages::{MinedBlock, OrderAnswer, SpoolCommand};
+use crate::messages::{AccountSetting, MinedBlock, OrderAnswer, SetAccountCommand, SpoolCommand};
 use crate::node::Offer;
 use crate::store::StoreCommand;
 use crate::task_threads::{PasswordCommand, UsersCommand};
@@ -116,6 +116,17 @@ impl<S: DriverIo> Driver<S> {
                     .tell_users(UsersCommand::Keep(ticket, name, stored));
             }
             Action::SignOut(account) => self.sessions.sign_out(&account, Instant::now()),
+            Action::KeepAddress(account) => {
+                // Nobody waits for it; it is written before whatever is ordered later.
+                let (answer, _) = channel();
+                let setting = AccountSetting::KeepAddress;
+                let command = SetAccountCommand {
+                    account,
+                    setting,
+                    answer,
+                };
+                self.senders.tell_users(UsersCommand::SetAccount(command));
+            }
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
                 self.senders

@@ -183,6 +183,12 @@ struct MadeAnswer {
 }
 
 impl Answers {
+    /// Forgets what was answered about an account to its owner, which has changed it.
+    pub(super) fn forget(&self, account: &str) {
+        let asked_by = format!(" false {:?} ", Some(account));
+        (self.known.lock()).retain(|question, _| !question.starts_with(&asked_by));
+    }
+
     fn of(&self, question: String) -> Arc<SharedAnswer> {
         let mut known = self.known.lock();
         if known.len() >= HTTP_ANSWERS_MAX && !known.contains_key(&question) {

@@ -142,7 +142,7 @@ async fn check(
             };
             (
                 sign_in::owner(site, headers, signed, Some(&pay_to)).await,
-                "not the address's signature of the message, or the message is too old",
+                "not the address's signature of the message, or the message is too old or has served",
             )
         }
     };
@@ -199,12 +199,13 @@ impl NewAddressBody {
     }
 }
 
-/// Be paid at another address, from `address-delay` on.
+/// Be paid at another address, from `address-delay` on. Whoever else has signed in to the account is signed out.
 #[utoipa::path(put, path = "/api/v1/me/address", tag = "me", request_body = NewAddressBody,
     responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn set_address(
     State(site): State<Arc<Site>>,
+    Extension(viewer): Extension<Viewer>,
     Extension(Me(account)): Extension<Me>,
     Extension(PeerAddress(peer)): Extension<PeerAddress>,
     headers: HeaderMap,
@@ -215,7 +216,12 @@ pub(crate) async fn set_address(
     check(&site, &account, proof, client, &headers).await?;
     let _change = begin(&site, &account, OwnSetting::Address)?;
     let stored = site.orders.set_next_address(&account, &address);
-    orders::account_stored(&site.changes, stored).await
+    let done = orders::account_stored(&site.changes, stored).await?;
+    site.answers.forget(&account);
+    if let Viewer::Session(own) = viewer {
+        (site.sign_in.sessions).end_others(&account, &own.change_token);
+    }
+    Ok(done)
 }
 
 /// Stay at the present address, while the other one does not hold.
@@ -234,6 +240,7 @@ pub(crate) async fn keep_address(
     };
     let done =
         orders::account_stored(&site.changes, Ok(site.orders.keep_address(&account))).await?;
+    site.answers.forget(&account);
     let after = paid_at(&site, &account).await?.address;
     if after != before.address && after == Some(next.address) {
         return refused("the other address holds already");

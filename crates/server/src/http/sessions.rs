@@ -102,6 +102,15 @@ impl Sessions {
         self.0.lock().all.remove(&digest(cookie));
     }
 
+    /// Ends all sessions of an account but the one with this token.
+    pub(crate) fn end_others(&self, account: &str, change_token: &str) {
+        self.0.lock().all.retain(|_, session| {
+            let signed_in = &session.signed_in;
+            !matches!(&signed_in.role, Role::Miner(its) if **its == *account)
+                || signed_in.change_token == change_token
+        });
+    }
+
     /// Ends all sessions of an account.
     pub(crate) fn sign_out(&self, account: &str, now: Instant) {
         let mut sessions = self.0.lock();

@@ -302,7 +302,7 @@ pub(super) async fn owner(
             false => refused("that signature has served already: sign the new message"),
         };
     }
-    refused("not the address's signature of the message, or the message is too old")
+    refused("not the address's signature of the message, or the message is too old or has served")
 }
 
 /// For whom a request is: the peer, or whom a proxy on this machine or of `proxy-protocol` says last. A proxy that says

@@ -124,6 +124,7 @@ fn was_in_the_way(error: &anyhow::Error) -> bool {
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
         SqlState::DUPLICATE_TABLE,
+        SqlState::DUPLICATE_COLUMN,
         SqlState::DUPLICATE_OBJECT,
         SqlState::UNIQUE_VIOLATION,
     ];

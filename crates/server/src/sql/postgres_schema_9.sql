@@ -6,7 +6,7 @@ ALTER TABLE accounts ADD COLUMN next_address TEXT;
 ALTER TABLE accounts ADD COLUMN next_address_at BIGINT;
 
 -- The time by which that is decided, the same for all servers.
-CREATE VIEW clock AS SELECT extract(epoch FROM now())::BIGINT AS unix_s;
+CREATE VIEW clock AS SELECT floor(extract(epoch FROM now()))::BIGINT AS unix_s;
 
 -- The accounts, and where they are paid now; no address: at the name, if that is one. The next address is there until
 -- it holds.

@@ -91,6 +91,26 @@ fn version_1_keeps_its_rows() {
 }
 
 #[test]
+fn old_ledger_is_upgraded_by_one_of_those_that_start_at_once() {
+    let server = Server::start();
+    drop(open(&server));
+    for _ in 0..5 {
+        // As it was before version 9.
+        server.sql(
+            "DROP VIEW payees; DROP VIEW clock;
+             ALTER TABLE accounts DROP COLUMN next_address, DROP COLUMN next_address_at;
+             UPDATE meta SET version = 8",
+        );
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| drop(open(&server)));
+            }
+        });
+        assert_eq!(server.sql("SELECT count(*) FROM payees"), "0");
+    }
+}
+
+#[test]
 fn values_come_back_as_they_went_from_either_engine() {
     let server = Server::start();
     let dir = tempfile::tempdir().expect("a directory");

@@ -360,8 +360,13 @@ fn three_addresses(pool: &Pool, mut ledger: Db) {
     ] {
         assert_eq!(told["next_address"], json!(null));
     }
-    let operator = (pool.browser).call("GET", "/api/v1/accounts/alice", Some(TOKEN), &json!(null));
-    assert_eq!(operator.json()["next_address"], next);
+    let operator = |method: &str, path: &str, body: &Value| {
+        let told = pool.browser.call(method, path, Some(TOKEN), body);
+        assert!(told.status < 300, "{path}: {}", told.body);
+        told.body
+    };
+    let told = operator("GET", "/api/v1/accounts/alice", &json!(null));
+    assert!(told.contains(&next.to_string()), "{told}");
 
     assert_eq!(keep().status, 204);
     shows(None, None);
@@ -380,11 +385,28 @@ fn three_addresses(pool: &Pool, mut ledger: Db) {
     set(b);
     shows(Some(a), Some(b));
     let path = "/api/v1/admin/users/alice/address";
-    let told = pool
-        .browser
-        .call("PUT", path, Some(TOKEN), &json!({"address": c}));
-    assert_eq!(told.status, 204, "{}", told.body);
+    operator("PUT", path, &json!({"address": c}));
     shows(Some(c), None);
+
+    // Whoever else has signed in is signed out by another address, and the address ends by another password.
+    let elsewhere = sign_in(&pool.browser, "alice", "alices password");
+    set(b);
+    assert!(alice.is_open() && !elsewhere.is_open());
+    shows(Some(c), Some(b));
+    let is_ended = || {
+        wait_until("no other address is to hold later", || {
+            let told = operator("GET", "/api/v1/accounts/alice", &json!(null));
+            told.contains("\"next_address\":null") && told.contains(c)
+        });
+    };
+    let path = "/api/v1/admin/users/alice/password";
+    operator("PUT", path, &json!({"password": "second password"}));
+    is_ended();
+    let alice = sign_in(&pool.browser, "alice", "second password");
+    let body = json!({"address": b, "password": "second password"});
+    assert_eq!(alice.change("PUT", "/api/v1/me/address", &body).status, 204);
+    operator("PUT", "/api/v1/admin/users/alice/disabled", &json!(null));
+    is_ended();
 }
 
 #[test]
