@@ -90,7 +90,8 @@ mod tests {
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
                      Block BlockStateAsked Blocks ChallengeBody Credit Credits Deployment DividedBlock DrainBody Estimate \
-                     ExtraNode Happening Health History Job JobOutput ListFormat Luck MinerSignIn NewPasswordBody OperatorSignIn Order OwnBlocks \
+                     ExtraNode Happening Health History Job JobOutput ListFormat Luck MinerSignIn NewAddressBody \
+                     NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnBlocks \
                      OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \
                      Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";
