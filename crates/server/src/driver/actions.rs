@@ -116,17 +116,7 @@ impl<S: DriverIo> Driver<S> {
                     .tell_users(UsersCommand::Keep(ticket, name, stored));
             }
             Action::SignOut(account) => self.sessions.sign_out(&account, Instant::now()),
-            Action::KeepAddress(account) => {
-                // Nobody waits for it; it is written before whatever is ordered later.
-                let (answer, _) = channel();
-                let setting = AccountSetting::KeepAddress;
-                let command = SetAccountCommand {
-                    account,
-                    setting,
-                    answer,
-                };
-                self.senders.tell_users(UsersCommand::SetAccount(command));
-            }
+            Action::KeepAddress(account) => self.keep_address(account),
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
                 self.senders
@@ -163,6 +153,17 @@ impl<S: DriverIo> Driver<S> {
         if let Some(take) = self.orders.remove(&id) {
             take(answer);
         }
+    }
+
+    /// Has an account paid at no other address later. Nobody waits for it; it is written before what is ordered later.
+    fn keep_address(&self, account: String) {
+        let (answer, _) = channel();
+        let command = SetAccountCommand {
+            account,
+            setting: AccountSetting::KeepAddress,
+            answer,
+        };
+        self.senders.tell_users(UsersCommand::SetAccount(command));
     }
 
     fn spool(&self, message: SpoolCommand) {

@@ -116,6 +116,20 @@ pub(crate) struct AccountInFull {
     own_blocks: OwnBlocks,
 }
 
+impl AccountInFull {
+    /// Adds what the ledger has of it, in a round with this work of all.
+    fn add_money(&mut self, kept: AccountMoney, all_work: f64) {
+        self.address = kept.paid_at.address;
+        self.next_address = kept.paid_at.next;
+        self.blocks = kept.blocks;
+        self.account.credited = kept.credited;
+        self.account.paid = kept.paid;
+        self.account.balance = kept.credited - kept.paid;
+        self.round_work = kept.round_work;
+        self.round_share = (all_work > 0.0).then(|| (kept.round_work / all_work).min(1.0));
+    }
+}
+
 /// A payout address that holds later.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NextAddress {
@@ -355,7 +369,6 @@ pub(crate) async fn account(
     _: NoParams,
 ) -> ApiResult<AccountInFull> {
     let is_owner = viewer.account() == Some(&*name);
-    let sees_next = is_owner || viewer.is_operator();
     let rows = site.workers().await?;
     let own = rows.iter().filter(|row| *row.account == *name);
     let best = own
@@ -391,15 +404,11 @@ pub(crate) async fn account(
     };
     match kept {
         Some(kept) => {
-            full.address = kept.paid_at.address;
-            full.next_address = kept.paid_at.next.filter(|_| sees_next);
             (own_threshold, id) = (kept.threshold, Some(kept.id));
-            full.blocks = kept.blocks;
-            full.account.credited = kept.credited;
-            full.account.paid = kept.paid;
-            full.account.balance = kept.credited - kept.paid;
-            full.round_work = kept.round_work;
-            full.round_share = (all_work > 0.0).then(|| (kept.round_work / all_work).min(1.0));
+            full.add_money(kept, all_work);
+            full.next_address = full
+                .next_address
+                .filter(|_| is_owner || viewer.is_operator());
         }
         None if is_mining => {}
         None => return Err(ApiError::missing("no such account")),

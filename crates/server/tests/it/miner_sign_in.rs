@@ -306,48 +306,68 @@ const ADDRESSES: [&str; 3] = [
 ];
 const OF_MAIN: &str = "hs1qd42hrldu5yqee58se4uj6xctm7nk28r70e84vx";
 
-/// Alice has three payout addresses, one after the other; each holds once the ledger says so.
-fn three_addresses(pool: &Pool, mut ledger: Db) {
-    let alice = sign_in(&pool.browser, "alice", "alices password");
-    let ask = |body: &Value| alice.change("PUT", "/api/v1/me/address", body);
-    let set = |address: &str| {
-        let told = ask(&json!({"address": address, "password": "alices password"}));
+/// The payout address of whoever has signed in as alice.
+impl SignedIn<'_> {
+    fn ask_for_address(&self, body: &Value) -> Answer {
+        self.change("PUT", "/api/v1/me/address", body)
+    }
+
+    fn set_address(&self, address: &str, password: &str) {
+        let told = self.ask_for_address(&json!({"address": address, "password": password}));
         assert_eq!(told.status, 204, "{}", told.body);
-    };
-    let keep = || alice.change("DELETE", "/api/v1/me/address", &json!(null));
-    // Answers are up to a second old.
-    let shows = |now: Option<&str>, next: Option<&str>| {
+    }
+
+    fn keep_address(&self) -> u16 {
+        self.change("DELETE", "/api/v1/me/address", &json!(null))
+            .status
+    }
+
+    /// Waits until these are shown.
+    fn sees_addresses(&self, now: Option<&str>, next: Option<&str>) {
         wait_until("the addresses are shown", || {
-            let told = alice.get("/api/v1/accounts/alice").json();
+            let told = self.get("/api/v1/accounts/alice").json();
             told["address"] == json!(now) && told["next_address"]["address"] == json!(next)
         });
-    };
-    let [a, b, c] = ADDRESSES;
+    }
+}
+
+impl Pool {
+    /// A call of the operator, which is carried out.
+    fn order(&self, method: &str, path: &str, body: &Value) -> String {
+        let told = self.browser.call(method, path, Some(TOKEN), body);
+        assert!(told.status < 300, "{path}: {}", told.body);
+        told.body
+    }
+}
+
+fn no_address_is_set_by_what_is_wrong(alice: &SignedIn<'_>) {
+    let [a, ..] = ADDRESSES;
+    let password = "alices password";
     for (body, status) in [
         (json!({"address": a, "password": "bobs password"}), 403),
-        (
-            json!({"address": OF_MAIN, "password": "alices password"}),
-            400,
-        ),
-        (json!({"address": "", "password": "alices password"}), 400),
+        (json!({"address": OF_MAIN, "password": password}), 400),
+        (json!({"address": "", "password": password}), 400),
         (json!({"address": a}), 400),
         (
-            json!({"address": a, "password": "alices password", "signature": "x"}),
+            json!({"address": a, "password": password, "signature": "x"}),
             400,
         ),
         // Her account is no address.
         (json!({"address": a, "signature": "x"}), 400),
     ] {
-        let told = ask(&body);
+        let told = alice.ask_for_address(&body);
         assert_eq!(told.status, status, "{body}: {}", told.body);
     }
-    shows(None, None);
+    alice.sees_addresses(None, None);
+}
 
-    set(a);
+fn next_address_is_shown_to_owner_and_operator(pool: &Pool, alice: &SignedIn<'_>) {
+    let [a, ..] = ADDRESSES;
+    alice.set_address(a, "alices password");
     pool.running.node.wait_for_log(&format!(
         "\"alice\" asks to be paid at {a}, from 86400 s from now on"
     ));
-    shows(None, Some(a));
+    alice.sees_addresses(None, Some(a));
     let next = alice.get("/api/v1/accounts/alice").json()["next_address"].clone();
     let holds_at = next["holds_at"].as_u64().expect("a time");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -360,65 +380,74 @@ fn three_addresses(pool: &Pool, mut ledger: Db) {
     ] {
         assert_eq!(told["next_address"], json!(null));
     }
-    let operator = |method: &str, path: &str, body: &Value| {
-        let told = pool.browser.call(method, path, Some(TOKEN), body);
-        assert!(told.status < 300, "{path}: {}", told.body);
-        told.body
-    };
-    let told = operator("GET", "/api/v1/accounts/alice", &json!(null));
+    let told = pool.order("GET", "/api/v1/accounts/alice", &json!(null));
     assert!(told.contains(&next.to_string()), "{told}");
+}
 
-    assert_eq!(keep().status, 204);
-    shows(None, None);
-    assert_eq!(keep().status, 409);
+/// She has one, none, and one after the other.
+fn address_holds_or_is_cancelled(pool: &Pool, alice: &SignedIn<'_>, mut ledger: Db) {
+    let [a, b, c] = ADDRESSES;
+    assert_eq!(alice.keep_address(), 204);
+    alice.sees_addresses(None, None);
+    assert_eq!(alice.keep_address(), 409);
 
-    set(a);
+    alice.set_address(a, "alices password");
     let hold =
         "UPDATE accounts SET next_address_at = (SELECT unix_s FROM clock) WHERE name = 'alice'";
     let changed = ledger.write(|sql: &mut dyn Sql| sql.execute(hold, &[]));
     assert_eq!(changed.expect("written"), 1);
-    shows(Some(a), None);
-    assert_eq!(keep().status, 409);
-    shows(Some(a), None);
+    alice.sees_addresses(Some(a), None);
+    assert_eq!(alice.keep_address(), 409);
+    alice.sees_addresses(Some(a), None);
 
     // The one that holds is not lost over the next; and the operator's holds at once.
-    set(b);
-    shows(Some(a), Some(b));
+    alice.set_address(b, "alices password");
+    alice.sees_addresses(Some(a), Some(b));
     let path = "/api/v1/admin/users/alice/address";
-    operator("PUT", path, &json!({"address": c}));
-    shows(Some(c), None);
+    pool.order("PUT", path, &json!({"address": c}));
+    alice.sees_addresses(Some(c), None);
+}
 
-    // Whoever else has signed in is signed out by another address, and the address ends by another password.
+/// Another address ends the other sessions; another password, or that she is disabled, ends the next address.
+fn what_was_to_hold_later_ends(pool: &Pool, alice: &SignedIn<'_>) {
+    let [_, b, c] = ADDRESSES;
     let elsewhere = sign_in(&pool.browser, "alice", "alices password");
-    set(b);
+    alice.set_address(b, "alices password");
     assert!(alice.is_open() && !elsewhere.is_open());
-    shows(Some(c), Some(b));
+    alice.sees_addresses(Some(c), Some(b));
     let is_ended = || {
         wait_until("no other address is to hold later", || {
-            let told = operator("GET", "/api/v1/accounts/alice", &json!(null));
+            let told = pool.order("GET", "/api/v1/accounts/alice", &json!(null));
             told.contains("\"next_address\":null") && told.contains(c)
         });
     };
     let path = "/api/v1/admin/users/alice/password";
-    operator("PUT", path, &json!({"password": "second password"}));
+    pool.order("PUT", path, &json!({"password": "second password"}));
     is_ended();
     let alice = sign_in(&pool.browser, "alice", "second password");
-    let body = json!({"address": b, "password": "second password"});
-    assert_eq!(alice.change("PUT", "/api/v1/me/address", &body).status, 204);
-    operator("PUT", "/api/v1/admin/users/alice/disabled", &json!(null));
+    alice.set_address(b, "second password");
+    pool.order("PUT", "/api/v1/admin/users/alice/disabled", &json!(null));
     is_ended();
+}
+
+fn payout_address_is_changed(pool: &Pool, ledger: Db) {
+    let alice = sign_in(&pool.browser, "alice", "alices password");
+    no_address_is_set_by_what_is_wrong(&alice);
+    next_address_is_shown_to_owner_and_operator(pool, &alice);
+    address_holds_or_is_cancelled(pool, &alice, ledger);
+    what_was_to_hold_later_ends(pool, &alice);
 }
 
 #[test]
 fn a_payout_address_holds_after_its_delay_unless_it_is_cancelled() {
     let here = pool(&[]);
     let ledger = Sqlite::open_beside(&here.running.dir.join("ledger.db"));
-    three_addresses(&here, Db::Sqlite(ledger.expect("opened")));
+    payout_address_is_changed(&here, Db::Sqlite(ledger.expect("opened")));
 
     let shared = Ledger::in_postgres();
     let url = shared.argument();
     let there = pool(&[("database", url.as_str()), ("server-id", "there")]);
-    three_addresses(&there, shared.open());
+    payout_address_is_changed(&there, shared.open());
 }
 
 #[test]
