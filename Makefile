@@ -44,7 +44,7 @@ clean: ## removes what was built
 
 ##@ Check
 
-# What is built for tests is compiled without link-time optimization, in a third of the time.
+# What is built for tests is compiled without link-time optimization, in little more than half the time.
 test: export CARGO_PROFILE_RELEASE_LTO := off
 test: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
 test: export CARGO_PROFILE_RELEASE_DEBUG := none

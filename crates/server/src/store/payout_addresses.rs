@@ -1,6 +1,7 @@
 //! Payout addresses of accounts, read from the ledger for solo listeners: the pool needs them at a login, and
 //! must not wait for a disk or a database there. They are read again every [`PAYOUT_ADDRESSES_EVERY`], since
-//! any server and any command may have changed them, and some hold from a time on; while the ledger is away those read last hold.
+//! any server and any command may have changed them, and some hold from a time on; while the ledger is away
+//! those read last hold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
