@@ -18,7 +18,7 @@ use hstratum_core::units::{Difficulty, Hash, Height, Seq};
 use rustls::ServerConfig;
 
 use crate::node::Look;
-use crate::sql::Value;
+use crate::sql::{Sql, SqlError, Value};
 
 /// Messages of the node.
 pub enum NodeEvent {
@@ -80,6 +80,17 @@ pub struct SetAccountCommand {
 }
 
 impl SetAccountCommand {
+    /// The command, and where its answer comes.
+    pub fn new(account: String, setting: AccountSetting) -> (Self, Receiver<anyhow::Result<()>>) {
+        let (answer, answered) = channel();
+        let command = Self {
+            account,
+            setting,
+            answer,
+        };
+        (command, answered)
+    }
+
     /// Text about what the account's owner asks for.
     pub(crate) fn asked(&self) -> Option<String> {
         let account = &self.account;
@@ -128,8 +139,14 @@ impl AccountSetting {
         }
     }
 
-    /// SQL that sets it for an account of that name, and its parameters.
-    pub(crate) fn update(&self, account: &str) -> (&'static str, Vec<Value>) {
+    /// Sets it for the account of that name; returns 0 if there is none, or nothing to set.
+    pub(crate) fn write(&self, sql: &mut dyn Sql, account: &str) -> Result<u64, SqlError> {
+        let (update, parameters) = self.update(account);
+        sql.execute(update, &parameters)
+    }
+
+    /// SQL that sets it, and its parameters.
+    fn update(&self, account: &str) -> (&'static str, Vec<Value>) {
         let account = Value::from(account);
         match self {
             Self::Address(address) => (

@@ -79,9 +79,7 @@ impl Orders {
     }
 
     fn payable(&self, address: &str) -> anyhow::Result<String> {
-        let Some(payable) = Address::parse_payable(address, self.network) else {
-            bail!("{}", Address::why_not_payable(address, self.network));
-        };
+        let payable = Address::payable(address, self.network).map_err(|why| anyhow!(why))?;
         Ok(payable.encode(self.network))
     }
 
@@ -100,14 +98,9 @@ impl Orders {
     }
 
     fn set_account(&self, account: &str, setting: AccountSetting) -> AccountStored {
-        let (answer, answered) = channel();
         let what = setting.name();
-        self.to_driver
-            .node(NodeEvent::SetAccount(SetAccountCommand {
-                account: account.to_owned(),
-                setting,
-                answer,
-            }));
+        let (command, answered) = SetAccountCommand::new(account.to_owned(), setting);
+        self.to_driver.node(NodeEvent::SetAccount(command));
         AccountStored {
             answered,
             what,

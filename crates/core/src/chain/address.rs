@@ -135,6 +135,15 @@ impl Address {
         Self::parse(text, network).filter(|address| address.version == 0 && !address.is_nobodys())
     }
 
+    /// The same; if there is none, the reason for people.
+    ///
+    /// # Errors
+    /// [`Address::why_not_payable`].
+    pub fn payable(text: &str, network: Network) -> Result<Self, String> {
+        let parsed = Self::parse_payable(text, network);
+        parsed.ok_or_else(|| Self::why_not_payable(text, network))
+    }
+
     fn is_nobodys(&self) -> bool {
         self.hash.iter().all(|byte| *byte == 0)
     }

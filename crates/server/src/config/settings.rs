@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use hstratum_core::accounts::Auth;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::chain::coinbase::Payout;
@@ -89,9 +89,8 @@ impl Settings {
     /// When `fee-address` is no address of the network that can be paid.
     pub(crate) fn operator_fee(&self) -> anyhow::Result<OperatorFee> {
         let address = self.config.fee_address.as_deref().map(|text| {
-            let address = Address::parse_payable(text, self.network);
-            let why = || Address::why_not_payable(text, self.network);
-            address.with_context(|| format!("fee-address: {}", why()))
+            let address = Address::payable(text, self.network);
+            address.map_err(|why| anyhow!("fee-address: {why}"))
         });
         Ok(OperatorFee {
             part: self.config.terms.fee,

@@ -1,7 +1,7 @@
 //! Executes the pool's actions.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use hstratum_core::accounting::ledger::Verdict;
@@ -157,12 +157,7 @@ impl<S: DriverIo> Driver<S> {
 
     /// Has an account paid at no other address later. Nobody waits for it; it is written before what is ordered later.
     fn keep_address(&self, account: String) {
-        let (answer, _) = channel();
-        let command = SetAccountCommand {
-            account,
-            setting: AccountSetting::KeepAddress,
-            answer,
-        };
+        let (command, _) = SetAccountCommand::new(account, AccountSetting::KeepAddress);
         self.senders.tell_users(UsersCommand::SetAccount(command));
     }
 

@@ -21,7 +21,7 @@ use super::site::Site;
 use super::viewer::Viewer;
 use super::workers::{SentShares, WorkerRow};
 use crate::limits::HTTP_KEPT;
-use crate::sql::{Sql, SqlError, WORK};
+use crate::sql::{Row, Sql, SqlError, WORK};
 use crate::values;
 
 /// A machine of an account.
@@ -139,25 +139,30 @@ pub(crate) struct NextAddress {
 }
 
 /// Where an account is paid.
+#[derive(Default)]
 pub(super) struct PaidAt {
     pub(super) address: Option<String>,
     pub(super) next: Option<NextAddress>,
 }
 
+impl PaidAt {
+    /// That of a row that begins with `address`, `next_address` and `next_address_at`.
+    fn of(row: &Row) -> Result<Self, SqlError> {
+        let (address, holds_at): (Option<String>, Option<i64>) = (row.get(1)?, row.get(2)?);
+        let next = address.zip(holds_at);
+        Ok(Self {
+            address: row.get(0)?,
+            next: next.map(|(address, holds_at)| NextAddress { address, holds_at }),
+        })
+    }
+}
+
 /// Reads where an account is paid; nowhere, if the ledger does not have it.
 pub(super) fn paid_at(sql: &mut dyn Sql, name: &str) -> Result<PaidAt, SqlError> {
     let query = "SELECT address, next_address, next_address_at FROM payees WHERE name = ?1";
-    let Some(row) = sql.query_opt(query, &values![name])? else {
-        return Ok(PaidAt {
-            address: None,
-            next: None,
-        });
-    };
-    let (address, holds_at): (Option<String>, Option<i64>) = (row.get(1)?, row.get(2)?);
-    Ok(PaidAt {
-        address: row.get(0)?,
-        next: (address.zip(holds_at)).map(|(address, holds_at)| NextAddress { address, holds_at }),
-    })
+    let row = sql.query_opt(query, &values![name])?;
+    let paid_at = row.as_ref().map(PaidAt::of).transpose()?;
+    Ok(paid_at.unwrap_or_default())
 }
 
 /// What an account's own hashrate finds, whoever is paid for it.
@@ -446,15 +451,15 @@ struct AccountMoney {
 
 fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<AccountMoney>, SqlError> {
     let found = sql.query_opt(
-        "SELECT a.id, b.credited, b.paid,
+        "SELECT a.address, a.next_address, a.next_address_at, a.id, b.credited, b.paid,
                 (SELECT count(*) FROM blocks WHERE blocks.account = a.id), a.threshold
-           FROM accounts AS a JOIN balances AS b ON b.account = a.id WHERE a.name = ?1",
+           FROM payees AS a JOIN balances AS b ON b.account = a.id WHERE a.name = ?1",
         &values![name],
     )?;
     let Some(row) = found else {
         return Ok(None);
     };
-    let id: i64 = row.get(0)?;
+    let id: i64 = row.get(3)?;
     // Height by height, since credit is in their order.
     let round = sql.query_one(
         &format!(
@@ -466,11 +471,11 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Accoun
     )?;
     Ok(Some(AccountMoney {
         id,
-        paid_at: paid_at(sql, name)?,
-        credited: row.get(1)?,
-        paid: row.get(2)?,
-        blocks: row.get(3)?,
-        threshold: row.get(4)?,
+        paid_at: PaidAt::of(&row)?,
+        credited: row.get(4)?,
+        paid: row.get(5)?,
+        blocks: row.get(6)?,
+        threshold: row.get(7)?,
         round_work: round.get(0)?,
     }))
 }

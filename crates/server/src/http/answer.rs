@@ -185,7 +185,7 @@ struct MadeAnswer {
 impl Answers {
     /// Forgets what was answered about an account to its owner, which has changed it.
     pub(super) fn forget(&self, account: &str) {
-        let asked_by = format!(" false {:?} ", Some(account));
+        let asked_by = format!(" {} ", asker(false, Some(account)));
         (self.known.lock()).retain(|question, _| !question.starts_with(&asked_by));
     }
 
@@ -211,12 +211,17 @@ fn question_of(headers: &HeaderMap, uri: &Uri, viewer: &Viewer) -> String {
     let is_host_told = uri.path().ends_with("/pool");
     let host = headers.get(HOST).filter(|_| is_host_told);
     let host = host.and_then(|host| host.to_str().ok());
-    let (is_operator, account) = (viewer.is_operator(), viewer.account());
     format!(
-        "{} {is_operator} {account:?} {} {pairs:?}",
+        "{} {} {} {pairs:?}",
         host.unwrap_or_default(),
+        asker(viewer.is_operator(), viewer.account()),
         uri.path()
     )
+}
+
+/// Who asks, in a cache key.
+fn asker(is_operator: bool, account: Option<&str>) -> String {
+    format!("{is_operator} {account:?}")
 }
 
 /// Middleware that answers GET requests from the cache, makes one task answer for all that wait, and ends

@@ -109,10 +109,8 @@ impl ListenerPayouts {
                 "payee: no listener of this server pays the finders of blocks",
             )),
             (Some(text), Some(fee)) => {
-                let payee = Address::parse_payable(text, site.network).ok_or_else(|| {
-                    let why = Address::why_not_payable(text, site.network);
-                    ApiError::wrong(format!("payee: {why}"))
-                })?;
+                let payee = Address::payable(text, site.network)
+                    .map_err(|why| ApiError::wrong(format!("payee: {why}")))?;
                 let fee = fee.clone();
                 Ok(Some(DirectPayout { payee, fee }))
             }

@@ -140,10 +140,8 @@ async fn check(
                 address: account.to_string(),
                 signature,
             };
-            (
-                sign_in::owner(site, headers, signed, Some(&pay_to)).await,
-                "not the address's signature of the message, or the message is too old or has served",
-            )
+            let checked = sign_in::owner(site, headers, signed, Some(&pay_to)).await;
+            (checked, sign_in::WRONG_SIGNATURE)
         }
     };
     match checked {
@@ -227,7 +225,7 @@ pub(crate) async fn set_address(
 /// Stay at the present address, while the other one does not hold.
 #[utoipa::path(delete, path = "/api/v1/me/address", tag = "me",
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 409, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+        (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn keep_address(
     State(site): State<Arc<Site>>,
     Extension(Me(account)): Extension<Me>,

@@ -105,9 +105,7 @@ impl Sessions {
     /// Ends all sessions of an account but the one with this token.
     pub(crate) fn end_others(&self, account: &str, change_token: &str) {
         self.0.lock().all.retain(|_, session| {
-            let signed_in = &session.signed_in;
-            !matches!(&signed_in.role, Role::Miner(its) if **its == *account)
-                || signed_in.change_token == change_token
+            !session.is_of(account) || session.signed_in.change_token == change_token
         });
     }
 
@@ -117,9 +115,7 @@ impl Sessions {
         let is_kept = |at: &Instant| now.saturating_duration_since(*at) < SIGN_OUT_KEPT;
         sessions.signed_out.retain(|_, at| is_kept(at));
         sessions.signed_out.insert(account.into(), now);
-        sessions.all.retain(
-            |_, session| !matches!(&session.signed_in.role, Role::Miner(its) if **its == *account),
-        );
+        (sessions.all).retain(|_, session| !session.is_of(account));
     }
 }
 
@@ -151,6 +147,10 @@ impl OpenSessions {
 }
 
 impl Session {
+    fn is_of(&self, account: &str) -> bool {
+        matches!(&self.signed_in.role, Role::Miner(its) if **its == *account)
+    }
+
     fn is_open(&self, now: Instant) -> bool {
         let since = |at: Instant| -> Duration { now.saturating_duration_since(at) };
         since(self.used) < SESSION_IDLE_MAX && since(self.begun) < SESSION_AGE_MAX

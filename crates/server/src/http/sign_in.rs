@@ -258,12 +258,9 @@ fn challenges(
     address: &str,
     pay_to: Option<&str>,
 ) -> Result<[Challenge; 2], ApiError> {
-    let in_one_spelling = |address: &str| match Address::parse_payable(address, site.network) {
-        Some(payable) => Ok(payable.encode(site.network)),
-        None => {
-            let why = Address::why_not_payable(address, site.network);
-            Err(ApiError::wrong(why))
-        }
+    let in_one_spelling = |address: &str| {
+        let payable = Address::payable(address, site.network).map_err(ApiError::wrong)?;
+        Ok::<_, ApiError>(payable.encode(site.network))
     };
     let address = in_one_spelling(address)?;
     let pay_to = pay_to.map(in_one_spelling).transpose()?;
@@ -274,6 +271,10 @@ fn challenges(
     let challenges = &site.sign_in.challenges;
     Ok(challenges.of(purpose, &address, host, network, unix_s()))
 }
+
+/// Text about a signature that is of no challenge of the address.
+pub(super) const WRONG_SIGNATURE: &str =
+    "not the address's signature of the message, or the message is too old or has served";
 
 /// The account of an address whose owner has signed a challenge: to be paid at `pay_to`, or to sign in.
 pub(super) async fn owner(
@@ -302,7 +303,7 @@ pub(super) async fn owner(
             false => refused("that signature has served already: sign the new message"),
         };
     }
-    refused("not the address's signature of the message, or the message is too old or has served")
+    refused(WRONG_SIGNATURE)
 }
 
 /// For whom a request is: the peer, or whom a proxy on this machine or of `proxy-protocol` says last. A proxy that says

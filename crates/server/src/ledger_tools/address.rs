@@ -1,6 +1,6 @@
 //! Sets what accounts have of their own: payout address and threshold.
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail};
 use hstratum_core::chain::address::Address;
 
 use crate::messages::AccountSetting;
@@ -15,11 +15,7 @@ use crate::sql::{Db, Sql};
 pub fn set_address(db: &mut Db, account: &str, address: Option<&str>) -> anyhow::Result<()> {
     let network = super::network(db)?;
     if let Some(address) = address {
-        ensure!(
-            Address::parse_payable(address, network).is_some(),
-            "{}",
-            Address::why_not_payable(address, network)
-        );
+        Address::payable(address, network).map_err(|why| anyhow!(why))?;
     }
     set(
         db,
@@ -44,9 +40,8 @@ pub fn set_threshold(db: &mut Db, account: &str, threshold: Option<u64>) -> anyh
 }
 
 fn set(db: &mut Db, account: &str, setting: &AccountSetting) -> anyhow::Result<()> {
-    let (update, parameters) = setting.update(account);
     let changed = db
-        .write(|sql: &mut dyn Sql| sql.execute(update, &parameters))
+        .write(|sql: &mut dyn Sql| setting.write(sql, account))
         .with_context(|| format!("failed to write the {}", setting.name()))?;
     if changed == 0 {
         bail!("the ledger has no account {account:?}: it has not mined yet");

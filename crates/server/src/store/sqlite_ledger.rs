@@ -13,7 +13,7 @@ use anyhow::bail;
 use hstratum_core::accounting::ledger::Tip;
 use hstratum_core::chain::address::Network;
 use hstratum_core::units::{Height, Seq};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::best_tip;
 use super::blocks::{self, Finder, Rounds};
@@ -257,9 +257,7 @@ impl SqliteLedger {
         for command in &batch.accounts {
             self.ids
                 .account(&tx, &command.account.as_str().into(), Unknown::Insert)?;
-            let (update, parameters) = command.setting.update(&command.account);
-            tx.prepare_cached(update)?
-                .execute(params_from_iter(parameters))?;
+            (command.setting).write(&mut &*tx, &command.account)?;
         }
         let mut unproven = Vec::new();
         if is_new {

@@ -8,7 +8,7 @@ use crate::messages::{
     AccountSetting, DrainCommand, DriverHandle, SetAccountCommand, SpoolCommand, WorkerEvent,
 };
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -266,12 +266,8 @@ fn set_address(
     user: &NewUser,
     address: String,
 ) -> anyhow::Result<()> {
-    let (answer, answered) = channel();
-    let command = SetAccountCommand {
-        account: user.name.clone(),
-        setting: AccountSetting::Address(Some(address)),
-        answer,
-    };
+    let setting = AccountSetting::Address(Some(address));
+    let (command, answered) = SetAccountCommand::new(user.name.clone(), setting);
     if ledger.send(StoreCommand::SetAccount(command)).is_err() {
         bail!("the ledger is closed");
     }

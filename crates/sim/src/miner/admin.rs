@@ -4,7 +4,7 @@
 //! later. It can log in with its password and with no other.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, TryRecvError};
 
 use hstratum::store::group_commit::StoreCommand;
 use hstratum::store::ledger::{AccountSetting, SetAccountCommand};
@@ -147,12 +147,8 @@ impl World {
         let is_kept = match (&adding.user.address, &adding.answer) {
             (None, _) => true,
             (Some(address), None) => {
-                let (answer, answered) = channel();
-                let mail = SetAccountCommand {
-                    account: adding.user.name.clone(),
-                    setting: AccountSetting::Address(Some(address.clone())),
-                    answer,
-                };
+                let setting = AccountSetting::Address(Some(address.clone()));
+                let (mail, answered) = SetAccountCommand::new(adding.user.name.clone(), setting);
                 adding.answer = Some((answered, now_ms + ADDRESS_MS));
                 self.post(StoreCommand::SetAccount(mail));
                 return self.after(20, WorldEvent::Users(self.boot));

@@ -175,9 +175,7 @@ pub(crate) fn write_user(
         let row = values![name, new.to_text(), is_disabled, number];
         sql.execute(insert, &row)?;
         if let Some(address) = address {
-            let setting = AccountSetting::Address(Some(address.clone()));
-            let (update, row) = setting.update(name);
-            sql.execute(update, &row)?;
+            AccountSetting::Address(Some(address.clone())).write(sql, name)?;
         }
         Ok(match is_owned {
             true => ChangeOutcome::TakenOver,
@@ -202,8 +200,7 @@ pub(crate) fn write_setting(
         }
         let insert = "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
         sql.execute(insert, &values![name])?;
-        let (update, row) = setting.update(name);
-        sql.execute(update, &row)?;
+        setting.write(sql, name)?;
         Ok(Ok(()))
     })
 }
