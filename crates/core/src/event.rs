@@ -178,8 +178,8 @@ pub enum Action {
     /// Sign out whoever has signed in to the dashboard as this account: its password is another, or it was disabled
     /// or removed.
     SignOut(String),
-    /// Pay this account at no other address later: its password is another, or it was disabled, on this server.
-    KeepAddress(String),
+    /// This account has another password, or was disabled, on this server: it is paid at no other address later.
+    NewPassword(String),
     /// Write a change of the operator's bans, all of which are given too. The order is answered once that
     /// is done.
     KeepBans(OrderId, BanChange, Vec<Ban>),

@@ -32,7 +32,7 @@ export function form(fields, action, submit) {
 
     try {
       const values = fields.map(({key, field}) => [key,
-        field.type === 'password' ? field.value : field.value.trim()]);
+        valueOf(field)]);
       const done = await submit(Object.fromEntries(values));
 
       outcome.className = '';
@@ -51,6 +51,17 @@ export function form(fields, action, submit) {
   }},
   fields.map(({label, field}) => h('p', {}, label, field)),
   h('p', {}, button), outcome);
+}
+
+function valueOf(field) {
+  switch (field.type) {
+    case 'password':
+      return field.value;
+    case 'checkbox':
+      return field.checked;
+    default:
+      return field.value.trim();
+  }
 }
 
 /**

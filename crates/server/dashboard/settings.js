@@ -1,5 +1,6 @@
 // What a miner who has signed in may change of the own account.
 
+import {alertsPart} from './alerts.js';
 import {h, send, setText} from './dom.js';
 import {form, inputs, signedForms} from './forms.js';
 import {ahead, date} from './format.js';
@@ -38,6 +39,7 @@ export function settingsCard(refresh) {
         return t('settings.threshold_done');
       }),
       address.element,
+      alertsPart(),
       h('h3', {}, t('sign_in.password')),
       form(password, t('settings.password_change'), async (values) => {
         await change('PUT', 'password', values);

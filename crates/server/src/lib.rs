@@ -4,10 +4,13 @@
 #![warn(missing_docs)]
 
 mod alarm_delivery;
+pub mod alerts;
+mod chat_text;
 pub mod client_tls;
 mod clock;
 pub mod cluster;
 pub mod config;
+pub mod contacts;
 pub mod doctor;
 pub mod driver;
 mod durable_fs;

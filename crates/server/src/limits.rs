@@ -1,9 +1,11 @@
 //! Every limit of the server: its unit, what it protects, and what happens when it is reached.
 
+mod alerts;
 mod http;
 
 use std::time::Duration;
 
+pub(crate) use self::alerts::*;
 pub(crate) use self::http::*;
 
 /// Bytes read from one connection before another has its turn.

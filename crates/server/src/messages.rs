@@ -17,8 +17,12 @@ use hstratum_core::operator_order::{
 use hstratum_core::units::{Difficulty, Hash, Height, Seq};
 use rustls::ServerConfig;
 
+use crate::clock::unix_s;
+use crate::contacts::event::{AccountChange, AlertEvent};
+use crate::contacts::table::note;
 use crate::node::Look;
-use crate::sql::{Sql, SqlError, Value};
+use crate::sql::{Sql, SqlError, Value, signed};
+use crate::values;
 
 /// Messages of the node.
 pub enum NodeEvent {
@@ -101,7 +105,9 @@ impl SetAccountCommand {
             AccountSetting::KeepAddress => Some(format!(
                 "{account:?} asks to be paid at no other address later"
             )),
-            AccountSetting::Address(_) | AccountSetting::Threshold(_) => None,
+            AccountSetting::Address(_)
+            | AccountSetting::NewPassword
+            | AccountSetting::Threshold(_) => None,
         }
     }
 }
@@ -126,6 +132,8 @@ pub enum AccountSetting {
     },
     /// No other address is to hold later.
     KeepAddress,
+    /// The same, since the account has another password or was disabled.
+    NewPassword,
     /// Balance from which it is paid, in base units; `None`: the pool's.
     Threshold(Option<u64>),
 }
@@ -135,14 +143,47 @@ impl AccountSetting {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Address(_) | Self::NextAddress { .. } | Self::KeepAddress => "address",
+            Self::NewPassword => "password",
             Self::Threshold(_) => "threshold",
         }
     }
 
-    /// Sets it for the account of that name; returns 0 if there is none, or nothing to set.
+    /// Sets it for the account of that name, and notes that its contacts are to be told; returns 0 if there is no such
+    /// account, or nothing to set.
     pub(crate) fn write(&self, sql: &mut dyn Sql, account: &str) -> Result<u64, SqlError> {
         let (update, parameters) = self.update(account);
-        sql.execute(update, &parameters)
+        let changed = sql.execute(update, &parameters)?;
+        if changed > 0 || *self == Self::NewPassword {
+            let change = self.change(sql, account)?;
+            note(
+                sql,
+                account,
+                signed(unix_s()),
+                &AlertEvent::Change { change },
+            )?;
+        }
+        Ok(changed)
+    }
+
+    /// What it is to whoever is told of it.
+    fn change(&self, sql: &mut dyn Sql, account: &str) -> Result<AccountChange, SqlError> {
+        Ok(match self {
+            Self::Address(address) => AccountChange::Address {
+                address: address.clone(),
+            },
+            Self::NextAddress { address, .. } => {
+                let query = "SELECT next_address_at FROM accounts WHERE name = ?1";
+                AccountChange::NextAddress {
+                    address: address.clone(),
+                    holds_at: sql.query_one(query, &values![account])?.get(0)?,
+                }
+            }
+            Self::KeepAddress => AccountChange::KeepAddress,
+            Self::NewPassword => AccountChange::Password,
+            Self::Threshold(threshold) => AccountChange::Threshold {
+                threshold: *threshold,
+            },
+        })
     }
 
     /// SQL that sets it, and its parameters.
@@ -162,7 +203,7 @@ impl AccountSetting {
                   WHERE name = ?1",
                 vec![account, address.into(), (*delay_s).into()],
             ),
-            Self::KeepAddress => (
+            Self::KeepAddress | Self::NewPassword => (
                 "UPDATE accounts SET next_address = NULL, next_address_at = NULL
                   WHERE name = ?1 AND next_address_at > (SELECT unix_s FROM clock)",
                 vec![account],

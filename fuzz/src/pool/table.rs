@@ -324,7 +324,7 @@ impl Table {
             Action::Admitted(_)
             | Action::Proven(_)
             | Action::SignOut(_)
-            | Action::KeepAddress(_) => {}
+            | Action::NewPassword(_) => {}
             Action::Tally(_) => {}
             Action::Record(credit) => {
                 let is_solo = self.payout(speaker) == Some(Payout::Solo);

@@ -107,7 +107,7 @@ impl Pool {
         });
         if written.is_ok() && is_change && !matches!(writer, Writer::Nobody) {
             out.push(Action::SignOut(name.clone()));
-            out.push(Action::KeepAddress(name.clone()));
+            out.push(Action::NewPassword(name.clone()));
         }
         match writer {
             Writer::Nobody => {}

@@ -400,5 +400,38 @@ export default {
     + 'you have one.',
   'settings.address_keep': 'Cancel that',
   'settings.password_new': 'New password, also for your miners',
-  'settings.password_change': 'Change the password'
+  'settings.password_change': 'Change the password',
+
+  // What an account is told, and where.
+  'alerts.title': 'Alerts',
+  'alerts.mail': 'Mail',
+  'alerts.telegram': 'Telegram',
+  'alerts.ntfy': 'ntfy',
+  'alerts.to_mail': 'Mail address',
+  'alerts.to_telegram': 'Number of your chat with the pool’s bot; press Start '
+    + 'there first',
+  'alerts.to_ntfy': 'Topic that only you know',
+  'alerts.send_code': 'Send a code',
+  'alerts.code_sent': 'A code was sent there. It is good for 15 minutes.',
+  'alerts.code': 'Code',
+  'alerts.confirm': 'Confirm',
+  'alerts.contact': '{way}: {to}',
+  'alerts.told_nothing': 'Nothing was sent yet.',
+  'alerts.told': 'Last message {time}.',
+  'alerts.failure': 'The last message was not taken ({reason}); it is tried '
+    + 'again for a day.',
+  'alerts.waiting': {one: '{count} alert waits.', other: '{count} alerts wait.'},
+  'alerts.given_up': {one: '{count} alert was given up.',
+    other: '{count} alerts were given up.'},
+  'alerts.remove': 'Remove',
+  'alerts.another': 'Another one',
+  'alerts.silent_minutes': 'A worker has sent nothing for so many minutes; '
+    + 'empty: never',
+  'alerts.drop_percent': 'The hashrate has fallen by so many percent; empty: '
+    + 'never',
+  'alerts.blocks': 'My miner has found a block',
+  'alerts.payments': 'I was paid',
+  'alerts.sign_ins': 'Somebody has signed in',
+  'alerts.changes': 'My account was changed',
+  'alerts.set': 'Set the alerts'
 };

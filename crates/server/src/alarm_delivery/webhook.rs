@@ -16,6 +16,7 @@ use ring::hmac;
 use serde_json::{Value, json};
 use ureq::Agent;
 
+use crate::chat_text::without_links;
 use crate::clock::unix_s;
 use crate::config::webhook::Webhook;
 use crate::limits::{
@@ -320,25 +321,6 @@ fn body(alarm: &Alarm, id: &str, time_s: u64, source: &Source, dropped: u64) -> 
         }
     }
     body
-}
-
-/// Breaks up everything that a chat would turn into a link or a mention, since names are chosen by miners, by
-/// inserting a zero-width space. The other fields contain names unchanged.
-fn without_links(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut before = ' ';
-    for c in text.chars() {
-        let begins = matches!(
-            before,
-            '[' | ']' | '<' | '@' | '#' | '!' | '`' | '*' | '~' | '|'
-        );
-        if begins || (before == ':' && c == '/') || (before == '.' && c.is_alphanumeric()) {
-            shown.push('\u{200b}');
-        }
-        shown.push(c);
-        before = c;
-    }
-    shown
 }
 
 fn cut(text: &str) -> String {

@@ -5,6 +5,7 @@ use hstratum_core::accounting::terms::Scheme;
 use hstratum_core::chain::coinbase::Payout;
 
 use super::*;
+use crate::config::alert_ways::AlertWays;
 use crate::config::peer_address::PeerAddress;
 
 fn raw(origin: OptionOrigin, key: &str, value: &str) -> RawOption {
@@ -102,6 +103,7 @@ fn nothing_given_is_the_defaults() {
         explorer: None,
         proxy_secret: None,
         webhook: None,
+        alert_ways: AlertWays::default(),
         hashrate_alarm: 50,
         database: None,
         server_id: host_name(),
@@ -195,6 +197,7 @@ fn everything_can_be_given() {
             key: "/etc/key.pem".into(),
         }),
         webhook: None,
+        alert_ways: AlertWays::default(),
         hashrate_alarm: 50,
         proxy_protocol: ["192.0.2.1", "10.0.0.0/8"]
             .map(|text| AddressRange::parse(text).expect("a range"))

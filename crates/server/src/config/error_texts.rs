@@ -9,7 +9,8 @@ pub(super) fn malformed(spec: &OptionSpec, option: &RawOption) -> ConfigError {
     let found = match spec.name {
         // Its length is no useful information.
         "database" => "something else".to_owned(),
-        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" => {
+        "password" | "http-token" | "proxy-secret" | "webhook" | "webhook-secret" | "smtp"
+        | "telegram" => {
             format!("{} bytes", option.value.len())
         }
         _ => format!("{:?}", cut(&option.value)),

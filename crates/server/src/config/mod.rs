@@ -4,6 +4,7 @@
 //! is here. An unknown or malformed option stops the start, even if another origin overrides it, so that a
 //! typing error shows at once.
 
+pub mod alert_ways;
 pub mod deployment_signal;
 mod error_texts;
 pub mod hsd_address;
@@ -27,6 +28,7 @@ use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::units::Difficulty;
 use thiserror::Error;
 
+use crate::config::alert_ways::AlertWays;
 use crate::config::deployment_signal::DeploymentSignal;
 pub use crate::config::option_value::parse_host;
 use crate::config::option_value::parse_server_id;
@@ -108,6 +110,8 @@ pub struct Config {
     pub proxy_secret: Option<ProxySecret>,
     /// Destination of alarms.
     pub webhook: Option<Webhook>,
+    /// Ways by which accounts may be told of themselves.
+    pub alert_ways: AlertWays,
     /// Percent of the hashrate whose loss raises an alarm; 0 turns that off.
     pub hashrate_alarm: u8,
     /// Address of the ledger that several servers share.
@@ -260,6 +264,7 @@ impl Draft {
         let tls = tls::files(&listen, self.tls_cert, self.tls_key).map_err(ConfigError)?;
         let (host, port) = (self.host.expect(GIVEN), self.port.expect(GIVEN));
         check_listeners(SocketAddr::new(host, port), &listen)?;
+        let mail = (self.smtp, self.smtp_from);
         let auth = match self.password {
             Some(_) => Auth::Users,
             None => Auth::Open,
@@ -293,6 +298,8 @@ impl Draft {
             explorer: self.explorer,
             proxy_secret: self.proxy_secret,
             webhook: webhook::from_options(self.webhook, self.webhook_secret)
+                .map_err(ConfigError)?,
+            alert_ways: AlertWays::from_options(mail, self.telegram, self.ntfy)
                 .map_err(ConfigError)?,
             hashrate_alarm: self.hashrate_alarm.expect(GIVEN),
             database: self.database.map(|url| database(&url)).transpose()?,

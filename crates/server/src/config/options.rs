@@ -9,7 +9,9 @@ use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::proxy_secret::ProxySecret;
 use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::units::Difficulty;
+use lettre::message::Mailbox;
 
+use super::alert_ways::{self, NtfyServer};
 use super::deployment_signal::DeploymentSignal;
 use super::option_value::{
     parse_bool, parse_database, parse_difficulty, parse_explorer, parse_host, parse_integer,
@@ -299,6 +301,35 @@ pub const OPTIONS: &[OptionSpec] = &[
         set: |draft, text| store(&mut draft.webhook_secret, parse_password(text)),
     },
     OptionSpec {
+        name: "smtp",
+        fallback: Fallback::None,
+        help: "relay that takes mail to miners: see [alerts to miners](operating.md#alerts-to-miners)",
+        expected: "smtps://USER:PASSWORD@HOST, smtp://USER:PASSWORD@HOST:587?tls=required, or without TLS \
+                   smtp://127.0.0.1 or another one on this machine",
+        set: |draft, text| store(&mut draft.smtp, alert_ways::parse_smtp(text)),
+    },
+    OptionSpec {
+        name: "smtp-from",
+        fallback: Fallback::None,
+        help: "from whom that mail is",
+        expected: "a mail address, or NAME <ADDRESS>",
+        set: |draft, text| store(&mut draft.smtp_from, text.parse().ok()),
+    },
+    OptionSpec {
+        name: "telegram",
+        fallback: Fallback::None,
+        help: "URL of the Telegram bot that writes to miners, with its token",
+        expected: "https://api.telegram.org/botTOKEN, or the same of another Bot API server",
+        set: |draft, text| store(&mut draft.telegram, alert_ways::parse_telegram(text)),
+    },
+    OptionSpec {
+        name: "ntfy",
+        fallback: Fallback::None,
+        help: "ntfy servers whose topics miners may name, separated by commas",
+        expected: "URLs without a path, such as https://ntfy.sh",
+        set: |draft, text| store(&mut draft.ntfy, alert_ways::parse_ntfy(text)),
+    },
+    OptionSpec {
         name: "hashrate-alarm",
         fallback: Fallback::Value("50"),
         help: "percent of the hashrate lost within ten minutes that raises an alarm; 0: never",
@@ -467,6 +498,10 @@ pub(super) struct Draft {
     pub(super) proxy_secret: Option<ProxySecret>,
     pub(super) webhook: Option<Secret>,
     pub(super) webhook_secret: Option<Secret>,
+    pub(super) smtp: Option<Secret>,
+    pub(super) smtp_from: Option<Mailbox>,
+    pub(super) telegram: Option<Secret>,
+    pub(super) ntfy: Option<Vec<NtfyServer>>,
     pub(super) hashrate_alarm: Option<u8>,
     pub(super) database: Option<Secret>,
     pub(super) server_id: Option<String>,

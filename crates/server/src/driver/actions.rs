@@ -116,7 +116,7 @@ impl<S: DriverIo> Driver<S> {
                     .tell_users(UsersCommand::Keep(ticket, name, stored));
             }
             Action::SignOut(account) => self.sessions.sign_out(&account, Instant::now()),
-            Action::KeepAddress(account) => self.keep_address(account),
+            Action::NewPassword(account) => self.new_password(account),
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
                 self.senders
@@ -156,8 +156,8 @@ impl<S: DriverIo> Driver<S> {
     }
 
     /// Has an account paid at no other address later. Nobody waits for it; it is written before what is ordered later.
-    fn keep_address(&self, account: String) {
-        let (command, _) = SetAccountCommand::new(account, AccountSetting::KeepAddress);
+    fn new_password(&self, account: String) {
+        let (command, _) = SetAccountCommand::new(account, AccountSetting::NewPassword);
         self.senders.tell_users(UsersCommand::SetAccount(command));
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct Problem {
 }
 
 /// An error as an answer: its status and text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ApiError(pub StatusCode, pub String);
 
 impl ApiError {

@@ -18,6 +18,7 @@ use super::accounts::{self, PaidAt};
 use super::admin::ThresholdBody;
 use super::answer::{ApiError, JsonBody, NoParams, Problem};
 use super::host_guard::PeerAddress;
+use super::me_alerts;
 use super::orders;
 use super::own_changes::{OwnChange, OwnSetting};
 use super::sign_in::{self, OwnerSignIn};
@@ -31,13 +32,14 @@ pub(super) fn routes() -> Router<Arc<Site>> {
         .route("/password", put(set_password))
         .route("/threshold", put(set_threshold))
         .route("/address", put(set_address).delete(keep_address))
+        .nest("/alerts", me_alerts::routes())
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(from_fn(admit))
 }
 
 /// The account of whoever asks.
 #[derive(Clone)]
-pub(crate) struct Me(Arc<str>);
+pub(crate) struct Me(pub(super) Arc<str>);
 
 /// Middleware that admits only miners who have signed in.
 async fn admit(Extension(viewer): Extension<Viewer>, mut request: Request, next: Next) -> Response {
@@ -59,7 +61,7 @@ async fn admit(Extension(viewer): Extension<Viewer>, mut request: Request, next:
 }
 
 /// Begins a change that is known to be the account's.
-fn begin<'a>(
+pub(super) fn begin<'a>(
     site: &'a Site,
     account: &Arc<str>,
     setting: OwnSetting,

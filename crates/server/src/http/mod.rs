@@ -25,6 +25,7 @@ mod late_hours;
 mod ledger_queries;
 mod ledger_reader;
 mod me;
+mod me_alerts;
 pub(crate) mod metrics;
 mod newest_split;
 mod openapi;

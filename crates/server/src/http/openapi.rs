@@ -13,8 +13,8 @@ use super::history::Range;
 use super::round::BlockStateAsked;
 use super::site::Site;
 use super::{
-    accounts, admin, credits, event_watch, history, jobs, me, metrics, pages, payouts, pool,
-    refusals, round, servers, sign_in, splits,
+    accounts, admin, credits, event_watch, history, jobs, me, me_alerts, metrics, pages, payouts,
+    pool, refusals, round, servers, sign_in, splits,
 };
 
 /// Everything that can be asked.
@@ -48,6 +48,11 @@ use super::{
         sign_in::challenge,
         me::set_password,
         me::set_threshold,
+        me_alerts::alerts,
+        me_alerts::set_alerts,
+        me_alerts::send_code,
+        me_alerts::confirm_contact,
+        me_alerts::end_contact,
         me::set_address,
         me::keep_address,
         event_watch::events,
@@ -88,10 +93,10 @@ mod tests {
         document.merge(admin::AdminDocument::openapi());
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
-        let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
-                     Block BlockStateAsked Blocks ChallengeBody Credit Credits Deployment DividedBlock DrainBody Estimate \
-                     ExtraNode Happening Health History Job JobOutput ListFormat Luck MinerSignIn NewAddressBody \
-                     NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnBlocks \
+        let known = "Account AccountInFull AccountSort Accounts AddressBody AlertSettings BanBody BanRow \
+                     Block BlockStateAsked Blocks ChallengeBody CodeBody Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Estimate \
+                     ExtraNode Happening Health History Job JobOutput Language ListFormat Luck MinerSignIn NewAddressBody \
+                     NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnAlerts OwnBlocks \
                      OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \
                      Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";

@@ -16,6 +16,8 @@ pub(crate) enum OwnSetting {
     Password,
     Threshold,
     Address,
+    Alerts,
+    Contact,
 }
 
 /// The changes of all accounts within a while.

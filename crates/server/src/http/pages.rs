@@ -50,10 +50,11 @@ macro_rules! file {
 
 static INDEX: File = file!("/index.html", HTML);
 
-static FILES: [File; 18] = [
+static FILES: [File; 19] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
+    file!("/alerts.js", SCRIPT),
     file!("/chart.js", SCRIPT),
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),

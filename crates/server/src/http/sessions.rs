@@ -227,8 +227,20 @@ mod tests {
         let (sessions, start) = (Sessions::default(), Instant::now());
         let operator = begin(&sessions, Role::Operator, start);
         let later = start + Duration::from_secs(1);
-        for number in 0..SESSIONS_MAX + 10 {
-            begin(&sessions, miner(&number.to_string()), later);
+        for number in 1..SESSIONS_MAX {
+            let session = Session {
+                signed_in: SignedIn {
+                    role: miner(&number.to_string()),
+                    change_token: String::new(),
+                },
+                begun: later,
+                used: later,
+            };
+            let digest = digest(&number.to_string());
+            sessions.0.lock().all.insert(digest, session);
+        }
+        for number in 0..10 {
+            begin(&sessions, miner(&format!("late{number}")), later);
         }
         assert_eq!(sessions.0.lock().all.len(), SESSIONS_MAX);
         assert!(sessions.look(&operator.cookie, later).is_some());

@@ -183,11 +183,12 @@ pub(crate) async fn sign_in(
         );
     }
     let asked = Instant::now();
+    let from = client(&site, peer, &headers);
     let role = match body {
         SignInBody::Operator(OperatorSignIn { token }) => operator(&site, &token).await?,
         SignInBody::Miner(MinerSignIn { name, password }) => {
-            let address = client(&site, peer, &headers)?;
-            Role::Miner(account(&site, name, password, address).await?)
+            let address = from.as_ref().map_err(Clone::clone)?;
+            Role::Miner(account(&site, name, password, *address).await?)
         }
         SignInBody::Owner(signed) => Role::Miner(owner(&site, &headers, signed, None).await?),
     };
@@ -198,6 +199,9 @@ pub(crate) async fn sign_in(
             "the password was changed just now, try again",
         ));
     };
+    if let (Role::Miner(account), Some(alerts)) = (&signed_in.role, &site.alerts) {
+        alerts.signed_in(account, from.unwrap_or(peer));
+    }
     let cookie = Cookie::build((cookie_name(local), cookie))
         .path("/")
         .http_only(true)

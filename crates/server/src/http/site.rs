@@ -25,6 +25,7 @@ use super::sessions::Sessions;
 use super::work_history::WorkHistory;
 use super::workers::{WorkerList, WorkerRow, WorkerSources};
 use crate::alarm_delivery::AlarmFeed;
+use crate::alerts::Alerts;
 use crate::clock::unix_s;
 use crate::config::Dashboard;
 use crate::config::settings::Settings;
@@ -88,6 +89,8 @@ pub(crate) struct Site {
     /// For miners' changes that wait.
     pub changes: Semaphore,
     pub own_changes: OwnChanges,
+    /// What miners are told; none if the operator has set up no way.
+    pub alerts: Option<Arc<Alerts>>,
     /// Who may give orders; none: nobody.
     pub operator: Option<Operator>,
 }
@@ -115,6 +118,7 @@ impl Site {
         statuses: &Statuses,
         (orders, payouts): (&Orders, &PayoutControl),
         sign_in: SignInParts,
+        alerts: Option<Arc<Alerts>>,
     ) -> Self {
         let config = &settings.config;
         let ledger = settings.ledger();
@@ -158,6 +162,7 @@ impl Site {
             orders: orders.clone(),
             changes: Semaphore::new(HTTP_CHANGES_MAX),
             own_changes: OwnChanges::default(),
+            alerts,
             operator: config.http_token.clone().map(|token| Operator {
                 token,
                 payouts: payouts.clone(),

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::alarm_delivery::webhook::{self, AlarmQueue, Source};
 use crate::alarm_delivery::{self, AlarmFeed};
+use crate::alerts::Alerts;
 use crate::cluster::blocks::relay::{Relay, RelayCommand};
 use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
@@ -135,6 +136,13 @@ impl RunningThreads {
         let Some(listener) = listener else {
             return Ok(());
         };
+        let alerts = Alerts::start(
+            deps.settings,
+            deps.statuses,
+            &live,
+            deps.cluster_threads,
+            deps.node,
+        )?;
         let site = Site::new(
             deps.settings,
             live,
@@ -146,6 +154,7 @@ impl RunningThreads {
                 challenges: Challenges::new().context("failed to get random bytes")?,
                 signature_checks: deps.signature_checks.clone(),
             },
+            alerts,
         );
         let node = deps.node.clone();
         self.start_plain("hstratum-http", move || http::run(listener, site, &*node))

@@ -168,6 +168,12 @@ impl TelemetryReader {
         self.receiver.borrow().as_ref()?.view.payee.clone()
     }
 
+    /// True if miners have a valid job and can connect.
+    pub(crate) fn is_healthy(&self) -> bool {
+        let newest = self.receiver.borrow();
+        newest.as_ref().is_some_and(|now| now.is_healthy())
+    }
+
     /// The newest snapshot, if there is one. Later snapshots will include the workers.
     pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
         self.ask_for_workers();

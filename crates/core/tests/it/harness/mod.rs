@@ -445,7 +445,7 @@ impl PoolHarness {
             Action::BlockAnswered(hash, verdict) => self.answered.push((hash, verdict)),
             Action::SignOut(account) => self.signed_out.push(account),
             // Where accounts are paid is the ledger's.
-            Action::KeepAddress(_) => {}
+            Action::NewPassword(_) => {}
             Action::Log(_, text) => self.log.push(text),
             Action::Tally(tallied) => self.tallied.extend(tallied),
             Action::CheckPassword(ticket, kept, password) => {

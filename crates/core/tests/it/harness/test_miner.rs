@@ -141,7 +141,7 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
         | Action::Admitted(_)
         | Action::Proven(_)
         | Action::SignOut(_)
-        | Action::KeepAddress(_)
+        | Action::NewPassword(_)
         | Action::Log(Level::Debug, _) => return None,
         Action::SubmitBlock(s) => {
             let (height, reach) = (s.template.height.0, s.reach);

@@ -1,0 +1,96 @@
+//! The thread that sends what waits in the ledger, by one way. A contact that takes nothing is tried again less and less
+//! often, and keeps no other waiting for more than the time of a call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hstratum_core::event::Level;
+
+use super::now_s;
+use super::sender::{NotTaken, Sender};
+use super::texts;
+use super::turns::{self, Turns};
+use crate::cluster::threads::Threads;
+use crate::contacts::table::{DueContact, due, failed, told};
+use crate::contacts::way::Way;
+use crate::limits::ALERT_LOOK;
+use crate::node::Node;
+use crate::repeated_log::LogBackoff;
+use crate::sql::{Db, Sql};
+
+pub(super) struct Messenger {
+    turns: Turns,
+    way: Way,
+    /// The pool's name.
+    pool: String,
+    sender: Arc<Sender>,
+    not_taken: LogBackoff,
+}
+
+impl Messenger {
+    pub(super) fn new(turns: Turns, way: Way, pool: String, sender: Arc<Sender>) -> Self {
+        Self {
+            turns,
+            way,
+            pool,
+            sender,
+            not_taken: LogBackoff::default(),
+        }
+    }
+
+    pub(super) fn start(mut self, threads: &Threads) -> anyhow::Result<()> {
+        let (name, node) = (self.way.thread(), self.turns.node.clone());
+        turns::start(threads, name, ALERT_LOOK, node, move |is_stopping| {
+            self.turn(is_stopping);
+        })
+    }
+
+    fn turn(&mut self, is_stopping: &AtomicBool) {
+        let Self {
+            turns,
+            way,
+            pool,
+            sender,
+            not_taken,
+        } = self;
+        let way = *way;
+        turns.turn(|turns, db| {
+            let now = now_s();
+            for contact in db.read(|sql| due(sql, way, now))? {
+                // The lease is extended before each call.
+                if is_stopping.load(Ordering::Relaxed) || !turns.is_ours(db)? {
+                    break;
+                }
+                let message =
+                    texts::message(contact.language, pool, &contact.account, &contact.events);
+                let sent = sender.send(way, &contact.target, &message);
+                if let Err(error) = &sent {
+                    complain(way, error, not_taken, &*turns.node);
+                }
+                write_down(db, &contact, sent)?;
+            }
+            Ok(())
+        });
+    }
+}
+
+fn write_down(db: &mut Db, contact: &DueContact, sent: Result<(), NotTaken>) -> anyhow::Result<()> {
+    let now = now_s();
+    db.write(|sql: &mut dyn Sql| match &sent {
+        Ok(()) => told(sql, contact, now),
+        Err(not_taken) => failed(sql, contact, &not_taken.for_miner, now),
+    })?;
+    Ok(())
+}
+
+/// A line for the operator, less and less often.
+fn complain(way: Way, error: &NotTaken, not_taken: &mut LogBackoff, node: &dyn Node) {
+    if not_taken.is_due(std::time::Instant::now()) {
+        let text = format!(
+            "{}: a message was not taken: {}; it is tried again for a day",
+            way.duty(),
+            error.for_operator
+        );
+        node.log(Level::Warning, &text);
+    }
+}
