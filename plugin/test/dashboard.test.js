@@ -45,15 +45,8 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await see(page, '#connect .address', new RegExp(
     `^stratum\\+tcp://127\\.0\\.0\\.1:${node.ports.stratum}$`));
 
-  await see(page, '#connect', /User: account\.worker, and the password: any/);
   await see(page, '#money', new RegExp(`Each block pays ${node.options.address}`));
   await see(page, '#money', /A balance is what the owner of that address owes/);
-
-  const width = await page.locator('img.code').evaluate((code) => {
-    return code.decode().then(() => code.naturalWidth);
-  });
-
-  assert.ok(width > 0);
 
   // What is needed before there is something to see, as it is sent.
   const bytes = await page.evaluate(() => performance
@@ -471,7 +464,7 @@ test('names that miners choose are text and nothing else', async (t) => {
 
   const images = await page.locator('main img').count();
 
-  assert.strictEqual(images, 1);
+  assert.strictEqual(images, 0);
   assert.strictEqual(await page.evaluate(() => window.hacked), undefined);
 
   await page.getByRole('link', {name: MARKUP.split('.')[0], exact: true})

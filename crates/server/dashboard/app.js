@@ -3,6 +3,7 @@
 
 import {accountPage} from './account.js';
 import {Chart} from './chart.js';
+import {connectCard, connectPage} from './connect.js';
 import {accountLink, get, h, setText} from './dom.js';
 import {
   ago, ahead, amount, count, date, difficulty, duration, number, percent,
@@ -96,7 +97,7 @@ function poolPage() {
       job.set(count(pool.height), pool.template_age_s === null ? ''
         : t('pool.job_age', {time: duration(pool.template_age_s)}));
       round.pool(pool);
-      connect.pool(pool);
+      connect.show(state.url);
       money.pool(pool);
       notes.replaceChildren(...warnings(pool));
 
@@ -296,39 +297,6 @@ function votesOf({deployments}) {
   }).join(t('text.comma'));
 }
 
-function connectCard() {
-  const address = h('code', {class: 'address'}, '–');
-  const copied = h('span', {class: 'copied', role: 'status'});
-  const login = h('p', {class: 'faint'});
-  const copy = h('button', {type: 'button', class: 'primary', onclick: () => {
-    copyText(address).then((done) => {
-      setText(copied, t(done ? 'connect.copied' : 'connect.by_hand'));
-      setTimeout(() => setText(copied, ''), 3000);
-    });
-  }}, t('connect.copy'));
-
-  const element = h('section', {
-    class: 'card connect', id: 'connect', 'aria-labelledby': 'connect-title'
-  },
-  h('div', {class: 'whole'},
-    h('h2', {id: 'connect-title'}, t('connect.title')), h('p', {}, address)),
-  h('div', {}, h('p', {}, copy, ' ', copied), login),
-  h('img', {
-    class: 'code', src: '/stratum.svg', width: '132', height: '132',
-    alt: t('connect.code')
-  }));
-
-  return {
-    element,
-    pool(pool) {
-      if (state.url)
-        setText(address, state.url);
-
-      setText(login, word('login', pool.auth));
-    }
-  };
-}
-
 /** The card of the pool's address and terms, shown from the start. */
 
 function moneyCard() {
@@ -415,18 +383,6 @@ function balances(pool) {
 
   return every ? t('money.every', {time: duration(every), paid})
     : t('money.by_hand', {paid});
-}
-
-/** Without TLS a browser has no clipboard, except on localhost. */
-
-async function copyText(element) {
-  try {
-    await navigator.clipboard.writeText(element.textContent);
-    return true;
-  } catch (e) {
-    getSelection().selectAllChildren(element);
-    return false;
-  }
 }
 
 function eventsCard() {
@@ -530,8 +486,10 @@ function decoded(text) {
 }
 
 function choosePage() {
-  if (location.pathname === '/sign-in')
-    return signInPage();
+  const alone = {'/sign-in': signInPage, '/connect': connectPage};
+
+  if (Object.hasOwn(alone, location.pathname))
+    return alone[location.pathname]();
 
   const [, kind, rest] = /^\/(account|block)\/(.+)$/.exec(location.pathname)
     || [];

@@ -131,6 +131,55 @@ export default {
   'connect.copy': 'Copy',
   'connect.copied': 'Copied',
   'connect.by_hand': 'Select it and copy by hand',
+  'connect.copy_what': 'Copy: {what}',
+  'connect.steps': 'What to type into a miner, and whether it has arrived',
+  'connect.who': 'Who mines',
+  'connect.worker': 'Machine, if there are several',
+  'connect.port': 'Port {port}',
+  'connect.unknown': 'port {port} of this server',
+  'connect.transport': 'Connection',
+  'connect.dynamic': 'starts at {difficulty}, then follows the speed of the '
+    + 'miner',
+  'connect.fixed': '{difficulty}, unless the miner asks for another',
+  'connect.no_job': 'There is no job for miners now: connections are refused '
+    + 'until there is one.',
+  'connect.behind_proxy': 'Miners come to this pool by a proxy. It has ports of '
+    + 'its own, which this server does not know: the owner of the pool tells '
+    + 'them.',
+  'connect.servers': 'The pool has several servers. These are the addresses of '
+    + 'the one that shows this page.',
+  'connect.loopback': 'An address below is for miners on the machine of the '
+    + 'server. Others need the name or the address that it has in the network.',
+  'connect.your_account': 'YOUR-ACCOUNT',
+  'connect.your_address': 'YOUR-ADDRESS',
+  'connect.your_password': 'YOUR-PASSWORD',
+  'connect.goldshell': 'On the page of the box, among its pools',
+  'connect.handyminer': 'In its config.json, instead of the lines of the same '
+    + 'names',
+  'connect.mine': 'A miner for the processor, to try the pool',
+  'connect.tls_only': 'For miners that speak TLS: others do not connect here.',
+  'connect.url': 'URL',
+  'connect.user': 'User',
+  'connect.command': 'Command',
+  'transport.tcp': 'plain TCP',
+  'transport.tls': 'TLS',
+  'transport.auto': 'plain TCP or TLS, as the miner begins',
+  'listener_pays.operator': 'the owner of the pool, who divides it',
+  'listener_pays.split': 'the accounts directly',
+  'listener_pays.solo': 'its finder: the user is an address, or an account '
+    + 'that is paid at one',
+  'check.nothing': 'With an account typed here, the lines below are complete, '
+    + 'and you see whether its miners have arrived.',
+  'check.sign_in': 'Sign in to see whether your miner has arrived',
+  'check.hidden': 'Whether a miner has arrived is not shown here.',
+  'check.nobody': 'No miner of {account} is connected. This is looked at again '
+    + 'every five seconds.',
+  'check.mines': '{worker}: connected {since}, last share accepted {last}',
+  'check.no_share': '{worker}: connected {since}, no share yet',
+  'check.rejected': '{worker}: connected {since}, no share accepted, some '
+    + 'rejected',
+  'check.elsewhere': '{worker}: mines on {servers}',
+  'check.refused': '{name} was refused {last}: {reason}',
   'connect.code': 'The address as a QR code',
   'login.open': 'User: account.worker, and the password: any, or an account\'s',
   'login.users': 'User: account.worker, and the password: the account\'s',
@@ -303,6 +352,7 @@ export default {
   'refused.malformed': 'no name, or too long',
   'refused.names': 'too many names on a connection',
   'refused.no_address': 'no address that can be paid',
+  'refused.other_payee': 'another address than that of its connection',
   'refused.no_admin': 'no password of an admin is set',
   'refused.proof': 'a proxy with another secret',
   'refused.unknown_user': 'no such user',

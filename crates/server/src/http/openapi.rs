@@ -13,8 +13,8 @@ use super::history::Range;
 use super::round::BlockStateAsked;
 use super::site::Site;
 use super::{
-    accounts, admin, credits, event_watch, history, jobs, me, metrics, pages, payouts, pool,
-    refusals, round, servers, sign_in, splits,
+    accounts, admin, credits, event_watch, history, jobs, listeners, me, metrics, pages, payouts,
+    pool, refusals, round, servers, sign_in, splits,
 };
 
 /// Everything that can be asked.
@@ -28,6 +28,7 @@ use super::{
     ),
     paths(
         pool::pool,
+        listeners::listeners,
         servers::servers,
         history::of_pool,
         round::round,
@@ -90,7 +91,7 @@ mod tests {
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
                      Block BlockStateAsked Blocks ChallengeBody Credit Credits Deployment DividedBlock DrainBody Estimate \
-                     ExtraNode Happening Health History Job JobOutput ListFormat Luck MinerSignIn NewAddressBody \
+                     ExtraNode Happening Health History Job JobOutput ListFormat Listener Listeners Luck MinerSignIn NewAddressBody \
                      NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnBlocks \
                      OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \

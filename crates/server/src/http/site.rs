@@ -18,6 +18,7 @@ use super::events::Events;
 use super::jobs::ListenerPayouts;
 use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown};
 use super::ledger_reader::LedgerReader;
+use super::listeners::Listeners;
 use super::newest_split::NewestSplit;
 use super::own_changes::OwnChanges;
 use super::server_list::ServerList;
@@ -49,7 +50,7 @@ pub(crate) struct Site {
     pub public_host: Option<String>,
     /// Names by which it may be asked beside that.
     pub host_names: Vec<String>,
-    pub stratum_port: u16,
+    pub listeners: Listeners,
     pub payouts_of_listeners: ListenerPayouts,
     /// Kinds of payout of the listeners.
     pub payouts: BTreeSet<String>,
@@ -124,7 +125,7 @@ impl Site {
             auth: config.auth.name(),
             public_host: config.public_host.clone(),
             host_names: config.http_host_names.clone(),
-            stratum_port: config.public_port,
+            listeners: Listeners::of(settings),
             payouts_of_listeners: ListenerPayouts::of(settings),
             payouts: config.payouts(),
             newest_split: NewestSplit::default(),
