@@ -546,6 +546,37 @@ test('it fits a phone, and follows the colours of the system', async (t) => {
   assert.notStrictEqual(papers[0], papers[2]);
 });
 
+test('it can be installed as an app', async (t) => {
+  const node = await startNode(t);
+  const browser = await launch(t);
+  const page = await open(browser, node);
+  const devtools = await page.context().newCDPSession(page);
+  const {url, errors, data} = await devtools.send('Page.getAppManifest');
+  const {installabilityErrors: obstacles}
+    = await devtools.send('Page.getInstallabilityErrors');
+
+  assert.deepStrictEqual(errors, []);
+  // The browser's contexts keep nothing.
+  assert.deepStrictEqual(obstacles.map(({errorId}) => errorId)
+    .filter(id => id !== 'in-incognito'), []);
+
+  const {name, display, start_url: start, icons} = JSON.parse(data);
+  const {headers} = await fetch(url);
+
+  assert.deepStrictEqual([name, display, start],
+    ['hstratum', 'standalone', '/']);
+  assert.strictEqual(headers.get('content-type'), 'application/manifest+json');
+  assert.match(headers.get('content-security-policy'), /manifest-src 'self';/);
+
+  for (const {src, type} of icons) {
+    const icon = await fetch(new URL(src, url));
+
+    assert.strictEqual(icon.headers.get('content-type'), type);
+  }
+
+  page.check();
+});
+
 test('it has the language of the browser, or the one that is chosen',
   async (t) => {
     const node = await startNode(t);

@@ -24,6 +24,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
+const MANIFEST: &str = "application/manifest+json";
 
 /// Empty modules around the QR code, which readers need.
 const QUIET: i32 = 4;
@@ -50,7 +51,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/index.html", HTML);
 
-static FILES: [File; 19] = [
+static FILES: [File; 20] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
@@ -68,6 +69,7 @@ static FILES: [File; 19] = [
     file!("/split.js", SCRIPT),
     file!("/table.js", SCRIPT),
     file!("/icon.svg", SVG),
+    file!("/manifest.webmanifest", MANIFEST),
     file!("/vendor/uPlot.iife.min.js", SCRIPT),
     file!("/vendor/uPlot.min.css", CSS),
 ];
