@@ -64,6 +64,11 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await see(page, '#workers tbody tr', /alice.*rig/);
   await see(page, '.events', /Block 1 (found|accepted)/);
 
+  await see(page, 'dl', /Luckiest block[\d,.]+ %, Block 1Unluckiest block[\d,.]+ %, Block 1/);
+  await see(page, '#blocks tbody tr', /accepted, 1/);
+  await node.mine(1);
+  await see(page, '#blocks tbody tr', /confirmed/);
+
   const own = page.locator('#blocks tbody td:first-child a').first();
   const explorer = page.locator('#blocks tbody a[rel=noreferrer]').first();
 
@@ -73,7 +78,7 @@ test('a miner, its account and its block appear by themselves', async (t) => {
 
   await page.locator('#accounts a').first().click();
   await see(page, 'h1', /^alice$/);
-  await see(page, '#blocks tbody tr', /accepted/);
+  await see(page, '#blocks tbody tr', /confirmed/);
   await see(page, '#workers tbody tr', /rig/);
   assert.match(page.url(), /\/account\/alice$/);
   page.check();
@@ -104,7 +109,7 @@ test('who is paid by a block is shown once there are solo blocks',
     // A solo listener is enough.
     const listening = await open(browser, node);
 
-    await see(listening, '#blocks tbody tr', /acceptedoperator/);
+    await see(listening, '#blocks tbody tr', /accepted, 1operator/);
     assert.deepStrictEqual((await heads(listening)).slice(0, 4),
       ['Height', 'State', 'Pays', 'Found']);
     await find(payee);
@@ -114,7 +119,7 @@ test('who is paid by a block is shown once there are solo blocks',
     const page = await open(browser, node);
     const own = await open(browser, node, '/account/alice');
 
-    await see(page, '#blocks tbody tr', /acceptedsolo/);
+    await see(page, '#blocks tbody tr', /accepted, 1solo/);
     await see(own, '#blocks tbody tr', /confirmedoperator/);
     assert.deepStrictEqual(await page.locator('#blocks tbody tr td:nth-child(3)')
       .allTextContents(), ['solo', 'operator']);
@@ -146,7 +151,7 @@ test('what blocks pay to whom is shown, for the next and for each',
     await page.locator('#blocks tbody td:first-child a').first().click();
     await see(page, 'h1', /^Block 4$/);
     await see(page, '#split tbody', /HNS.*HNS.*rs1/);
-    await see(page, 'dl', /Paysspl.*Reward2,000\.00 HNS.*Fee20\.00 HNS/);
+    await see(page, 'dl', /Paysspl.*Reward2,000\.00 HNS.*Confirmations1.*Fee20\.00 HNS/);
     await see(page, 'dl', new RegExp(`Hash${blocks[3].hashHex()}`));
     await page.setViewportSize({width: 360, height: 740});
     assert.strictEqual(await page.evaluate(
@@ -594,7 +599,7 @@ test('it has the language of the browser, or the one that is chosen',
 
     await is(page, 'zh-CN', '矿工');
     await see(page, '.skip', /^跳到正文$/);
-    await see(page, '#blocks tbody tr', /已接受刚刚alice/);
+    await see(page, '#blocks tbody tr', /已接受，1刚刚alice/);
     await see(page, '.events', /alice 的区块 1 已/);
     assert.deepStrictEqual(await page.evaluate(() => performance
       .getEntriesByType('resource').map(({name}) => new URL(name).pathname)

@@ -210,6 +210,8 @@ function roundCard() {
   const since = h('dd');
   const shares = h('dd');
   const luck = h('dd');
+  const luckiest = h('dd');
+  const unluckiest = h('dd');
   const next = h('dd');
   const reward = h('dd');
   const votes = h('dd');
@@ -228,6 +230,8 @@ function roundCard() {
       h('dt', {}, t('round.next')), next,
       h('dt', {}, t('round.reward')), reward,
       h('dt', {}, t('round.luck')), luck,
+      h('dt', {}, t('round.luckiest')), luckiest,
+      h('dt', {}, t('round.unluckiest')), unluckiest,
       h('dt', {}, t('round.votes')), votes, extraName, extra));
 
   function show() {
@@ -275,11 +279,25 @@ function roundCard() {
       try {
         data = await get('/api/v1/round');
         show();
+
+        const records = await get('/api/v1/records');
+
+        luckiest.replaceChildren(...record(records.luckiest));
+        unluckiest.replaceChildren(...record(records.unluckiest));
       } catch (e) {
         // The next refresh asks again.
       }
     }
   };
+}
+
+/** A block by its effort. */
+
+function record(block) {
+  return block === null ? [t('text.none_yet')]
+    : pieces('round.record', {effort: percent(block.effort), block: h('a', {
+      href: `/block/${block.hash}`, title: date(block.found_at)
+    }, t('block.number', {height: count(block.height)}))});
 }
 
 /** The deployments that are being voted on, and whether our blocks do. */

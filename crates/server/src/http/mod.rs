@@ -166,13 +166,14 @@ async fn keep<F: Future<Output = ()> + Send + 'static>(work: impl Fn() -> F) {
 }
 
 /// The paths that are answered from the cache, and what they show of accounts.
-fn remembered_paths() -> [(&'static str, Shows, MethodRouter<Arc<Site>>); 15] {
+fn remembered_paths() -> [(&'static str, Shows, MethodRouter<Arc<Site>>); 16] {
     [
         ("/pool", Shows::Pool, get(pool::pool)),
         ("/listeners", Shows::Sums, get(listeners::listeners)),
         ("/pool/history", Shows::Sums, get(history::of_pool)),
         ("/servers", Shows::Operation, get(servers::servers)),
         ("/round", Shows::Blocks, get(round::round)),
+        ("/records", Shows::Blocks, get(round::of_all_time)),
         ("/blocks", Shows::Blocks, get(round::blocks)),
         ("/blocks/{hash}", Shows::Blocks, get(splits::of_block)),
         ("/split", Shows::Accounts, get(splits::newest)),

@@ -32,6 +32,7 @@ use super::{
         servers::servers,
         history::of_pool,
         round::round,
+        round::of_all_time,
         round::blocks,
         splits::newest,
         splits::of_block,
@@ -93,7 +94,7 @@ mod tests {
                      Block BlockStateAsked Blocks ChallengeBody Credit Credits Deployment DividedBlock DrainBody Estimate \
                      ExtraNode Happening Health History Job JobOutput ListFormat Listener Listeners Luck MinerSignIn NewAddressBody \
                      NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnBlocks \
-                     OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
+                     OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range Records \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \
                      Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);

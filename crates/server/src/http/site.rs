@@ -16,7 +16,7 @@ use super::conns::Conns;
 use super::estimates::{CachedEstimates, LedgerEstimates, NextPayout, PoolMoney};
 use super::events::Events;
 use super::jobs::ListenerPayouts;
-use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown};
+use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown, Records};
 use super::ledger_reader::LedgerReader;
 use super::listeners::Listeners;
 use super::newest_split::NewestSplit;
@@ -74,6 +74,7 @@ pub(crate) struct Site {
     pub worker_list: WorkerList,
     pub work_history: Arc<WorkHistory>,
     pub round: CachedQuery<ApiRound>,
+    pub records: CachedQuery<Records>,
     pub balances: CachedQuery<Balances>,
     cached_estimates: CachedEstimates,
     pub events: Events,
@@ -147,6 +148,7 @@ impl Site {
             worker_list: WorkerList::default(),
             work_history: Arc::default(),
             round: CachedQuery::default(),
+            records: CachedQuery::default(),
             balances: CachedQuery::default(),
             cached_estimates: CachedEstimates::default(),
             events: Events::default(),
@@ -260,6 +262,7 @@ impl Site {
             explorer: self.explorer.clone(),
             is_shared: reader.is_shared(),
             races: self.live.races().clone(),
+            next_height: self.live.height(),
         }
     }
 

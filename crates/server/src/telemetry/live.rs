@@ -168,6 +168,12 @@ impl TelemetryReader {
         self.receiver.borrow().as_ref()?.view.payee.clone()
     }
 
+    /// The height that miners work on; `None` before the first job.
+    pub(crate) fn height(&self) -> Option<u32> {
+        let job = self.receiver.borrow().as_ref()?.view.job?;
+        Some(job.height.0)
+    }
+
     /// The newest snapshot, if there is one. Later snapshots will include the workers.
     pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
         self.ask_for_workers();

@@ -128,6 +128,16 @@ fn block_is_told_and_listed() {
     assert_eq!(account["blocks"], 1);
     assert_eq!(browser.json("/api/v1/round")["shares"], 0);
     assert_eq!(browser.json("/api/v1/payouts")["total"], 0);
+    assert_eq!(block["confirmations"], 1);
+    running.move_on(Chain::easy().empty_at(4));
+    wait_until("two blocks are on top of it", || {
+        browser.json("/api/v1/blocks")["blocks"][0]["confirmations"] == 3
+    });
+    let records = browser.json("/api/v1/records");
+    for record in ["luckiest", "unluckiest"] {
+        assert_eq!(records[record]["hash"], hash.to_string(), "{records}");
+        assert_eq!(records[record]["effort"], block["effort"]);
+    }
 }
 
 #[test]
@@ -270,6 +280,7 @@ fn without_a_ledger_there_is_no_history_and_all_else() {
         "/api/v1/pool/history",
         "/api/v1/round",
         "/api/v1/blocks",
+        "/api/v1/records",
         "/api/v1/workers",
         "/api/v1/accounts",
         "/api/v1/payouts",
