@@ -20,7 +20,7 @@ const ALLOWED = new Set([
   '(prefers-color-scheme: dark)', '12px system-ui, sans-serif',
   'Content-Type', 'X-CSRF-Token',
   // As it is typed, or as it is called by itself.
-  'alice.rig1', 'hsw-rpc signmessage ADDRESS "TEXT"', 'English', '简体中文'
+  'alice.rig1', 'Goldshell', 'HandyMiner', 'config.json', 'hsw-rpc signmessage ADDRESS "TEXT"', 'English', '简体中文'
 ]);
 const NAMES = /\b(hstratum|HNS)\b/g;
 

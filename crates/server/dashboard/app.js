@@ -3,6 +3,7 @@
 
 import {accountPage} from './account.js';
 import {Chart} from './chart.js';
+import {connectCard, connectPage} from './connect.js';
 import {accountLink, get, h, setText} from './dom.js';
 import {
   ago, ahead, amount, count, date, difficulty, duration, number, percent,
@@ -96,7 +97,7 @@ function poolPage() {
       job.set(count(pool.height), pool.template_age_s === null ? ''
         : t('pool.job_age', {time: duration(pool.template_age_s)}));
       round.pool(pool);
-      connect.pool(pool);
+      connect.show(state.url);
       money.pool(pool);
       notes.replaceChildren(...warnings(pool));
 
@@ -209,6 +210,8 @@ function roundCard() {
   const since = h('dd');
   const shares = h('dd');
   const luck = h('dd');
+  const luckiest = h('dd');
+  const unluckiest = h('dd');
   const next = h('dd');
   const reward = h('dd');
   const votes = h('dd');
@@ -227,6 +230,8 @@ function roundCard() {
       h('dt', {}, t('round.next')), next,
       h('dt', {}, t('round.reward')), reward,
       h('dt', {}, t('round.luck')), luck,
+      h('dt', {}, t('round.luckiest')), luckiest,
+      h('dt', {}, t('round.unluckiest')), unluckiest,
       h('dt', {}, t('round.votes')), votes, extraName, extra));
 
   function show() {
@@ -274,11 +279,25 @@ function roundCard() {
       try {
         data = await get('/api/v1/round');
         show();
+
+        const records = await get('/api/v1/records');
+
+        luckiest.replaceChildren(...record(records.luckiest));
+        unluckiest.replaceChildren(...record(records.unluckiest));
       } catch (e) {
         // The next refresh asks again.
       }
     }
   };
+}
+
+/** A block by its effort. */
+
+function record(block) {
+  return block === null ? [t('text.none_yet')]
+    : pieces('round.record', {effort: percent(block.effort), block: h('a', {
+      href: `/block/${block.hash}`, title: date(block.found_at)
+    }, t('block.number', {height: count(block.height)}))});
 }
 
 /** The deployments that are being voted on, and whether our blocks do. */
@@ -294,39 +313,6 @@ function votesOf({deployments}) {
     return t(is ? 'round.vote_for' : 'round.vote_against',
       {name, bit, state: word('deployment', state)});
   }).join(t('text.comma'));
-}
-
-function connectCard() {
-  const address = h('code', {class: 'address'}, '–');
-  const copied = h('span', {class: 'copied', role: 'status'});
-  const login = h('p', {class: 'faint'});
-  const copy = h('button', {type: 'button', class: 'primary', onclick: () => {
-    copyText(address).then((done) => {
-      setText(copied, t(done ? 'connect.copied' : 'connect.by_hand'));
-      setTimeout(() => setText(copied, ''), 3000);
-    });
-  }}, t('connect.copy'));
-
-  const element = h('section', {
-    class: 'card connect', id: 'connect', 'aria-labelledby': 'connect-title'
-  },
-  h('div', {class: 'whole'},
-    h('h2', {id: 'connect-title'}, t('connect.title')), h('p', {}, address)),
-  h('div', {}, h('p', {}, copy, ' ', copied), login),
-  h('img', {
-    class: 'code', src: '/stratum.svg', width: '132', height: '132',
-    alt: t('connect.code')
-  }));
-
-  return {
-    element,
-    pool(pool) {
-      if (state.url)
-        setText(address, state.url);
-
-      setText(login, word('login', pool.auth));
-    }
-  };
 }
 
 /** The card of the pool's address and terms, shown from the start. */
@@ -415,18 +401,6 @@ function balances(pool) {
 
   return every ? t('money.every', {time: duration(every), paid})
     : t('money.by_hand', {paid});
-}
-
-/** Without TLS a browser has no clipboard, except on localhost. */
-
-async function copyText(element) {
-  try {
-    await navigator.clipboard.writeText(element.textContent);
-    return true;
-  } catch (e) {
-    getSelection().selectAllChildren(element);
-    return false;
-  }
 }
 
 function eventsCard() {
@@ -530,8 +504,10 @@ function decoded(text) {
 }
 
 function choosePage() {
-  if (location.pathname === '/sign-in')
-    return signInPage();
+  const alone = {'/sign-in': signInPage, '/connect': connectPage};
+
+  if (Object.hasOwn(alone, location.pathname))
+    return alone[location.pathname]();
 
   const [, kind, rest] = /^\/(account|block)\/(.+)$/.exec(location.pathname)
     || [];

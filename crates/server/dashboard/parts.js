@@ -107,8 +107,8 @@ export function blockColumns(ofAll) {
       href: `/block/${row.hash}`
     }, count(row.height))},
     {title: t('block.state'), cell: row => h('span', {
-      class: `state ${row.state}`, title: row.reason || null
-    }, word('state', row.state))},
+      class: `state ${row.state}`, title: row.reason || confirmed(row)
+    }, stateOf(row))},
     {title: t('block.pays'), kind: 'minor',
       isShown: ({payouts}) => payouts.some(name => name !== 'operator'),
       cell: row => h('span', {
@@ -128,6 +128,20 @@ export function blockColumns(ofAll) {
     {title: t('block.first_asked'), kind: 'number minor',
       cell: row => race(row.race)}
   ];
+}
+
+/** A block's state; with its confirmations, until its reward can be spent. */
+
+function stateOf({state, confirmations}) {
+  return state === 'accepted' && confirmations !== null
+    ? t('block.accepted', {state: word('state', state),
+      number: count(confirmations)})
+    : word('state', state);
+}
+
+function confirmed({confirmations}) {
+  return confirmations === null ? null
+    : t('block.confirmed', {number: count(confirmations)});
 }
 
 /** How soon a peer asked for a block, and its rival. */

@@ -78,7 +78,8 @@ export function blockPage(hash) {
 
       setText(heading, t('block.number', {height: count(block.height)}));
       facts.replaceChildren(...[
-        ...columns.map(({title, cell}) => [title, cell(block)]), ...divided,
+        ...columns.map(({title, cell}) => [title, cell(block)]),
+        [t('block.confirmations'), count(block.confirmations)], ...divided,
         [t('block.hash'), blockLink(block,
           h('code', {class: 'wrap'}, block.hash))]
       ].flatMap(([title, value]) => [h('dt', {}, title), h('dd', {}, value)]));

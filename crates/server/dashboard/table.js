@@ -36,8 +36,11 @@ export class Table {
     this.total = h('span', {class: 'count'});
     this.heads = columns.map(column => this.head(column));
     this.body = h('tbody');
-    this.table = h('table', {'aria-labelledby': id},
-      h('thead', {}, h('tr', {}, this.heads)), this.body);
+    // It is reached by the keyboard, to be scrolled.
+    this.table = h('div', {
+      class: 'scroll', tabindex: '0', role: 'group', 'aria-labelledby': id
+    }, h('table', {'aria-labelledby': id},
+      h('thead', {}, h('tr', {}, this.heads)), this.body));
     this.empty = h('div', {class: 'empty', hidden: true});
     this.before = h('button', {
       type: 'button', onclick: () => this.turn(-1)
@@ -57,9 +60,7 @@ export class Table {
     this.element = h('section', {class: 'card', id: this.options.id},
       h('div', {class: 'card-head'},
         h('h2', {id}, title, ' ', this.total), note || null, this.field),
-      h('div', {class: 'scroll', tabindex: '0', role: 'group',
-        'aria-labelledby': id}, this.table),
-      this.empty, this.pages);
+      this.table, this.empty, this.pages);
     this.showSort();
   }
 

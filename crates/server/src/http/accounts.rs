@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     worker: String,
     /// Connections that it has now to this server.
     connections: u32,
+    /// When the newest of these was made, Unix seconds.
+    connected_at: Option<i64>,
     /// Servers that it mines on: this one where it is connected; where several share a ledger, each that
     /// has accepted a share of it within ten minutes. Empty where it is away. Untrusted text.
     servers: Vec<String>,
@@ -531,6 +533,7 @@ impl Worker {
             account: row.account.to_string(),
             worker: row.worker.to_string(),
             connections: row.connections,
+            connected_at: row.connected_at,
             servers: row.servers.iter().map(ToString::to_string).collect(),
             difficulty: row.difficulty.filter(|_| row.connections > 0),
             sends_blocks: row.sends_blocks,

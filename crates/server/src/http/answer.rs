@@ -207,8 +207,8 @@ fn question_of(headers: &HeaderMap, uri: &Uri, viewer: &Viewer) -> String {
         Err(_) => vec![(uri.query().unwrap_or_default().to_owned(), String::new())],
     };
     pairs.sort_unstable();
-    // The answer of `/pool`, and no other, depends on the host asked for.
-    let is_host_told = uri.path().ends_with("/pool");
+    // The answers of these, and no others, depend on the host asked for.
+    let is_host_told = uri.path().ends_with("/pool") || uri.path().ends_with("/listeners");
     let host = headers.get(HOST).filter(|_| is_host_told);
     let host = host.and_then(|host| host.to_str().ok());
     format!(

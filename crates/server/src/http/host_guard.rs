@@ -15,7 +15,7 @@ use super::answer::ApiError;
 
 /// Allows nothing from elsewhere, and nothing inline.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
 const HEADERS: [(HeaderName, &str); 5] = [

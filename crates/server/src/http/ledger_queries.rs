@@ -59,6 +59,9 @@ pub(crate) struct ApiBlock {
     difficulty: f64,
     /// Work of its round over the work expected; luck is its inverse.
     effort: Option<f64>,
+    /// Blocks of the main chain from this one to the tip, both included; none where it is not on the main chain, or
+    /// the tip is not known.
+    confirmations: Option<u32>,
     /// Whether its reward is divided, or was by other means.
     is_settled: bool,
     /// `operator`, or `solo`: its coinbase has paid its finder, and nothing is divided.
@@ -141,6 +144,8 @@ pub(crate) struct BlocksShown {
     pub explorer: Option<String>,
     pub is_shared: bool,
     pub races: Arc<BlockRaces>,
+    /// The height that miners work on.
+    pub next_height: Option<u32>,
 }
 
 impl BlocksShown {
@@ -151,6 +156,13 @@ impl BlocksShown {
         } else {
             "CAST(NULL AS TEXT)"
         }
+    }
+
+    fn confirmations(&self, height: u32, state: &str) -> Option<u32> {
+        let next = self.next_height?;
+        let is_on_chain = matches!(state, "accepted" | "confirmed");
+        // A block may be known before the job on top of it.
+        is_on_chain.then(|| next.saturating_sub(height).max(1))
     }
 }
 
@@ -175,12 +187,14 @@ pub(crate) fn read_blocks(
     )?;
     let blocks = rows.iter().map(|row| {
         let (hash, height): (String, u32) = (row.get(0)?, row.get(1)?);
+        let state: String = row.get(2)?;
         let link = shown.explorer.as_deref().map(|explorer| {
             let link = explorer.replace("%h", &height.to_string());
             link.replace("%s", &hash)
         });
         Ok(ApiBlock {
-            state: row.get(2)?,
+            confirmations: shown.confirmations(height, &state),
+            state,
             reason: row.get(3)?,
             found_at: row.get(4)?,
             changed_at: row.get(5)?,
@@ -198,6 +212,30 @@ pub(crate) fn read_blocks(
         })
     });
     blocks.collect()
+}
+
+/// The pool's luckiest and unluckiest block: those of the least and the greatest effort.
+#[derive(Clone, Default, Serialize, ToSchema)]
+pub(crate) struct Records {
+    /// None before the first block on the main chain with an effort that is known.
+    luckiest: Option<ApiBlock>,
+    unluckiest: Option<ApiBlock>,
+}
+
+/// Reads all blocks for them.
+pub(crate) fn records(sql: &mut dyn Sql, shown: &BlocksShown) -> Result<Records, SqlError> {
+    let mut first_by = |order: &str| {
+        let rest = format!(
+            "WHERE state IN ('accepted', 'confirmed') AND effort IS NOT NULL
+              ORDER BY effort {order}, height LIMIT 1"
+        );
+        let found = read_blocks(sql, &rest, &[], shown);
+        found.map(|blocks| blocks.into_iter().next())
+    };
+    Ok(Records {
+        luckiest: first_by("")?,
+        unluckiest: first_by("DESC")?,
+    })
 }
 
 /// Accounts that have ever been credited something, with that and what was paid.

@@ -24,6 +24,7 @@ mod last_day;
 mod late_hours;
 mod ledger_queries;
 mod ledger_reader;
+mod listeners;
 mod me;
 mod me_alerts;
 pub(crate) mod metrics;
@@ -166,12 +167,14 @@ async fn keep<F: Future<Output = ()> + Send + 'static>(work: impl Fn() -> F) {
 }
 
 /// The paths that are answered from the cache, and what they show of accounts.
-fn remembered_paths() -> [(&'static str, Shows, MethodRouter<Arc<Site>>); 14] {
+fn remembered_paths() -> [(&'static str, Shows, MethodRouter<Arc<Site>>); 16] {
     [
         ("/pool", Shows::Pool, get(pool::pool)),
+        ("/listeners", Shows::Sums, get(listeners::listeners)),
         ("/pool/history", Shows::Sums, get(history::of_pool)),
         ("/servers", Shows::Operation, get(servers::servers)),
         ("/round", Shows::Blocks, get(round::round)),
+        ("/records", Shows::Blocks, get(round::of_all_time)),
         ("/blocks", Shows::Blocks, get(round::blocks)),
         ("/blocks/{hash}", Shows::Blocks, get(splits::of_block)),
         ("/split", Shows::Accounts, get(splits::newest)),
@@ -193,7 +196,7 @@ fn remembered_paths() -> [(&'static str, Shows, MethodRouter<Arc<Site>>); 14] {
         ),
         ("/workers", Shows::Accounts, get(accounts::workers)),
         ("/payouts", Shows::Accounts, get(payouts::payouts)),
-        ("/refusals", Shows::Accounts, get(refusals::refusals)),
+        ("/refusals", Shows::Refusals, get(refusals::refusals)),
     ]
 }
 

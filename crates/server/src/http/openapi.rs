@@ -13,8 +13,8 @@ use super::history::Range;
 use super::round::BlockStateAsked;
 use super::site::Site;
 use super::{
-    accounts, admin, credits, event_watch, history, jobs, me, me_alerts, metrics, pages, payouts,
-    pool, refusals, round, servers, sign_in, splits,
+    accounts, admin, credits, event_watch, history, jobs, listeners, me, me_alerts, metrics, pages,
+    payouts, pool, refusals, round, servers, sign_in, splits,
 };
 
 /// Everything that can be asked.
@@ -28,9 +28,11 @@ use super::{
     ),
     paths(
         pool::pool,
+        listeners::listeners,
         servers::servers,
         history::of_pool,
         round::round,
+        round::of_all_time,
         round::blocks,
         splits::newest,
         splits::of_block,
@@ -95,9 +97,9 @@ mod tests {
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountSort Accounts AddressBody AlertSettings BanBody BanRow \
                      Block BlockStateAsked Blocks ChallengeBody CodeBody Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Estimate \
-                     ExtraNode Happening Health History Job JobOutput Language ListFormat Luck MinerSignIn NewAddressBody \
+                     ExtraNode Happening Health History Job JobOutput Language ListFormat Listener Listeners Luck MinerSignIn NewAddressBody \
                      NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnAlerts OwnBlocks \
-                     OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
+                     OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range Records \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \
                      Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);

@@ -17,13 +17,14 @@ use flate2::write::GzEncoder;
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::answer::ApiError;
-use super::pool::{host_of, stratum_url};
+use super::listeners::host_of;
 use super::site::Site;
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
+const MANIFEST: &str = "application/manifest+json";
 
 /// Empty modules around the QR code, which readers need.
 const QUIET: i32 = 4;
@@ -50,12 +51,13 @@ macro_rules! file {
 
 static INDEX: File = file!("/index.html", HTML);
 
-static FILES: [File; 19] = [
+static FILES: [File; 21] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
     file!("/alerts.js", SCRIPT),
     file!("/chart.js", SCRIPT),
+    file!("/connect.js", SCRIPT),
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),
     file!("/forms.js", SCRIPT),
@@ -68,6 +70,7 @@ static FILES: [File; 19] = [
     file!("/split.js", SCRIPT),
     file!("/table.js", SCRIPT),
     file!("/icon.svg", SVG),
+    file!("/manifest.webmanifest", MANIFEST),
     file!("/vendor/uPlot.iife.min.js", SCRIPT),
     file!("/vendor/uPlot.min.css", CSS),
 ];
@@ -78,6 +81,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/", get(page))
         .route("/account/{name}", get(page))
         .route("/block/{hash}", get(page))
+        .route("/connect", get(page))
         .route("/sign-in", get(page))
         .route("/stratum.svg", get(code));
     for file in &FILES {
@@ -138,7 +142,7 @@ pub(crate) async fn code(
     State(site): State<Arc<Site>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let url = stratum_url(&site, host_of(&headers));
+    let url = site.listeners.first_url(host_of(&headers));
     let code = QrCode::encode_text(&url, QrCodeEcc::Medium)
         .map_err(|_| ApiError::wrong("the address is too long for a code"))?;
     Ok(([(CONTENT_TYPE, SVG)], svg(&code)).into_response())

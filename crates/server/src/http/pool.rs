@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hstratum_core::event::LedgerState;
@@ -17,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::answer::{ApiResult, NoParams, Problem};
 use super::estimates::PoolMoney;
-use super::host_guard::without_port;
+use super::listeners::host_of;
 use super::payer::PoolPayouts;
 use super::server_list::ApiServer;
 use super::site::Site;
@@ -51,7 +50,8 @@ pub(crate) struct ApiPool {
     differences: Vec<String>,
     /// Whether a ledger is kept; without one there is no history and no money.
     has_ledger: bool,
-    /// What a miner is to be pointed at.
+    /// What a miner is to be pointed at: the first of `/api/v1/listeners`, by this server's own address where a
+    /// proxy before it is not known.
     stratum_url: String,
     /// Hashes a second of all servers, estimated from the shares of the last minutes.
     hashrate: f64,
@@ -238,7 +238,7 @@ impl ApiPool {
             pays: payee.map(|payee| payee.encode(site.network)),
             differences: differences(site),
             has_ledger: site.reader.is_some(),
-            stratum_url: stratum_url(site, host),
+            stratum_url: site.listeners.first_url(host),
             hashrate: now.view.hashrate + elsewhere,
             network_hashrate: difficulty.map(network_hashrate),
             network_difficulty: difficulty,
@@ -312,22 +312,6 @@ fn differences(site: &Site) -> Vec<String> {
     let reading = site.statuses.cluster.as_ref().map(|shared| shared.look());
     let reading = reading.filter(|reading| matches!(reading.link, ClusterLink::Up));
     reading.map_or_else(Vec::new, |reading| reading.differences)
-}
-
-/// Stratum URL for miners, as seen by a client that reached us as `host`.
-pub(crate) fn stratum_url(site: &Site, host: Option<&str>) -> String {
-    let public = site.public_host.as_deref();
-    let name = public.or(host.map(without_port)).unwrap_or("localhost");
-    let port = site.stratum_port;
-    if name.contains(':') && !name.starts_with('[') {
-        format!("stratum+tcp://[{name}]:{port}")
-    } else {
-        format!("stratum+tcp://{name}:{port}")
-    }
-}
-
-pub(crate) fn host_of(headers: &HeaderMap) -> Option<&str> {
-    headers.get(HOST).and_then(|host| host.to_str().ok())
 }
 
 /// The pool as it is now.

@@ -35,6 +35,8 @@ pub(crate) enum Shows {
     Blocks,
     /// Accounts and their workers.
     Accounts,
+    /// Logins that were refused; of one account to itself only, since the reason tells whether there is one.
+    Refusals,
     /// The account in its path, to whoever knows the whole name.
     OneAccount,
     /// A job's outputs, which are on the chain once it is a block, and their accounts.
@@ -137,7 +139,7 @@ fn judge(shows: Shows, is_private: bool, is_of_viewer: bool, uri: &Uri) -> Judge
         Shows::Sums => true,
         Shows::Operation | Shows::Pool => !is_private,
         Shows::OneAccount => is_of_viewer,
-        Shows::Blocks | Shows::Accounts | Shows::Job => false,
+        Shows::Blocks | Shows::Accounts | Shows::Refusals | Shows::Job => false,
     };
     if is_shown_to_all {
         return Judgement::Shown;
@@ -147,15 +149,19 @@ fn judge(shows: Shows, is_private: bool, is_of_viewer: bool, uri: &Uri) -> Judge
         Shows::Sums | Shows::Job | Shows::Pool => true,
         Shows::Operation => false,
         Shows::Blocks => is_of_viewer || asks("account").is_none(),
-        Shows::Accounts | Shows::OneAccount => is_of_viewer,
+        Shows::Accounts | Shows::Refusals | Shows::OneAccount => is_of_viewer,
     };
     if is_private && !is_shown_in_private {
         let text =
             "this is shown to the operator, and to whose account it is, only (dashboard: private)";
         return Judgement::Refused(text);
     }
-    let is_by_name = asks("search").is_some() || asks("sort").as_deref() == Some("name");
-    if shows == Shows::Accounts && is_by_name && !is_of_viewer {
+    let is_by_name = match shows {
+        Shows::Accounts => asks("search").is_some() || asks("sort").as_deref() == Some("name"),
+        Shows::Refusals => asks("account").is_some(),
+        _ => false,
+    };
+    if is_by_name && !is_of_viewer {
         let text = "names are hidden here: no search and no order by them; /account/NAME is the page of a \
                     whole name";
         return Judgement::Refused(text);
@@ -193,7 +199,7 @@ impl Hidden {
                 Shows::OneAccount => &["address"],
                 // Addresses are in the coinbase.
                 Shows::Job => &["account"],
-                Shows::Blocks | Shows::Accounts => &NAMES,
+                Shows::Blocks | Shows::Accounts | Shows::Refusals => &NAMES,
                 Shows::Sums | Shows::Operation | Shows::Pool => &[],
             },
             // What is left of a name beside a whole address would tell whose that is.

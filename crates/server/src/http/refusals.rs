@@ -19,6 +19,9 @@ pub(crate) struct ApiRefusal {
     /// Of IPv6 the first of its /64. Only for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
+    /// The account that was asked for, if one was: it is what the name begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     /// The name of the last login. Untrusted text.
     name: String,
     /// Why that was refused: `wrong_password`, `unknown_user`, `no_address`, `disabled`, `admin_password`
@@ -41,7 +44,7 @@ pub(crate) struct ApiRefusal {
 pub(crate) struct ApiRefusals {
     /// All of them.
     logins: u64,
-    /// Addresses that are remembered, at most 256.
+    /// Addresses that are remembered, at most 256; of an account those from where its last login was refused.
     total: usize,
     /// By address, the latest first.
     refusals: Vec<ApiRefusal>,
@@ -52,6 +55,8 @@ pub(crate) struct ApiRefusals {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RefusalsAsked {
+    /// Those whose last name is this account, or one of its workers.
+    account: Option<String>,
     /// Rows of the answer, at most.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
@@ -64,6 +69,7 @@ impl ApiRefusal {
     pub(crate) fn of(refused: &RefusedAddress) -> Self {
         Self {
             address: None,
+            account: None,
             name: refused.name.to_string(),
             reason: refused.reason.name(),
             count: refused.count(),
@@ -120,10 +126,23 @@ async fn give(
 ) -> ApiResult<ApiRefusals> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let now = site.live.look().await?;
-    let rows = now.view.refused.iter().skip(offset as usize);
+    let account = asked.account.as_deref();
+    let is_asked = |one: &&RefusedAddress| account.is_none_or(|account| is_of(account, &one.name));
+    let found: Vec<_> = now.view.refused.iter().filter(is_asked).collect();
+    let page = found.iter().skip(offset as usize).take(limit as usize);
+    let rows = page.map(|one| ApiRefusal {
+        account: asked.account.clone(),
+        ..row(one)
+    });
     Ok(Json(ApiRefusals {
         logins: now.view.refused_logins.iter().sum(),
-        total: now.view.refused.len(),
-        refusals: rows.take(limit as usize).map(row).collect(),
+        total: found.len(),
+        refusals: rows.collect(),
     }))
+}
+
+/// True for the name of an account, or of a worker of it.
+fn is_of(account: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(account);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{ApiError, ApiResult, NoParams, Problem, QueryParams, page_of};
-use super::ledger_queries::{ApiBlock, ApiRound, open_round, read_blocks};
+use super::ledger_queries::{ApiBlock, ApiRound, Records, open_round, read_blocks, records};
 use super::site::Site;
 use crate::limits::HTTP_KEPT;
 use crate::sql::{Sql, SqlError};
@@ -123,6 +123,20 @@ pub(crate) async fn blocks(
         })
     });
     Ok(Json(page.await?))
+}
+
+/// The blocks that took the pool the least and the most work, of what was expected. Up to half a minute old.
+#[utoipa::path(get, path = "/api/v1/records", tag = "pool", responses(
+    (status = 200, body = Records), (status = 503, body = Problem)))]
+pub(crate) async fn of_all_time(State(site): State<Arc<Site>>, _: NoParams) -> ApiResult<Records> {
+    let Some(reader) = &site.reader else {
+        return Ok(Json(Records::default()));
+    };
+    let shown = site.blocks_shown(reader);
+    let found = site.records.get(site.background(), HTTP_KEPT, move |sql| {
+        records(sql, &shown)
+    });
+    Ok(Json(found.await?.as_ref().clone()))
 }
 
 /// Condition for the blocks asked for.

@@ -16,8 +16,9 @@ use super::conns::Conns;
 use super::estimates::{CachedEstimates, LedgerEstimates, NextPayout, PoolMoney};
 use super::events::Events;
 use super::jobs::ListenerPayouts;
-use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown};
+use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown, Records};
 use super::ledger_reader::LedgerReader;
+use super::listeners::Listeners;
 use super::newest_split::NewestSplit;
 use super::own_changes::OwnChanges;
 use super::server_list::ServerList;
@@ -50,7 +51,7 @@ pub(crate) struct Site {
     pub public_host: Option<String>,
     /// Names by which it may be asked beside that.
     pub host_names: Vec<String>,
-    pub stratum_port: u16,
+    pub listeners: Listeners,
     pub payouts_of_listeners: ListenerPayouts,
     /// Kinds of payout of the listeners.
     pub payouts: BTreeSet<String>,
@@ -74,6 +75,7 @@ pub(crate) struct Site {
     pub worker_list: WorkerList,
     pub work_history: Arc<WorkHistory>,
     pub round: CachedQuery<ApiRound>,
+    pub records: CachedQuery<Records>,
     pub balances: CachedQuery<Balances>,
     cached_estimates: CachedEstimates,
     pub events: Events,
@@ -128,7 +130,7 @@ impl Site {
             auth: config.auth.name(),
             public_host: config.public_host.clone(),
             host_names: config.http_host_names.clone(),
-            stratum_port: config.public_port,
+            listeners: Listeners::of(settings),
             payouts_of_listeners: ListenerPayouts::of(settings),
             payouts: config.payouts(),
             newest_split: NewestSplit::default(),
@@ -150,6 +152,7 @@ impl Site {
             worker_list: WorkerList::default(),
             work_history: Arc::default(),
             round: CachedQuery::default(),
+            records: CachedQuery::default(),
             balances: CachedQuery::default(),
             cached_estimates: CachedEstimates::default(),
             events: Events::default(),
@@ -264,6 +267,7 @@ impl Site {
             explorer: self.explorer.clone(),
             is_shared: reader.is_shared(),
             races: self.live.races().clone(),
+            next_height: self.live.height(),
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) struct WorkerRow {
     /// that has accepted a share of it within ten minutes.
     pub servers: Vec<Arc<str>>,
     pub difficulty: Option<f64>,
+    /// Time at which the newest of its connections to this server was made, Unix seconds.
+    pub connected_at: Option<i64>,
     /// One of its connections sends blocks only.
     pub sends_blocks: bool,
     /// The greatest difficulty that a share of its account has met since this server started.
@@ -419,6 +421,7 @@ impl Merged {
             }
             *self.row(&row.account, &row.worker) = WorkerRow {
                 connections: 0,
+                connected_at: None,
                 servers: Vec::new(),
                 rates: [0.0, row.rates[1], row.rates[2]],
                 ..row.clone()
@@ -440,6 +443,8 @@ impl Merged {
                 .last_share_ms
                 .map(|age_ms| now.saturating_sub(signed(age_ms / 1000)));
             row.last_share_at = row.last_share_at.max(last);
+            let connected_at = now.saturating_sub(signed(one.connected_ms / 1000));
+            row.connected_at = row.connected_at.max(Some(connected_at));
             row.sends_blocks |= one.sends_blocks;
             row.best_share = one.best_share.map(Difficulty::get).or(row.best_share);
             row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);

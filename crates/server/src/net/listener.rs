@@ -25,7 +25,8 @@ pub enum Encryption {
 }
 
 impl Encryption {
-    fn scheme(self) -> &'static str {
+    /// The scheme of option `listen`.
+    pub(crate) fn scheme(self) -> &'static str {
         match self {
             Self::Never => "tcp",
             Self::Always => "tls",

@@ -174,6 +174,12 @@ impl TelemetryReader {
         newest.as_ref().is_some_and(|now| now.is_healthy())
     }
 
+    /// The height that miners work on; `None` before the first job.
+    pub(crate) fn height(&self) -> Option<u32> {
+        let job = self.receiver.borrow().as_ref()?.view.job?;
+        Some(job.height.0)
+    }
+
     /// The newest snapshot, if there is one. Later snapshots will include the workers.
     pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
         self.ask_for_workers();

@@ -27,6 +27,12 @@ fn pool_is_shown_as_it_is() {
         let pool = browser.json("/api/v1/pool");
         pool["shares"]["accepted"] == 1 && pool["workers"] == 1
     });
+    let worker = &browser.json("/api/v1/workers")["workers"][0];
+    let (since, last) = (&worker["connected_at"], &worker["last_share_at"]);
+    assert!(
+        since.as_i64().is_some() && since.as_i64() <= last.as_i64(),
+        "{worker}"
+    );
     let pool = browser.json("/api/v1/pool");
     assert_eq!(pool["network"], "regtest");
     assert_eq!(
@@ -57,6 +63,34 @@ fn pool_is_shown_as_it_is() {
         browser.get("/healthz").status == 503
     });
     assert!(browser.get("/healthz").body.contains("no peers"));
+}
+
+#[test]
+fn listeners_are_told_as_whoever_asks_reaches_them() {
+    let port = free_port();
+    let solo = format!("tcp://[::]:{port}?payout=solo&difficulty=1024");
+    let (running, browser) = serve(&[
+        ("listen", &solo),
+        ("difficulty-min", "2"),
+        ("dynamic", "false"),
+        ("http-host-names", "pool.example"),
+    ]);
+    let own = running.server.address().port();
+    for host in ["127.0.0.1", "pool.example"] {
+        let answer = browser.ask("GET", "/api/v1/listeners", &[("Host", host)]);
+        let expected = json!({"is_behind_proxy": false, "is_dynamic": false, "listeners": [
+            {"url": format!("stratum+tcp://127.0.0.1:{own}"), "port": own, "transport": "tcp",
+             "difficulty": 2.0, "payout": "operator"},
+            {"url": format!("stratum+tcp://{host}:{port}"), "port": port, "transport": "tcp",
+             "difficulty": 1024.0, "payout": "solo"}]});
+        assert_eq!(answer.json(), expected);
+    }
+    let (_running, browser) = serve(&[("proxy-secret", "0123456789abcdef")]);
+    let told = browser.json("/api/v1/listeners");
+    assert_eq!(
+        (&told["is_behind_proxy"], &told["listeners"][0]["url"]),
+        (&json!(true), &Value::Null)
+    );
 }
 
 #[test]
@@ -94,6 +128,16 @@ fn block_is_told_and_listed() {
     assert_eq!(account["blocks"], 1);
     assert_eq!(browser.json("/api/v1/round")["shares"], 0);
     assert_eq!(browser.json("/api/v1/payouts")["total"], 0);
+    assert_eq!(block["confirmations"], 1);
+    running.move_on(Chain::easy().empty_at(4));
+    wait_until("two blocks are on top of it", || {
+        browser.json("/api/v1/blocks")["blocks"][0]["confirmations"] == 3
+    });
+    let records = browser.json("/api/v1/records");
+    for record in ["luckiest", "unluckiest"] {
+        assert_eq!(records[record]["hash"], hash.to_string(), "{records}");
+        assert_eq!(records[record]["effort"], block["effort"]);
+    }
 }
 
 #[test]
@@ -236,6 +280,7 @@ fn without_a_ledger_there_is_no_history_and_all_else() {
         "/api/v1/pool/history",
         "/api/v1/round",
         "/api/v1/blocks",
+        "/api/v1/records",
         "/api/v1/workers",
         "/api/v1/accounts",
         "/api/v1/payouts",

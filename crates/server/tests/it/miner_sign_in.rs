@@ -169,6 +169,40 @@ fn a_miner_sees_the_own_account_whole_and_no_other() {
     }
 }
 
+/// The reason would tell whether there is such an account.
+#[test]
+fn refused_logins_of_an_account_are_told_to_it_only() {
+    for dashboard in ["names-hidden", "private"] {
+        let pool = pool(&[("dashboard", dashboard)]);
+        let alice = sign_in(&pool.browser, "alice", "alices password");
+        let mut stranger = pool.running.connect();
+        stranger.send(1, "mining.authorize", &json!(["alice.new-rig", "wrong"]));
+        assert_eq!(stranger.reply()["error"][1], "unauthorized user");
+        let own = "/api/v1/refusals?account=alice";
+        wait_until("its owner is told", || {
+            let told = alice.get(own);
+            assert_eq!(told.status, 200, "{}", told.body);
+            let first = &told.json()["refusals"][0];
+            (&first["name"], &first["reason"])
+                == (&json!("alice.new-rig"), &json!("wrong_password"))
+        });
+        for account in ["alice", "bob", "nobody"] {
+            let asked = format!("/api/v1/refusals?account={account}");
+            assert_eq!(
+                pool.browser.get(&asked).status,
+                401,
+                "{dashboard} {account}"
+            );
+            let is_own = account == "alice";
+            assert_eq!(
+                alice.get(&asked).status == 200,
+                is_own,
+                "{dashboard} {account}"
+            );
+        }
+    }
+}
+
 /// Every path that changes something, from the API's own description.
 #[test]
 fn changes_are_only_for_whom_they_are() {

@@ -39,6 +39,18 @@ fn a_refused_login_is_in_the_log_the_metrics_and_the_lists() {
     assert_eq!(one["reasons"], json!({"unknown_user": 5, "malformed": 1}));
     assert_eq!(one.get("address"), None, "it is the operator's");
     assert_eq!(browser.json("/api/v1/pool")["places"]["refused_logins"], 6);
+    // The last name from there had no name.
+    assert_eq!(browser.json("/api/v1/refusals?account=bob")["total"], 0);
+    miner.send(100, "mining.authorize", &json!(["bob.rig7", "x"]));
+    wait_until("it is told of that account", || {
+        browser.json("/api/v1/refusals?account=bob")["total"] == 1
+    });
+    let own = browser.json("/api/v1/refusals?account=bob")["refusals"][0].clone();
+    assert_eq!(
+        (&own["account"], &own["name"]),
+        (&json!("bob"), &json!("bob.rig7"))
+    );
+    assert_eq!(browser.json("/api/v1/refusals?account=bo")["total"], 0);
     let asked = browser.call("GET", "/api/v1/admin/refusals", Some(token), &json!(null));
     assert_eq!(asked.json()["refusals"][0]["address"], "127.0.0.1");
 }

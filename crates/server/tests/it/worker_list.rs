@@ -35,4 +35,5 @@ fn a_worker_that_left_is_listed_until_the_ledger_has_it_and_after() {
         std::thread::sleep(Duration::from_millis(500));
     }
     assert_eq!(connections(), Some(0));
+    assert!(list()[0]["connected_at"].is_null());
 }
