@@ -17,6 +17,7 @@ use hstratum_core::operator_order::{
 use hstratum_core::units::{Difficulty, Hash, Height, Seq};
 use rustls::ServerConfig;
 
+use crate::account_keys::{self, NewKey};
 use crate::node::Look;
 use crate::sql::{Sql, SqlError, Value};
 
@@ -101,7 +102,11 @@ impl SetAccountCommand {
             AccountSetting::KeepAddress => Some(format!(
                 "{account:?} asks to be paid at no other address later"
             )),
-            AccountSetting::Address(_) | AccountSetting::Threshold(_) => None,
+            AccountSetting::Address(_)
+            | AccountSetting::Threshold(_)
+            | AccountSetting::AddKey(_)
+            | AccountSetting::RevokeKey(_)
+            | AccountSetting::RevokeKeys => None,
         }
     }
 }
@@ -128,6 +133,12 @@ pub enum AccountSetting {
     KeepAddress,
     /// Balance from which it is paid, in base units; `None`: the pool's.
     Threshold(Option<u64>),
+    /// A key or link more, unless its name is taken or there are as many as there may be.
+    AddKey(NewKey),
+    /// The key or link with this id no more.
+    RevokeKey(String),
+    /// No key and no link: whoever has made them may not be the owner.
+    RevokeKeys,
 }
 
 impl AccountSetting {
@@ -136,19 +147,15 @@ impl AccountSetting {
         match self {
             Self::Address(_) | Self::NextAddress { .. } | Self::KeepAddress => "address",
             Self::Threshold(_) => "threshold",
+            Self::AddKey(_) | Self::RevokeKey(_) | Self::RevokeKeys => "keys",
         }
     }
 
     /// Sets it for the account of that name; returns 0 if there is none, or nothing to set.
     pub(crate) fn write(&self, sql: &mut dyn Sql, account: &str) -> Result<u64, SqlError> {
-        let (update, parameters) = self.update(account);
-        sql.execute(update, &parameters)
-    }
-
-    /// SQL that sets it, and its parameters.
-    fn update(&self, account: &str) -> (&'static str, Vec<Value>) {
+        let name = account;
         let account = Value::from(account);
-        match self {
+        let (update, parameters) = match self {
             Self::Address(address) => (
                 "UPDATE accounts SET address = ?2, next_address = NULL, next_address_at = NULL
                  WHERE name = ?1",
@@ -171,7 +178,11 @@ impl AccountSetting {
                 "UPDATE accounts SET threshold = ?2 WHERE name = ?1",
                 vec![account, (*threshold).into()],
             ),
-        }
+            Self::AddKey(key) => return account_keys::add(sql, name, key),
+            Self::RevokeKey(id) => return account_keys::revoke(sql, name, id),
+            Self::RevokeKeys => return account_keys::revoke_all(sql, name),
+        };
+        sql.execute(update, &parameters)
     }
 }
 

@@ -13,7 +13,7 @@ use super::history::Range;
 use super::round::BlockStateAsked;
 use super::site::Site;
 use super::{
-    accounts, admin, credits, event_watch, history, jobs, me, metrics, pages, payouts, pool,
+    accounts, admin, credits, event_watch, history, jobs, keys, me, metrics, pages, payouts, pool,
     refusals, round, servers, sign_in, splits,
 };
 
@@ -50,6 +50,12 @@ use super::{
         me::set_threshold,
         me::set_address,
         me::keep_address,
+        keys::keys,
+        keys::add_key,
+        keys::revoke_key,
+        keys::links,
+        keys::add_link,
+        keys::revoke_link,
         event_watch::events,
         document,
         metrics::metrics,
@@ -88,9 +94,9 @@ mod tests {
         document.merge(admin::AdminDocument::openapi());
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
-        let known = "Account AccountInFull AccountSort Accounts AddressBody BanBody BanRow \
+        let known = "Account AccountInFull AccountKey AccountSort Accounts AddressBody BanBody BanRow \
                      Block BlockStateAsked Blocks ChallengeBody Credit Credits Deployment DividedBlock DrainBody Estimate \
-                     ExtraNode Happening Health History Job JobOutput ListFormat Luck MinerSignIn NewAddressBody \
+                     ExtraNode Happening Health History Job JobOutput KeyBody KeyMay LinkBody ListFormat Luck MadeKey MadeLink MinerSignIn NewAddressBody \
                      NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnBlocks \
                      OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \

@@ -16,6 +16,7 @@ pub(crate) enum OwnSetting {
     Password,
     Threshold,
     Address,
+    Keys,
 }
 
 /// The changes of all accounts within a while.
