@@ -3,7 +3,7 @@
 
 import {accountPage} from './account.js';
 import {Chart} from './chart.js';
-import {accountLink, get, h, setText} from './dom.js';
+import {accountLink, copyButton, get, h, setText} from './dom.js';
 import {
   ago, ahead, amount, count, date, difficulty, duration, number, percent,
   percentage, rate, rateParts
@@ -13,7 +13,9 @@ import {
   blocksTable, dot, languageControl, refusalsTable, serversTable, stat,
   workersTable
 } from './parts.js';
-import {recognise, sessionControl, signInPage, viewer} from './session.js';
+import {
+  VIEW, endedLinkPage, recognise, sessionControl, signInPage, takeLink, viewer
+} from './session.js';
 import {blockPage, nextSplitCard} from './split.js';
 import {Table} from './table.js';
 
@@ -298,21 +300,14 @@ function votesOf({deployments}) {
 
 function connectCard() {
   const address = h('code', {class: 'address'}, '–');
-  const copied = h('span', {class: 'copied', role: 'status'});
   const login = h('p', {class: 'faint'});
-  const copy = h('button', {type: 'button', class: 'primary', onclick: () => {
-    copyText(address).then((done) => {
-      setText(copied, t(done ? 'connect.copied' : 'connect.by_hand'));
-      setTimeout(() => setText(copied, ''), 3000);
-    });
-  }}, t('connect.copy'));
 
   const element = h('section', {
     class: 'card connect', id: 'connect', 'aria-labelledby': 'connect-title'
   },
   h('div', {class: 'whole'},
     h('h2', {id: 'connect-title'}, t('connect.title')), h('p', {}, address)),
-  h('div', {}, h('p', {}, copy, ' ', copied), login),
+  h('div', {}, h('p', {}, copyButton(address)), login),
   h('img', {
     class: 'code', src: '/stratum.svg', width: '132', height: '132',
     alt: t('connect.code')
@@ -415,18 +410,6 @@ function balances(pool) {
 
   return every ? t('money.every', {time: duration(every), paid})
     : t('money.by_hand', {paid});
-}
-
-/** Without TLS a browser has no clipboard, except on localhost. */
-
-async function copyText(element) {
-  try {
-    await navigator.clipboard.writeText(element.textContent);
-    return true;
-  } catch (e) {
-    getSelection().selectAllChildren(element);
-    return false;
-  }
 }
 
 function eventsCard() {
@@ -533,6 +516,12 @@ function choosePage() {
   if (location.pathname === '/sign-in')
     return signInPage();
 
+  if (location.hash === VIEW)
+    return endedLinkPage();
+
+  if (viewer.isLink && location.hash.startsWith(VIEW))
+    return accountPage(viewer.account);
+
   const [, kind, rest] = /^\/(account|block)\/(.+)$/.exec(location.pathname)
     || [];
   const pages = {account: accountPage, block: blockPage};
@@ -623,6 +612,13 @@ function showTexts() {
 
 async function start() {
   showTexts();
+  takeLink();
+
+  // A link that is opened where a page of this server is.
+  addEventListener('hashchange', () => {
+    if (location.hash.startsWith(VIEW))
+      location.reload();
+  });
 
   // Before the page, since it has the address as this browser reached it.
   const pool = await get('/api/v1/pool').catch(() => null);

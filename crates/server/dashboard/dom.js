@@ -80,8 +80,24 @@ export function send(method, path, body, token = null) {
   });
 }
 
+let link = null;
+
+/**
+ * Ask by a link from now on. `onRefused` is called when it is none any more.
+ */
+
+export function askBy(secret, onRefused) {
+  link = {secret, onRefused};
+}
+
 async function ask(path, options) {
-  const response = await fetch(path, options);
+  const response = await fetch(path, link === null ? options : {...options,
+    headers: {...options.headers, Authorization: `Bearer ${link.secret}`}});
+
+  // Only an answer about the link itself has this header (RFC 6750).
+  if (link !== null && response.headers.has('WWW-Authenticate'))
+    link.onRefused();
+
   const body = response.status === 204 ? null : await response.json();
 
   if (!response.ok) {
@@ -91,4 +107,29 @@ async function ask(path, options) {
   }
 
   return body;
+}
+
+/** Without TLS a browser has no clipboard, except on localhost. */
+
+async function copyText(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch (e) {
+    getSelection().selectAllChildren(element);
+    return false;
+  }
+}
+
+/** A button that copies the text of an element, and says so. */
+
+export function copyButton(element) {
+  const copied = h('span', {class: 'copied', role: 'status'});
+
+  return [h('button', {type: 'button', class: 'primary', onclick: async () => {
+    const done = await copyText(element);
+
+    setText(copied, t(done ? 'connect.copied' : 'connect.by_hand'));
+    setTimeout(() => setText(copied, ''), 3000);
+  }}, t('connect.copy')), ' ', copied];
 }

@@ -50,7 +50,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/index.html", HTML);
 
-static FILES: [File; 18] = [
+static FILES: [File; 19] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
@@ -58,6 +58,7 @@ static FILES: [File; 18] = [
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),
     file!("/forms.js", SCRIPT),
+    file!("/keys.js", SCRIPT),
     file!("/language.js", SCRIPT),
     file!("/lang/en.js", SCRIPT),
     file!("/lang/zh.js", SCRIPT),
