@@ -18,7 +18,7 @@ const PAGES = path.join(__dirname, '../../crates/server/src/http/pages.rs');
 /** Literals that look like a text or a key and are none. */
 const ALLOWED = new Set([
   '(prefers-color-scheme: dark)', '12px system-ui, sans-serif',
-  'Content-Type', 'X-CSRF-Token',
+  'Content-Type', 'X-CSRF-Token', 'WWW-Authenticate', 'Bearer \0',
   // As it is typed, or as it is called by itself.
   'alice.rig1', 'Goldshell', 'HandyMiner', 'config.json', 'hsw-rpc signmessage ADDRESS "TEXT"', 'English', '简体中文'
 ]);

@@ -54,12 +54,15 @@ export function accountPage(account) {
     payment,
     h('div', {class: 'stats'}, [best, expected, odds].map(one => one.element)),
     chart.element, tables.map(table => table.element));
-  const settings = account === viewer.account ? settingsCard(refresh) : null;
+  const isOwn = account === viewer.account;
+  const settings = isOwn && !viewer.isLink ? settingsCard(refresh) : null;
+  const note = isOwn && viewer.isLink
+    ? h('p', {class: 'note'}, t('link.means')) : null;
 
   const element = h('div', {},
     h('div', {class: 'title'}, h('a', {href: '/', class: 'back'},
       t('pool.back')), h('h1', {}, name(account)), address, later),
-    problem, content, settings && settings.element);
+    note, problem, content, settings && settings.element);
 
   async function refresh() {
     for (const table of tables)
@@ -179,8 +182,10 @@ function creditsTable(path) {
   return new Table({
     id: 'credits', title: t('credits.title'), path: `${path}/credits`,
     key: 'credits', limit: 10, empty: t('credits.none'),
-    note: h('a', {href: `${path}/credits?format=csv&limit=500`, download: ''},
-      t('credits.csv')),
+    // A browser that follows it does not say by which link.
+    note: viewer.isLink ? null : h('a', {
+      href: `${path}/credits?format=csv&limit=500`, download: ''
+    }, t('credits.csv')),
     columns: [
       {title: t('block.title'), cell: row => h('span', {title: row.block},
         count(row.height))},

@@ -14,7 +14,9 @@ import {
   blocksTable, dot, languageControl, refusalsTable, serversTable, stat,
   workersTable
 } from './parts.js';
-import {recognise, sessionControl, signInPage, viewer} from './session.js';
+import {
+  VIEW, endedLinkPage, recognise, sessionControl, signInPage, takeLink, viewer
+} from './session.js';
 import {blockPage, nextSplitCard} from './split.js';
 import {Table} from './table.js';
 
@@ -509,6 +511,12 @@ function choosePage() {
   if (Object.hasOwn(alone, location.pathname))
     return alone[location.pathname]();
 
+  if (location.hash === VIEW)
+    return endedLinkPage();
+
+  if (viewer.isLink && location.hash.startsWith(VIEW))
+    return accountPage(viewer.account);
+
   const [, kind, rest] = /^\/(account|block)\/(.+)$/.exec(location.pathname)
     || [];
   const pages = {account: accountPage, block: blockPage};
@@ -599,6 +607,13 @@ function showTexts() {
 
 async function start() {
   showTexts();
+  takeLink();
+
+  // A link that is opened where a page of this server is.
+  addEventListener('hashchange', () => {
+    if (location.hash.startsWith(VIEW))
+      location.reload();
+  });
 
   // Before the page, since it has the address as this browser reached it.
   const pool = await get('/api/v1/pool').catch(() => null);

@@ -1,13 +1,12 @@
 // Connecting a miner: the card of the pool's page, and the page with each
 // listener, the lines to type, and how the reader's miner does.
 
-import {get, h, name, setText} from './dom.js';
+import {copyButton, get, h, name, setText} from './dom.js';
 import {inputs} from './forms.js';
 import {difficulty, duration} from './format.js';
 import {pieces, t, word} from './language.js';
 import {viewer} from './session.js';
 
-const COPIED_MS = 3000;
 const TYPED_MS = 300;
 const WORKERS_SHOWN = 25;
 /** Seconds for which a refused login counts as of now. */
@@ -220,33 +219,6 @@ function line(title, text) {
 
 function quoted(text) {
   return PLAIN.test(text) ? text : `'${text.replaceAll('\'', '\'\\\'\'')}'`;
-}
-
-function copyButton(code, what) {
-  const copied = h('span', {class: 'copied', role: 'status'});
-  const button = h('button', {
-    type: 'button', 'aria-label': t('connect.copy_what', {what}),
-    async onclick() {
-      const done = await copyText(code);
-
-      setText(copied, t(done ? 'connect.copied' : 'connect.by_hand'));
-      setTimeout(() => setText(copied, ''), COPIED_MS);
-    }
-  }, t('connect.copy'));
-
-  return h('span', {class: 'copy'}, button, ' ', copied);
-}
-
-/** Without TLS a browser has no clipboard, except on localhost. */
-
-async function copyText(element) {
-  try {
-    await navigator.clipboard.writeText(element.textContent);
-    return true;
-  } catch (e) {
-    getSelection().selectAllChildren(element);
-    return false;
-  }
 }
 
 /**

@@ -2,6 +2,8 @@
 
 import {t} from './language.js';
 
+const COPIED_MS = 3000;
+
 /**
  * Make an element. Properties are set as attributes; `on…` are listeners;
  * undefined, null and false are left out.
@@ -80,8 +82,24 @@ export function send(method, path, body, token = null) {
   });
 }
 
+let link = null;
+
+/**
+ * Ask by a link from now on. `onRefused` is called when it is none any more.
+ */
+
+export function askBy(secret, onRefused) {
+  link = {secret, onRefused};
+}
+
 async function ask(path, options) {
-  const response = await fetch(path, options);
+  const response = await fetch(path, link === null ? options : {...options,
+    headers: {...options.headers, Authorization: `Bearer ${link.secret}`}});
+
+  // Only an answer about the link itself has this header (RFC 6750).
+  if (link !== null && response.headers.has('WWW-Authenticate'))
+    link.onRefused();
+
   const body = response.status === 204 ? null : await response.json();
 
   if (!response.ok) {
@@ -91,4 +109,33 @@ async function ask(path, options) {
   }
 
   return body;
+}
+
+/** Without TLS a browser has no clipboard, except on localhost. */
+
+async function copyText(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch (e) {
+    getSelection().selectAllChildren(element);
+    return false;
+  }
+}
+
+/** A button that copies the text of an element, `what` it is, and says so. */
+
+export function copyButton(element, what) {
+  const copied = h('span', {class: 'copied', role: 'status'});
+  const button = h('button', {
+    type: 'button', 'aria-label': t('connect.copy_what', {what}),
+    async onclick() {
+      const done = await copyText(element);
+
+      setText(copied, t(done ? 'connect.copied' : 'connect.by_hand'));
+      setTimeout(() => setText(copied, ''), COPIED_MS);
+    }
+  }, t('connect.copy'));
+
+  return h('span', {class: 'copy'}, button, ' ', copied);
 }

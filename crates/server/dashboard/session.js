@@ -1,16 +1,76 @@
 // Who looks at the page, what is hidden from them, and signing in.
 
-import {accountLink, get, h, hideAccounts, send} from './dom.js';
+import {accountLink, askBy, get, h, hideAccounts, send} from './dom.js';
 import {SESSION, form, inputs, signedForms} from './forms.js';
 import {t} from './language.js';
 
 /**
- * Who looks: `account` is a miner's; `isCut` is true where names are cut,
- * `isOpen` false where accounts of others are not shown at all.
+ * Who looks: `account` is a miner's, or is shown by a link; `isCut` is true
+ * where names are cut, `isOpen` false where accounts of others are not shown at
+ * all.
  */
 
-export const viewer = {isOperator: false, account: null, token: null,
-  isCut: false, isOpen: true};
+export const viewer = {isOperator: false, isLink: false, account: null,
+  token: null, isCut: false, isOpen: true};
+
+/** What stands before the secret of a link, in its address. */
+export const VIEW = '#view=';
+const LINK = 'link';
+
+/**
+ * Look by the link in the address, or the one that this tab was opened by. It
+ * stays in the tab: the server is told with each request, and no cookie is set
+ * that would sign somebody out.
+ */
+
+export function takeLink() {
+  const isGiven = location.hash.startsWith(VIEW);
+
+  try {
+    if (isGiven)
+      sessionStorage.setItem(LINK, location.hash.slice(VIEW.length));
+
+    lookBy(sessionStorage.getItem(LINK));
+  } catch (e) {
+    // No other page than this one is shown by it then.
+    lookBy(isGiven ? location.hash.slice(VIEW.length) : null);
+  }
+}
+
+function lookBy(secret) {
+  if (secret)
+    askBy(secret, () => leaveLink(`/${VIEW}`));
+}
+
+function leaveLink(path) {
+  try {
+    sessionStorage.removeItem(LINK);
+  } catch (e) {
+    // There is none.
+  }
+
+  location.assign(path);
+}
+
+/** What is shown in place of an account whose link was revoked. */
+
+export function endedLinkPage() {
+  return still(t('link.ended'), h('div', {class: 'card sign-in'},
+    h('h1', {}, t('link.ended')), h('p', {}, t('link.ended_means')),
+    h('p', {}, h('a', {href: '/'}, t('pool.back')))));
+}
+
+/** A page of which nothing changes by itself. */
+
+function still(title, element) {
+  return {
+    element, title, sections: [],
+    fast() {},
+    slow() {},
+    onPool() {},
+    onHappening() {}
+  };
+}
 
 /** Find out who looks, by what the server shows to others. */
 
@@ -19,6 +79,7 @@ export async function recognise({dashboard, can_sign_in: canSignIn}) {
     : {role: 'nobody', name: null, csrf_token: null};
 
   viewer.isOperator = role === 'operator';
+  viewer.isLink = role === 'link';
   viewer.account = name;
   viewer.token = token;
   viewer.isCut = dashboard !== 'public' && !viewer.isOperator;
@@ -34,6 +95,11 @@ export function sessionControl({can_sign_in: canSignIn}) {
 
   if (!viewer.isOperator && viewer.account === null)
     return [h('a', {href: '/sign-in'}, t('sign_in.title'))];
+
+  if (viewer.isLink)
+    return [accountLink(viewer.account), ' ', h('button', {
+      type: 'button', onclick: () => leaveLink('/')
+    }, t('link.leave'))];
 
   const who = viewer.isOperator ? t('sign_in.owner')
     : accountLink(viewer.account);
@@ -72,13 +138,7 @@ export function signInPage() {
         location.assign('/');
       })));
 
-  return {
-    element, title: t('sign_in.title'), sections: [],
-    fast() {},
-    slow() {},
-    onPool() {},
-    onHappening() {}
-  };
+  return still(t('sign_in.title'), element);
 }
 
 /** First the address, then its owner's signature of what the server says. */

@@ -4,6 +4,7 @@ import {alertsPart} from './alerts.js';
 import {h, send, setText} from './dom.js';
 import {form, inputs, signedForms} from './forms.js';
 import {ahead, date} from './format.js';
+import {keysPart, linksPart} from './keys.js';
 import {t} from './language.js';
 import {viewer} from './session.js';
 
@@ -38,9 +39,9 @@ export function settingsCard(refresh) {
 
         return t('settings.threshold_done');
       }),
-      address.element,
-      alertsPart(),
+      address.element, alertsPart(), linksPart(), keysPart(),
       h('h3', {}, t('sign_in.password')),
+      h('p', {class: 'faint'}, t('settings.password_means')),
       form(password, t('settings.password_change'), async (values) => {
         await change('PUT', 'password', values);
         location.assign('/sign-in');

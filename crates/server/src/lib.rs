@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod account_keys;
 mod alarm_delivery;
 pub mod alerts;
 mod chat_text;

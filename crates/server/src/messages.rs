@@ -17,6 +17,7 @@ use hstratum_core::operator_order::{
 use hstratum_core::units::{Difficulty, Hash, Height, Seq};
 use rustls::ServerConfig;
 
+use crate::account_keys::{self, NewKey};
 use crate::clock::unix_s;
 use crate::contacts::event::{AccountChange, AlertEvent};
 use crate::contacts::table::note;
@@ -107,7 +108,10 @@ impl SetAccountCommand {
             )),
             AccountSetting::Address(_)
             | AccountSetting::NewPassword
-            | AccountSetting::Threshold(_) => None,
+            | AccountSetting::Threshold(_)
+            | AccountSetting::AddKey(_)
+            | AccountSetting::RevokeKey(_)
+            | AccountSetting::RevokeKeys => None,
         }
     }
 }
@@ -136,6 +140,12 @@ pub enum AccountSetting {
     NewPassword,
     /// Balance from which it is paid, in base units; `None`: the pool's.
     Threshold(Option<u64>),
+    /// A key or link more, unless its name is taken or there are as many as there may be.
+    AddKey(NewKey),
+    /// The key or link with this id no more.
+    RevokeKey(String),
+    /// No key and no link: whoever has made them may not be the owner.
+    RevokeKeys,
 }
 
 impl AccountSetting {
@@ -145,29 +155,28 @@ impl AccountSetting {
             Self::Address(_) | Self::NextAddress { .. } | Self::KeepAddress => "address",
             Self::NewPassword => "password",
             Self::Threshold(_) => "threshold",
+            Self::AddKey(_) | Self::RevokeKey(_) | Self::RevokeKeys => "keys",
         }
     }
 
     /// Sets it for the account of that name, and notes that its contacts are to be told; returns 0 if there is no such
     /// account, or nothing to set.
     pub(crate) fn write(&self, sql: &mut dyn Sql, account: &str) -> Result<u64, SqlError> {
-        let (update, parameters) = self.update(account);
-        let changed = sql.execute(update, &parameters)?;
-        if changed > 0 || *self == Self::NewPassword {
-            let change = self.change(sql, account)?;
-            note(
-                sql,
-                account,
-                signed(unix_s()),
-                &AlertEvent::Change { change },
-            )?;
+        let changed = self.update(sql, account)?;
+        let change = match changed > 0 || *self == Self::NewPassword {
+            true => self.change(sql, account)?,
+            false => None,
+        };
+        if let Some(change) = change {
+            let event = AlertEvent::Change { change };
+            note(sql, account, signed(unix_s()), &event)?;
         }
         Ok(changed)
     }
 
-    /// What it is to whoever is told of it.
-    fn change(&self, sql: &mut dyn Sql, account: &str) -> Result<AccountChange, SqlError> {
-        Ok(match self {
+    /// What it is to whoever is told of it; none if that is told by something else.
+    fn change(&self, sql: &mut dyn Sql, account: &str) -> Result<Option<AccountChange>, SqlError> {
+        Ok(Some(match self {
             Self::Address(address) => AccountChange::Address {
                 address: address.clone(),
             },
@@ -183,13 +192,21 @@ impl AccountSetting {
             Self::Threshold(threshold) => AccountChange::Threshold {
                 threshold: *threshold,
             },
-        })
+            Self::AddKey(key) => AccountChange::Key {
+                name: key.name.clone(),
+                may: key.right.name().to_owned(),
+            },
+            Self::RevokeKey(_) => AccountChange::KeyRevoked,
+            // Told as what it is done for.
+            Self::RevokeKeys => return Ok(None),
+        }))
     }
 
-    /// SQL that sets it, and its parameters.
-    fn update(&self, account: &str) -> (&'static str, Vec<Value>) {
+    /// Sets it; returns the number of rows that it changed.
+    fn update(&self, sql: &mut dyn Sql, account: &str) -> Result<u64, SqlError> {
+        let name = account;
         let account = Value::from(account);
-        match self {
+        let (update, parameters) = match self {
             Self::Address(address) => (
                 "UPDATE accounts SET address = ?2, next_address = NULL, next_address_at = NULL
                  WHERE name = ?1",
@@ -212,7 +229,11 @@ impl AccountSetting {
                 "UPDATE accounts SET threshold = ?2 WHERE name = ?1",
                 vec![account, (*threshold).into()],
             ),
-        }
+            Self::AddKey(key) => return account_keys::add(sql, name, key),
+            Self::RevokeKey(id) => return account_keys::revoke(sql, name, id),
+            Self::RevokeKeys => return account_keys::revoke_all(sql, name),
+        };
+        sql.execute(update, &parameters)
     }
 }
 

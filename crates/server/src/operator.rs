@@ -11,6 +11,7 @@ use hstratum_core::limits::DRAIN_S_MAX;
 use hstratum_core::operator_order::{Order, OrderRefusal};
 use tokio::sync::oneshot;
 
+use crate::account_keys::NewKey;
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;
 use crate::messages::{
@@ -76,6 +77,16 @@ impl Orders {
     /// Cancels that while it does not hold.
     pub(crate) fn keep_address(&self, account: &str) -> AccountStored {
         self.set_account(account, AccountSetting::KeepAddress)
+    }
+
+    /// Stores a key or link of an account.
+    pub(crate) fn add_key(&self, account: &str, key: NewKey) -> AccountStored {
+        self.set_account(account, AccountSetting::AddKey(key))
+    }
+
+    /// Revokes the one with this id.
+    pub(crate) fn revoke_key(&self, account: &str, id: &str) -> AccountStored {
+        self.set_account(account, AccountSetting::RevokeKey(id.to_owned()))
     }
 
     fn payable(&self, address: &str) -> anyhow::Result<String> {

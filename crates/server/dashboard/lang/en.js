@@ -438,6 +438,33 @@ export default {
     + 'Sign message. With hsd: {command}',
   'sign_in.next': 'Next',
 
+  // Links that show an account, and keys for programs.
+  'links.title': 'Read-only links',
+  'links.means': 'Whoever has a link sees this account: its workers, '
+    + 'hashrates, credits and payments. These settings stay yours.',
+  'links.make': 'Make a link',
+  'links.none': 'No link yet.',
+  'links.once': 'Copy this link now. It is not shown again.',
+  'link.means': 'You see this account by a link from its owner. Nothing can be '
+    + 'changed here.',
+  'link.leave': 'Leave',
+  'link.ended': 'This link has ended',
+  'link.ended_means': 'The owner of the account has revoked it, or it is not '
+    + 'whole. Ask for another one.',
+  'keys.title': 'API keys',
+  'keys.means': 'Programs ask with a key in your name: in the header '
+    + 'Authorization: Bearer, and without your password.',
+  'keys.name': 'Name',
+  'keys.may': 'It may',
+  'key_may.read': 'read',
+  'key_may.settings': 'read, and set the threshold',
+  'keys.make': 'Make a key',
+  'keys.none': 'No key yet.',
+  'keys.once': 'Copy this key now. It is not shown again.',
+  'keys.made': 'made {date}',
+  'keys.revoke': 'Revoke',
+  'keys.revoke_named': 'Revoke {name}',
+
   // Settings of an account.
   'settings.title': 'Settings',
   'settings.threshold': 'Pay me from this balance on, in HNS; empty: the '
@@ -456,6 +483,8 @@ export default {
     + 'you have one.',
   'settings.address_keep': 'Cancel that',
   'settings.password_new': 'New password, also for your miners',
+  'settings.password_means': 'A new one signs you out everywhere, and revokes '
+    + 'all links and keys.',
   'settings.password_change': 'Change the password',
 
   // What an account is told, and where.

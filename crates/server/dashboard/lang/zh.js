@@ -406,6 +406,32 @@ export default {
     + 'Sign message；在 hsd 中运行：{command}',
   'sign_in.next': '下一步',
 
+  // Links that show an account, and keys for programs.
+  'links.title': '只读链接',
+  'links.means': '持有链接的人可以查看此账户：矿机、算力、收益和付款记录。'
+    + '这里的设置只有您能看到。',
+  'links.make': '生成链接',
+  'links.none': '还没有链接。',
+  'links.once': '请立即复制此链接，之后不再显示。',
+  'link.means': '您正通过账户所有者提供的链接查看此账户，无法进行任何更改。',
+  'link.leave': '离开',
+  'link.ended': '此链接已失效',
+  'link.ended_means': '账户所有者已撤销此链接，或链接不完整。'
+    + '请向对方索取新的链接。',
+  'keys.title': 'API 密钥',
+  'keys.means': '程序可使用密钥以您的名义访问：放在请求头 '
+    + 'Authorization: Bearer 中，无需您的密码。',
+  'keys.name': '名称',
+  'keys.may': '权限',
+  'key_may.read': '只读',
+  'key_may.settings': '读取，并设置起付额',
+  'keys.make': '生成密钥',
+  'keys.none': '还没有密钥。',
+  'keys.once': '请立即复制此密钥，之后不再显示。',
+  'keys.made': '生成于 {date}',
+  'keys.revoke': '撤销',
+  'keys.revoke_named': '撤销 {name}',
+
   // Settings of an account.
   'settings.title': '设置',
   'settings.threshold': '余额达到多少 HNS 时付款；留空则按矿池规则',
@@ -421,6 +447,8 @@ export default {
     + '如果这不是您本人的操作，请取消；如有密码，请修改密码。',
   'settings.address_keep': '取消更改',
   'settings.password_new': '新密码，矿机也将使用',
+  'settings.password_means': '修改密码会使您在所有设备上退出登录，'
+    + '并撤销所有链接和密钥。',
   'settings.password_change': '修改密码',
 
   // 账户的提醒。

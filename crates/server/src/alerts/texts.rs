@@ -210,6 +210,13 @@ fn change_in_english(change: &AccountChange) -> String {
             format!("Alerts go to {} ({way}) no more", shown(target))
         }
         AccountChange::Alerts => "Other alerts were chosen".to_owned(),
+        AccountChange::Key { name, may } if may == "link" => {
+            format!("A link that shows the account was made: {}", shown(name))
+        }
+        AccountChange::Key { name, may } => {
+            format!("An API key was made: {} ({may})", shown(name))
+        }
+        AccountChange::KeyRevoked => "An API key or a link was revoked".to_owned(),
     }
 }
 
@@ -271,6 +278,13 @@ fn change_in_chinese(change: &AccountChange) -> String {
             format!("提醒不再发送到 {}（{way}）", shown(target))
         }
         AccountChange::Alerts => "提醒设置已更改".to_owned(),
+        AccountChange::Key { name, may } if may == "link" => {
+            format!("已创建显示账户的链接：{}", shown(name))
+        }
+        AccountChange::Key { name, may } => {
+            format!("已创建 API 密钥：{}（{may}）", shown(name))
+        }
+        AccountChange::KeyRevoked => "已撤销一个 API 密钥或链接".to_owned(),
     }
 }
 

@@ -98,6 +98,15 @@ pub enum AccountChange {
     },
     /// It is told of other things.
     Alerts,
+    /// It has a key or link more.
+    Key {
+        /// The owner's name for it.
+        name: String,
+        /// `read`, `settings` or `link`.
+        may: String,
+    },
+    /// It has a key or link less.
+    KeyRevoked,
 }
 
 impl AlertEvent {

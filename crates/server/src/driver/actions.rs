@@ -115,7 +115,11 @@ impl<S: DriverIo> Driver<S> {
                 self.senders
                     .tell_users(UsersCommand::Keep(ticket, name, stored));
             }
-            Action::SignOut(account) => self.sessions.sign_out(&account, Instant::now()),
+            Action::SignOut(account) => {
+                self.sessions.sign_out(&account, Instant::now());
+                // The ledger has none by now.
+                self.known_keys.forget(&account, None);
+            }
             Action::NewPassword(account) => self.new_password(account),
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);

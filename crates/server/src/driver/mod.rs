@@ -35,6 +35,7 @@ use self::templates::Evidence;
 pub use crate::driver::actions::Senders;
 use crate::driver::io::DriverIo;
 use crate::files::recovered_state::{RecoveredState, Unanswered};
+use crate::http::known_keys::KnownKeys;
 use crate::http::sessions::Sessions;
 use crate::limits::{
     HANDSHAKES_PER_TURN, LIVE_MS, LIVE_SLICE_MS, READS_PER_TURN, RESTART_MS, TICK_MS,
@@ -84,6 +85,8 @@ pub struct Driver<S> {
     last_order: OrderId,
     /// Sessions of the dashboard, which another password ends.
     pub(crate) sessions: Arc<Sessions>,
+    /// Keys of accounts, which end with those.
+    pub(crate) known_keys: Arc<KnownKeys>,
     /// Publishes snapshots of the pool; `None` if nobody can read them.
     pub(crate) telemetry: Option<TelemetryWriter>,
     view: NodeView,
@@ -150,6 +153,7 @@ impl<S: DriverIo> Driver<S> {
             is_draining: false,
             orders: HashMap::new(),
             sessions: Arc::default(),
+            known_keys: Arc::default(),
             last_order: OrderId(0),
             telemetry: None,
             view: NodeView::default(),

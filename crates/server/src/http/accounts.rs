@@ -375,7 +375,7 @@ pub(crate) async fn account(
     PathName(name): PathName,
     _: NoParams,
 ) -> ApiResult<AccountInFull> {
-    let is_owner = viewer.account() == Some(&*name);
+    let is_owner = viewer.owns(&name);
     let rows = site.workers().await?;
     let own = rows.iter().filter(|row| *row.account == *name);
     let best = own

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::answer::{ApiError, ApiResult, JsonBody, PathName, Problem, QueryParams};
+use super::orders;
 use super::site::{Operator, Site};
 use super::viewer::Viewer;
-use super::{orders, sign_in};
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
 use crate::payer::{PayoutControl, PayoutReport};
 
@@ -48,9 +48,9 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
 /// Middleware that admits only requests of the operator.
 async fn admit(Extension(viewer): Extension<Viewer>, request: Request, next: Next) -> Response {
     if viewer.is_operator() {
-        return match viewer.may_change(request.method(), request.headers()) {
-            true => next.run(request).await,
-            false => sign_in::no_change_token().into_response(),
+        return match viewer.change_refusal(request.method(), request.headers()) {
+            None => next.run(request).await,
+            Some(text) => ApiError::forbidden(text).into_response(),
         };
     }
     let text = "this call needs the token: Authorization: Bearer …";

@@ -40,6 +40,10 @@ impl ApiError {
         Self(StatusCode::BAD_REQUEST, text.into())
     }
 
+    pub(crate) fn forbidden(text: impl Into<String>) -> Self {
+        Self(StatusCode::FORBIDDEN, text.into())
+    }
+
     pub(crate) fn missing(text: impl Into<String>) -> Self {
         Self(StatusCode::NOT_FOUND, text.into())
     }
@@ -185,7 +189,7 @@ struct MadeAnswer {
 impl Answers {
     /// Forgets what was answered about an account to its owner, which has changed it.
     pub(super) fn forget(&self, account: &str) {
-        let asked_by = format!(" {} ", asker(false, Some(account)));
+        let asked_by = format!(" {} ", asker(false, Some(account), false));
         (self.known.lock()).retain(|question, _| !question.starts_with(&asked_by));
     }
 
@@ -214,14 +218,14 @@ fn question_of(headers: &HeaderMap, uri: &Uri, viewer: &Viewer) -> String {
     format!(
         "{} {} {} {pairs:?}",
         host.unwrap_or_default(),
-        asker(viewer.is_operator(), viewer.account()),
+        asker(viewer.is_operator(), viewer.account(), viewer.is_link()),
         uri.path()
     )
 }
 
 /// Who asks, in a cache key.
-fn asker(is_operator: bool, account: Option<&str>) -> String {
-    format!("{is_operator} {account:?}")
+fn asker(is_operator: bool, account: Option<&str>, is_link: bool) -> String {
+    format!("{is_operator} {account:?} {is_link}")
 }
 
 /// Middleware that answers GET requests from the cache, makes one task answer for all that wait, and ends

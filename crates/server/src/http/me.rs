@@ -18,6 +18,7 @@ use super::accounts::{self, PaidAt};
 use super::admin::ThresholdBody;
 use super::answer::{ApiError, JsonBody, NoParams, Problem};
 use super::host_guard::PeerAddress;
+use super::keys;
 use super::me_alerts;
 use super::orders;
 use super::own_changes::{OwnChange, OwnSetting};
@@ -28,11 +29,16 @@ use crate::limits::{HTTP_BODY_BYTES_MAX, OWN_PASSWORD_BYTES_MIN};
 
 /// The paths below `/me`.
 pub(super) fn routes() -> Router<Arc<Site>> {
-    Router::new()
+    let own = Router::new()
         .route("/password", put(set_password))
-        .route("/threshold", put(set_threshold))
         .route("/address", put(set_address).delete(keep_address))
+        .merge(keys::routes())
         .nest("/alerts", me_alerts::routes())
+        .layer(from_fn(admit_session));
+    Router::new()
+        // What a key may change too.
+        .route("/threshold", put(set_threshold))
+        .merge(own)
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(from_fn(admit))
 }
@@ -41,22 +47,33 @@ pub(super) fn routes() -> Router<Arc<Site>> {
 #[derive(Clone)]
 pub(crate) struct Me(pub(super) Arc<str>);
 
-/// Middleware that admits only miners who have signed in.
+/// Middleware that admits only miners who have signed in, and their keys.
 async fn admit(Extension(viewer): Extension<Viewer>, mut request: Request, next: Next) -> Response {
     let refused = |status, text: &str| ApiError(status, text.to_owned()).into_response();
     let Some(account) = viewer.account() else {
         return match viewer {
             Viewer::Nobody => refused(StatusCode::UNAUTHORIZED, "sign in first: /api/v1/session"),
-            Viewer::Operator | Viewer::Session(_) => {
-                refused(StatusCode::FORBIDDEN, "the operator has no account")
-            }
+            _ => refused(StatusCode::FORBIDDEN, "the operator has no account"),
         };
     };
-    if !viewer.may_change(request.method(), request.headers()) {
-        return sign_in::no_change_token().into_response();
+    if let Some(text) = viewer.change_refusal(request.method(), request.headers()) {
+        return ApiError::forbidden(text).into_response();
     }
     let account = Me(account.into());
     request.extensions_mut().insert(account);
+    next.run(request).await
+}
+
+/// Middleware that admits no key.
+async fn admit_session(
+    Extension(viewer): Extension<Viewer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if matches!(viewer, Viewer::Key(_)) {
+        let text = "this is for whoever has signed in: no key is enough";
+        return ApiError::forbidden(text).into_response();
+    }
     next.run(request).await
 }
 
@@ -81,8 +98,8 @@ pub(crate) struct NewPasswordBody {
     new_password: String,
 }
 
-/// Take another password, for mining too. Whoever has signed in to the account is signed out; miners that are connected
-/// stay.
+/// Take another password, for mining too. Whoever has signed in to the account is signed out, and its keys and links are
+/// revoked; miners that are connected stay.
 #[utoipa::path(put, path = "/api/v1/me/password", tag = "me", request_body = NewPasswordBody,
     responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 409, body = Problem), (status = 429, body = Problem),
@@ -251,13 +268,10 @@ pub(crate) async fn keep_address(
 /// Where the account is paid.
 async fn paid_at(site: &Site, account: &Arc<str>) -> Result<PaidAt, ApiError> {
     let account = account.clone();
-    let reader = site
-        .reader
-        .as_ref()
-        .ok_or_else(|| ApiError::busy("there is no ledger"))?;
-    reader
-        .read(move |sql| accounts::paid_at(sql, &account))
-        .await
+    let read = site
+        .ledger()?
+        .read(move |sql| accounts::paid_at(sql, &account));
+    read.await
 }
 
 /// Be paid from another balance on.

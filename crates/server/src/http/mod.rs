@@ -20,6 +20,8 @@ pub(crate) mod events;
 mod history;
 pub(crate) mod host_guard;
 mod jobs;
+mod keys;
+pub(crate) mod known_keys;
 mod last_day;
 mod late_hours;
 mod ledger_queries;
@@ -150,6 +152,8 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
         let (live, conns) = (site.live.clone(), site.conns.clone());
         let ledger_site = site.clone();
         tokio::spawn(keep(move || event_watch::watch_ledger(ledger_site.clone())));
+        let keys_site = site.clone();
+        tokio::spawn(keep(move || keys::watch(keys_site.clone())));
         tokio::spawn(keep(move || event_watch::run(site.clone())));
         tokio::spawn(async move { accept(&listener, &router, &conns).await });
         live.ended().await;

@@ -13,8 +13,8 @@ use super::history::Range;
 use super::round::BlockStateAsked;
 use super::site::Site;
 use super::{
-    accounts, admin, credits, event_watch, history, jobs, listeners, me, me_alerts, metrics, pages,
-    payouts, pool, refusals, round, servers, sign_in, splits,
+    accounts, admin, credits, event_watch, history, jobs, keys, listeners, me, me_alerts, metrics,
+    pages, payouts, pool, refusals, round, servers, sign_in, splits,
 };
 
 /// Everything that can be asked.
@@ -57,6 +57,12 @@ use super::{
         me_alerts::end_contact,
         me::set_address,
         me::keep_address,
+        keys::keys,
+        keys::add_key,
+        keys::revoke_key,
+        keys::links,
+        keys::add_link,
+        keys::revoke_link,
         event_watch::events,
         document,
         metrics::metrics,
@@ -95,9 +101,9 @@ mod tests {
         document.merge(admin::AdminDocument::openapi());
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
-        let known = "Account AccountInFull AccountSort Accounts AddressBody AlertSettings BanBody BanRow \
+        let known = "Account AccountInFull AccountKey AccountSort Accounts AddressBody AlertSettings BanBody BanRow \
                      Block BlockStateAsked Blocks ChallengeBody CodeBody Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Estimate \
-                     ExtraNode Happening Health History Job JobOutput Language ListFormat Listener Listeners Luck MinerSignIn NewAddressBody \
+                     ExtraNode Happening Health History Job JobOutput KeyBody KeyMay Language LinkBody ListFormat Listener Listeners Luck MadeKey MadeLink MinerSignIn NewAddressBody \
                      NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnAlerts OwnBlocks \
                      OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range Records \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \

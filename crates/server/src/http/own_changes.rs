@@ -18,6 +18,7 @@ pub(crate) enum OwnSetting {
     Address,
     Alerts,
     Contact,
+    Keys,
 }
 
 /// The changes of all accounts within a while.

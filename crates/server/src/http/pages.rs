@@ -51,7 +51,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/index.html", HTML);
 
-static FILES: [File; 21] = [
+static FILES: [File; 22] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
@@ -61,6 +61,7 @@ static FILES: [File; 21] = [
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),
     file!("/forms.js", SCRIPT),
+    file!("/keys.js", SCRIPT),
     file!("/language.js", SCRIPT),
     file!("/lang/en.js", SCRIPT),
     file!("/lang/zh.js", SCRIPT),

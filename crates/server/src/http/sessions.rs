@@ -97,6 +97,13 @@ impl Sessions {
         Some(session.signed_in.clone())
     }
 
+    /// True if a session that was looked at before is still open.
+    pub(crate) fn is_open(&self, signed_in: &SignedIn, now: Instant) -> bool {
+        let sessions = self.0.lock();
+        let mut all = sessions.all.values();
+        all.any(|session| session.signed_in == *signed_in && session.is_open(now))
+    }
+
     /// Ends a session, if it is there.
     pub(crate) fn end(&self, cookie: &str) {
         self.0.lock().all.remove(&digest(cookie));
@@ -157,7 +164,8 @@ impl Session {
     }
 }
 
-fn random() -> Result<String, getrandom::Error> {
+/// 256 random bits, as hex digits.
+pub(super) fn random() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(hex(&bytes))

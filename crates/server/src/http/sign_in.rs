@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Json};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
@@ -27,6 +27,7 @@ use super::orders;
 use super::sessions::{NewSession, Role};
 use super::site::Site;
 use super::viewer::Viewer;
+use crate::account_keys;
 use crate::clock::unix_s;
 use crate::limits::{HTTP_BODY_BYTES_MAX, WRONG_SIGN_IN};
 use crate::node::SignedMessage;
@@ -45,29 +46,55 @@ pub(crate) async fn recognise(
     next: Next,
 ) -> Response {
     let cookie = jar.get(&cookie_name(local)).map(Cookie::value);
-    let viewer = viewer(&site, cookie, request.headers());
-    request.extensions_mut().insert(viewer);
-    next.run(request).await
+    match viewer(&site, local, cookie, request.headers()) {
+        Ok(viewer) => {
+            request.extensions_mut().insert(viewer);
+            next.run(request).await
+        }
+        Err(refusal) => {
+            let is_no_key = refusal.0 == StatusCode::UNAUTHORIZED;
+            let mut response = refusal.into_response();
+            if is_no_key {
+                response.headers_mut().insert(WWW_AUTHENTICATE, NO_KEY);
+            }
+            response
+        }
+    }
 }
 
-fn viewer(site: &Site, cookie: Option<&str>, headers: &HeaderMap) -> Viewer {
+/// Header of the answer to a key that is none (RFC 6750, 3.1).
+const NO_KEY: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+
+/// Who asks. A key counts before a cookie, and one that is none is refused: its program would else see what everybody
+/// sees, and not know why. Other tokens are none of ours.
+fn viewer(
+    site: &Site,
+    local: SocketAddr,
+    cookie: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Viewer, ApiError> {
     let given = headers.get(AUTHORIZATION);
     let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if let (Some(operator), Some(given)) = (&site.operator, given)
-        && operator.is_token(given)
-    {
-        return Viewer::Operator;
+    if let Some(given) = given {
+        let operator = site.operator.as_ref();
+        if operator.is_some_and(|operator| operator.is_token(given)) {
+            return Ok(Viewer::Operator);
+        }
+        if let Some(digest) = account_keys::digest(given) {
+            check_may_sign_in(site, local, headers, "a key")?;
+            return site.sign_in.known_keys.holder(&digest).map(Viewer::Key);
+        }
     }
     let signed_in = cookie.and_then(|cookie| site.sign_in.sessions.look(cookie, Instant::now()));
-    signed_in.map_or(Viewer::Nobody, Viewer::Session)
+    Ok(signed_in.map_or(Viewer::Nobody, Viewer::Session))
 }
 
 /// Who one is.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Session {
-    /// `nobody`, `miner` or `operator`.
+    /// `nobody`, `miner` (a key of an account too), `link` (whoever has a link that shows an account) or `operator`.
     role: &'static str,
-    /// The miner's account.
+    /// The account.
     name: Option<String>,
     /// What the header `X-CSRF-Token` of each request that changes something must have; none where there is no
     /// session.
@@ -80,12 +107,13 @@ impl Session {
             role: match viewer {
                 Viewer::Nobody => "nobody",
                 _ if viewer.is_operator() => "operator",
-                Viewer::Session(_) | Viewer::Operator => "miner",
+                _ if viewer.is_link() => "link",
+                _ => "miner",
             },
             name: viewer.account().map(str::to_owned),
             csrf_token: match viewer {
                 Viewer::Session(signed_in) => Some(signed_in.change_token.clone()),
-                Viewer::Nobody | Viewer::Operator => None,
+                _ => None,
             },
         }
     }
@@ -170,18 +198,7 @@ pub(crate) async fn sign_in(
     jar: CookieJar,
     JsonBody(body): JsonBody<SignInBody>,
 ) -> Result<(CookieJar, Json<Session>), ApiError> {
-    let is_tls = is_behind_tls(&headers);
-    let is_safe = is_tls || local.ip().is_loopback() && is_of_this_machine(&headers);
-    let refused = |text: &str| Err(ApiError(StatusCode::FORBIDDEN, text.to_owned()));
-    if !site.has_login {
-        return refused("nobody signs in here (http-login: off)");
-    }
-    if !is_safe {
-        return refused(
-            "signing in needs TLS: put a proxy with a certificate before this server that sets \
-             X-Forwarded-Proto (docs/operating.md, \"Signing in\")",
-        );
-    }
+    check_may_sign_in(&site, local, &headers, "signing in")?;
     let asked = Instant::now();
     let from = client(&site, peer, &headers);
     let role = match body {
@@ -206,9 +223,30 @@ pub(crate) async fn sign_in(
         .path("/")
         .http_only(true)
         .same_site(SameSite::Strict)
-        .secure(is_tls);
+        .secure(is_behind_tls(&headers));
     let session = Session::of(&Viewer::Session(signed_in));
     Ok((jar.add(cookie), Json(session)))
+}
+
+/// Refuses secrets where nobody signs in, and those that come in the clear from another machine.
+fn check_may_sign_in(
+    site: &Site,
+    local: SocketAddr,
+    headers: &HeaderMap,
+    what: &str,
+) -> Result<(), ApiError> {
+    if !site.has_login {
+        return Err(ApiError::forbidden(
+            "nobody signs in here (http-login: off)",
+        ));
+    }
+    if is_behind_tls(headers) || local.ip().is_loopback() && is_of_this_machine(headers) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(format!(
+        "{what} needs TLS: put a proxy with a certificate before this server that sets X-Forwarded-Proto \
+         (docs/operating.md, \"Signing in\")"
+    )))
 }
 
 /// The operator, if the token is right.
@@ -348,8 +386,10 @@ pub(crate) async fn sign_out(
     jar: CookieJar,
     _: NoParams,
 ) -> Result<(CookieJar, StatusCode), ApiError> {
-    if viewer != Viewer::Nobody && !viewer.may_change(&method, &headers) {
-        return Err(no_change_token());
+    if viewer != Viewer::Nobody
+        && let Some(text) = viewer.change_refusal(&method, &headers)
+    {
+        return Err(ApiError::forbidden(text));
     }
     let name = cookie_name(local);
     if let Some(cookie) = jar.get(&name) {
@@ -362,12 +402,6 @@ pub(crate) async fn sign_out(
     Ok((jar, StatusCode::NO_CONTENT))
 }
 
-/// The refusal of a change that lacks its session's token.
-pub(crate) fn no_change_token() -> ApiError {
-    let text = "this call needs the session's token: X-CSRF-Token: …";
-    ApiError(StatusCode::FORBIDDEN, text.to_owned())
-}
-
 /// Headers by which a proxy tells that a request is another machine's.
 const OF_PROXIES: [&str; 5] = [
     "forwarded",
@@ -377,7 +411,7 @@ const OF_PROXIES: [&str; 5] = [
     "x-forwarded-proto",
 ];
 
-fn is_behind_tls(headers: &HeaderMap) -> bool {
+pub(super) fn is_behind_tls(headers: &HeaderMap) -> bool {
     let told = headers.get_all("x-forwarded-proto").iter();
     let mut protocols = told.flat_map(|told| told.as_bytes().split(|byte| *byte == b','));
     // Each of several proxies may have said something.

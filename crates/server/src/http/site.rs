@@ -16,6 +16,7 @@ use super::conns::Conns;
 use super::estimates::{CachedEstimates, LedgerEstimates, NextPayout, PoolMoney};
 use super::events::Events;
 use super::jobs::ListenerPayouts;
+use super::known_keys::KnownKeys;
 use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown, Records};
 use super::ledger_reader::LedgerReader;
 use super::listeners::Listeners;
@@ -100,6 +101,7 @@ pub(crate) struct Site {
 /// What signing in needs.
 pub(crate) struct SignInParts {
     pub sessions: Arc<Sessions>,
+    pub known_keys: Arc<KnownKeys>,
     pub challenges: Challenges,
     pub signature_checks: Arc<SignatureChecks>,
 }
@@ -178,6 +180,12 @@ impl Site {
     pub(crate) fn own_number(&self) -> Option<i64> {
         let (own, _) = self.statuses.cluster.as_ref()?.own();
         own.map(|own| own.number)
+    }
+
+    /// The ledger; 503 where all is in memory.
+    pub(crate) fn ledger(&self) -> Result<&LedgerReader, ApiError> {
+        let reader = self.reader.as_ref();
+        reader.ok_or_else(|| ApiError::busy("there is no ledger"))
     }
 
     /// For queries that take long. There is a ledger.

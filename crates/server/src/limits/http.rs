@@ -31,6 +31,18 @@ pub(crate) const SESSIONS_MAX: usize = 10_000;
 /// Time for which a sign-out is remembered: longer than a sign-in may wait for its password to be checked.
 pub(crate) const SIGN_OUT_KEPT: Duration = Duration::from_secs(60);
 
+/// Keys and links of one account. The next is refused with 409.
+pub(crate) const ACCOUNT_KEYS_MAX: u64 = 16;
+
+/// Keys and links of all accounts, whose digests every server has in memory. The next is refused with 409.
+pub(crate) const KEYS_MAX: u64 = 100_000;
+
+/// Characters of the name of a key or link. A longer one is refused.
+pub(crate) const KEY_NAME_CHARS_MAX: usize = 40;
+
+/// Time between two looks whether the keys in the ledger have changed.
+pub(crate) const KEYS_LOOK: Duration = Duration::from_secs(1);
+
 /// Changes that a miner may make to an account within [`OWN_CHANGES_WITHIN`].
 pub(crate) const OWN_CHANGES_MAX: u32 = 20;
 

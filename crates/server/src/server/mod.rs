@@ -95,6 +95,7 @@ impl Server {
             statuses: &statuses,
             cluster_threads: &cluster_threads,
             sessions: Arc::default(),
+            known_keys: Arc::default(),
             signature_checks: &signature_checks,
         };
         let (senders, mut running) = threads::start(&deps, store, writers, first_users)?;

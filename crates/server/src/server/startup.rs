@@ -242,5 +242,6 @@ pub(super) fn driver(
     driver.payout_addresses = deps.settings.ledger().is_none().then(Arc::default);
     driver.node_lag = deps.statuses.node_lag.clone();
     driver.sessions = deps.sessions.clone();
+    driver.known_keys = deps.known_keys.clone();
     driver
 }

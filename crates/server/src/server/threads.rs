@@ -25,6 +25,7 @@ use crate::driver::Senders;
 use crate::files::UsersFiles;
 use crate::files::block_spool::Spool;
 use crate::http::challenges::Challenges;
+use crate::http::known_keys::KnownKeys;
 use crate::http::sessions::Sessions;
 use crate::http::{self, SignInParts, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
@@ -56,6 +57,7 @@ pub(super) struct ThreadDeps<'a> {
     pub cluster_threads: &'a Threads,
     /// Sessions of the dashboard.
     pub sessions: Arc<Sessions>,
+    pub known_keys: Arc<KnownKeys>,
     pub signature_checks: &'a Arc<SignatureChecks>,
 }
 
@@ -151,6 +153,7 @@ impl RunningThreads {
             (orders, payouts),
             SignInParts {
                 sessions: deps.sessions.clone(),
+                known_keys: deps.known_keys.clone(),
                 challenges: Challenges::new().context("failed to get random bytes")?,
                 signature_checks: deps.signature_checks.clone(),
             },

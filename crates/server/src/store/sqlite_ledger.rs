@@ -18,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::best_tip;
 use super::blocks::{self, Finder, Rounds};
 use super::checkpoint::{Growth, Log, checkpoint};
-use super::ledger::{Advanced, Batch, Compacted, Ledger, LedgerError, ShareGroup};
+use super::ledger::{AccountSetting, Advanced, Batch, Compacted, Ledger, LedgerError, ShareGroup};
 use super::ledger_status::LedgerStatus;
 use super::outbox::{self, Outbox, RunId};
 use super::share_tables::{OWN, PENDING, ShareTables};
@@ -255,8 +255,12 @@ impl SqliteLedger {
             blocks::dumped(&mut &*tx, hash, *effort, unix_s)?;
         }
         for command in &batch.accounts {
-            self.ids
-                .account(&tx, &command.account.as_str().into(), Unknown::Insert)?;
+            // An account that is not there has no keys, and nobody who is told.
+            let unknown = match command.setting {
+                AccountSetting::RevokeKeys | AccountSetting::NewPassword => Unknown::LeaveOut,
+                _ => Unknown::Insert,
+            };
+            (self.ids).account(&tx, &command.account.as_str().into(), unknown)?;
             (command.setting).write(&mut &*tx, &command.account)?;
         }
         let mut unproven = Vec::new();

@@ -21,6 +21,7 @@ use hstratum_core::operator_order::{
 };
 use parking_lot::Mutex;
 
+use crate::account_keys::KeysOfUser;
 use crate::config::TlsFiles;
 use crate::files::UsersFiles;
 use crate::files::block_spool::{Spool, SpooledBlock};
@@ -121,7 +122,7 @@ fn give_way() {
 
 /// Writes users and bans, one change after the other. Without a file they last as long as the process.
 /// Requests left at a stop are dropped: no user counts as added before the answer. A user's address is in the
-/// ledger before the user is in the file.
+/// ledger, and keys made under another password are out of it, before the user is in the file.
 pub(crate) fn run_users(
     files: &mut UsersFiles,
     commands: &Receiver<UsersCommand>,
@@ -137,20 +138,20 @@ pub(crate) fn run_users(
     for command in commands {
         let answer = match command {
             UsersCommand::Add(ticket, user, old) => {
-                // An account with a password belongs to whoever knows it, so its owner is not checked.
-                let location = location.filter(|_| old.is_none());
-                let added = match spare_owner(location, &user, node) {
+                let added = match spare_owner(location, &user, old.as_ref(), node) {
                     Err(error) => Err(failed(error)),
                     Ok(Spared::Yes) => Err(NotWritten::Owned),
-                    Ok(Spared::No) => {
-                        add_user(files.users.as_mut(), ledger, &user, node).map_err(failed)
+                    Ok(Spared::No(keys)) => {
+                        let file = files.users.as_mut();
+                        add_user(file, ledger, &user, keys, node).map_err(failed)
                     }
                 };
                 WorkerEvent::UserAdded(ticket, user.name, added)
             }
             UsersCommand::Keep(ticket, name, stored) => {
                 let file = files.users.as_mut();
-                let kept = file.map_or(Ok(()), |file| append(file, &name, &stored, node));
+                let kept = revoke_keys(ledger, &name)
+                    .and_then(|()| file.map_or(Ok(()), |file| append(file, &name, &stored, node)));
                 WorkerEvent::UserAdded(ticket, name, kept.map_err(failed).map(|()| stored))
             }
             UsersCommand::Bans(order, _, bans) => {
@@ -180,18 +181,21 @@ pub(crate) fn run_users(
 /// Decision whether an account is left to its owner.
 enum Spared {
     Yes,
-    No,
+    /// And what becomes of its keys.
+    No(KeysOfUser),
 }
 
 /// Decides whether a user may be added under a name that already has an owner: only the ledger knows which
-/// accounts have earned or have an address.
+/// accounts have earned or have an address. An account with a password belongs to whoever knows it, so its owner is
+/// not checked.
 fn spare_owner(
     location: Option<&LedgerLocation>,
     user: &NewUser,
+    old: Option<&StoredPassword>,
     node: &dyn Node,
 ) -> anyhow::Result<Spared> {
-    let Some(location) = location else {
-        return Ok(Spared::No);
+    let Some(location) = location.filter(|_| old.is_none()) else {
+        return Ok(Spared::No(keys_of(user, old)));
     };
     let look = || -> Result<bool, SqlError> {
         let mut db = location.open_for_a_look(OWNER_LOOK)?;
@@ -209,7 +213,8 @@ fn spare_owner(
     }
     Ok(match (is_known, user.owner) {
         (true, Owner::Spared) => Spared::Yes,
-        _ => Spared::No,
+        (true, Owner::Overruled) => Spared::No(KeysOfUser::Revoked),
+        (false, _) => Spared::No(KeysOfUser::Kept),
     })
 }
 
@@ -232,14 +237,19 @@ fn add_user(
     file: Option<&mut UsersFile>,
     ledger: &Sender<StoreCommand>,
     user: &NewUser,
+    keys: KeysOfUser,
     node: &dyn Node,
 ) -> anyhow::Result<StoredPassword> {
     let mut stored = password_hash::hash(&user.password)?;
     if user.is_locked {
         stored = stored.locked();
     }
+    if keys == KeysOfUser::Revoked {
+        revoke_keys(ledger, &user.name)?;
+    }
     if let Some(address) = &user.address {
-        set_address(ledger, user, address.clone())
+        let setting = AccountSetting::Address(Some(address.clone()));
+        store_setting(ledger, &user.name, setting)
             .with_context(|| format!("failed to store the address of {:?}", user.name))?;
     }
     if let Some(file) = file {
@@ -261,13 +271,26 @@ fn append(
     Ok(())
 }
 
-fn set_address(
+/// What becomes of the keys of a user that gets a password: they stay if it is the old one in the new form.
+pub(crate) fn keys_of(user: &NewUser, old: Option<&StoredPassword>) -> KeysOfUser {
+    match old.and_then(|old| old.matches_hash256(&user.password)) {
+        Some(true) => KeysOfUser::Kept,
+        _ => KeysOfUser::Revoked,
+    }
+}
+
+/// Revokes the keys of an account: none outlives the password under which it was made.
+fn revoke_keys(ledger: &Sender<StoreCommand>, account: &str) -> anyhow::Result<()> {
+    store_setting(ledger, account, AccountSetting::RevokeKeys)
+        .with_context(|| format!("failed to revoke the keys of {account:?}"))
+}
+
+fn store_setting(
     ledger: &Sender<StoreCommand>,
-    user: &NewUser,
-    address: String,
+    account: &str,
+    setting: AccountSetting,
 ) -> anyhow::Result<()> {
-    let setting = AccountSetting::Address(Some(address));
-    let (command, answered) = SetAccountCommand::new(user.name.clone(), setting);
+    let (command, answered) = SetAccountCommand::new(account.to_owned(), setting);
     if ledger.send(StoreCommand::SetAccount(command)).is_err() {
         bail!("the ledger is closed");
     }
@@ -439,6 +462,7 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::{fs, thread};
 
+    use hstratum_core::accounts::password::hash256;
     use hstratum_core::units::Height;
 
     use super::*;
@@ -452,6 +476,24 @@ mod tests {
         fn offer(&self, _: Offer) {}
         fn locate(&self, _: Vec<(Hash, Height)>) {}
         fn log(&self, _: Level, _: &str) {}
+    }
+
+    #[test]
+    fn keys_outlive_another_form_of_the_password_and_not_another_password() {
+        let old = StoredPassword::Hash256(hash256(b"old"));
+        let user = |password: &str| NewUser {
+            name: "alice".to_owned(),
+            password: password.to_owned(),
+            address: None,
+            is_locked: false,
+            owner: Owner::Overruled,
+        };
+        assert_eq!(keys_of(&user("old"), Some(&old)), KeysOfUser::Kept);
+        assert_eq!(keys_of(&user("new"), Some(&old)), KeysOfUser::Revoked);
+        let locked = old.locked();
+        assert_eq!(keys_of(&user("old"), Some(&locked)), KeysOfUser::Revoked);
+        let known = password_hash::hash("old").expect("hashed");
+        assert_eq!(keys_of(&user("old"), Some(&known)), KeysOfUser::Revoked);
     }
 
     #[test]

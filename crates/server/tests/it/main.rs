@@ -5,6 +5,7 @@
 //! `connections::want_of_descriptors_is_survived` lowers the limit of descriptors, `full_disk` has a filesystem
 //! mounted and is killed. Those that measure are in `tests/quiet`.
 
+mod account_keys;
 mod alerts;
 mod browser;
 mod cluster_backup;

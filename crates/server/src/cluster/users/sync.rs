@@ -20,6 +20,7 @@ use hstratum_core::operator_order::{
     NewUser, NotWritten, Order, OrderOutcome, OrderRefusal, Owner, UserChange,
 };
 
+use crate::account_keys::KeysOfUser;
 use crate::clock::unix_s;
 use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
@@ -32,7 +33,7 @@ use crate::node::Node;
 use crate::sql::sqlite_schema::FileId;
 use crate::sql::{Db, SqlError};
 use crate::supervision::Duty;
-use crate::task_threads::{UsersCommand, owned, password_hash};
+use crate::task_threads::{UsersCommand, keys_of, owned, password_hash};
 
 /// State of the thread.
 pub(crate) struct UsersSync {
@@ -188,7 +189,8 @@ impl UsersSync {
                     true => new.clone().unlocked(),
                     false => new.clone().locked(),
                 };
-                let kept = self.write_user(&name, Some(&old), new, None, Owner::Overruled);
+                let how = (Owner::Overruled, KeysOfUser::Revoked);
+                let kept = self.write_user(&name, Some(&old), new, None, how);
                 to_driver.work(WorkerEvent::UserAdded(ticket, name, kept))
             }
             UsersCommand::Bans(order, change, _) => {
@@ -203,7 +205,10 @@ impl UsersSync {
             }
             UsersCommand::SetAccount(command) => {
                 let (name, setting) = (&command.account, &command.setting);
-                let stored = self.write(|open| table::write_setting(&mut open.db, name, setting));
+                let known = self.users_and_bans.users.get(name).cloned();
+                let stored = self.write(|open| {
+                    table::write_setting(&mut open.db, name, setting, known.as_ref())
+                });
                 let answer = match stored {
                     Ok(allowed) => allowed.map_err(anyhow::Error::from),
                     Err(error) => Err(error.into()),
@@ -242,7 +247,8 @@ impl UsersSync {
             true => hashed.locked(),
             false => hashed,
         };
-        self.write_user(&user.name, old, new, user.address.as_ref(), user.owner)
+        let how = (user.owner, keys_of(user, old));
+        self.write_user(&user.name, old, new, user.address.as_ref(), how)
     }
 
     fn write_user(
@@ -251,10 +257,10 @@ impl UsersSync {
         old: Option<&StoredPassword>,
         new: StoredPassword,
         address: Option<&String>,
-        owner: Owner,
+        (owner, keys): (Owner, KeysOfUser),
     ) -> Result<StoredPassword, NotWritten> {
         let write = |open: &mut UsersConnection| {
-            table::write_user(&mut open.db, name, old, &new, address, owner)
+            table::write_user(&mut open.db, name, old, &new, address, (owner, keys))
         };
         match self.write(write) {
             Ok(written @ (ChangeOutcome::Yes | ChangeOutcome::TakenOver)) => {

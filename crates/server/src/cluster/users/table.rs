@@ -11,6 +11,7 @@ use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::limits::{BAN_REASON_BYTES_MAX, OPERATOR_BANS_MAX};
 use hstratum_core::operator_order::{Owner, UserChange};
 
+use crate::account_keys::{self, KeysOfUser};
 use crate::files::users::NO_PASSWORD;
 use crate::limits::SHARED_BANS_KEPT_S;
 use crate::messages::{AccountSetting, SettingRefused};
@@ -109,6 +110,13 @@ fn user(row: &Row) -> Option<UserChange> {
         .then(|| (name, password.map(|text| stored(&text, is_disabled))))
 }
 
+/// The stored password of a user, if there is one.
+fn password(sql: &mut dyn Sql, name: &str) -> Result<Option<StoredPassword>, SqlError> {
+    let query = "SELECT name, password, is_disabled FROM accounts WHERE name = ?1";
+    let found = sql.query_opt(query, &values![name])?;
+    Ok(found.as_ref().and_then(user).and_then(|(_, found)| found))
+}
+
 /// Parses a stored password. Malformed text admits nobody.
 fn stored(text: &str, is_disabled: bool) -> StoredPassword {
     let stored = StoredPassword::parse(text).unwrap_or(NO_PASSWORD);
@@ -148,13 +156,12 @@ pub(crate) fn write_user(
     old: Option<&StoredPassword>,
     new: &StoredPassword,
     address: Option<&String>,
-    owner: Owner,
+    (owner, keys): (Owner, KeysOfUser),
 ) -> Result<ChangeOutcome, SqlError> {
     db.write(|sql: &mut dyn Sql| {
-        let query = "SELECT name, password, is_disabled FROM accounts WHERE name = ?1";
-        let found = sql.query_opt(query, &values![name])?;
-        let is_known = found.is_some();
-        let found = found.as_ref().and_then(user).and_then(|(_, found)| found);
+        let is_known = "SELECT 1 FROM accounts WHERE name = ?1";
+        let is_known = sql.query_opt(is_known, &values![name])?.is_some();
+        let found = password(sql, name)?;
         if found.as_ref() == Some(new) {
             // An earlier try was carried out, and its answer was lost.
             return Ok(ChangeOutcome::Yes);
@@ -174,6 +181,9 @@ pub(crate) fn write_user(
         let is_disabled = u32::from(new.is_locked());
         let row = values![name, new.to_text(), is_disabled, number];
         sql.execute(insert, &row)?;
+        if keys == KeysOfUser::Revoked {
+            account_keys::revoke_all(sql, name)?;
+        }
         if let Some(address) = address {
             AccountSetting::Address(Some(address.clone())).write(sql, name)?;
         }
@@ -185,13 +195,21 @@ pub(crate) fn write_user(
 }
 
 /// Sets what an account has of its own, if the pool's newest terms allow it. Before there are any it may be
-/// anything: the least of those to come counts instead of a lower threshold.
+/// anything: the least of those to come counts instead of a lower threshold. A key is refused if the user has another
+/// password than is `known` here: whoever asks for it may have signed in with the old one.
 pub(crate) fn write_setting(
     db: &mut Db,
     name: &str,
     setting: &AccountSetting,
+    known: Option<&StoredPassword>,
 ) -> Result<Result<(), SettingRefused>, SqlError> {
     db.write(|sql: &mut dyn Sql| {
+        if let AccountSetting::AddKey(_) = setting
+            && password(sql, name)?.as_ref() != known
+        {
+            let text = "the password was changed just now, try again";
+            return Ok(Err(SettingRefused(text.to_owned())));
+        }
         if let AccountSetting::Threshold(Some(threshold)) = setting
             && let Some(history) = TermsHistory::read(sql)?
             && let Err(reason) = history.newest().check_threshold(*threshold)
