@@ -28,7 +28,8 @@ const LISTS = [
   '/api/v1/blocks?limit=10&offset=0',
   '/api/v1/accounts?limit=10&offset=0&sort=hashrate&order=desc',
   '/api/v1/workers?limit=25&offset=0&sort=hashrate&order=desc',
-  '/api/v1/round'
+  '/api/v1/round',
+  '/api/v1/records'
 ];
 const LISTS_MS = 5000;
 const SCRAPE_MS = 1000;

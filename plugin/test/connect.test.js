@@ -183,6 +183,8 @@ test('what a server does not know of its proxy it does not say', async (t) => {
   await see(page, '#main', new RegExp(
     `port ${node.ports.stratum} of this server`));
   assert.doesNotMatch(await page.locator('#main').innerText(), /stratum\+tcp/);
+  await page.getByRole('link', {name: '← Pool'}).click();
+  await see(page, '#connect', /port \d+ of this server/);
   page.check();
   await page.context().close();
 

@@ -82,7 +82,10 @@ function poolPage() {
       ...(viewer.isOpen ? [['accounts', t('accounts.title')],
         ['workers', t('workers.title')]] : []), ['connect', t('connect.nav')]],
     fast,
-    slow: () => chart.refresh(),
+    slow() {
+      chart.refresh();
+      connect.refresh();
+    },
     onPool(pool) {
       const {accepted, stale, duplicate, low} = pool.shares;
       const refused = stale + duplicate + low;
@@ -99,7 +102,6 @@ function poolPage() {
       job.set(count(pool.height), pool.template_age_s === null ? ''
         : t('pool.job_age', {time: duration(pool.template_age_s)}));
       round.pool(pool);
-      connect.show(state.url);
       money.pool(pool);
       notes.replaceChildren(...warnings(pool));
 

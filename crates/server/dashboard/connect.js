@@ -27,8 +27,11 @@ export function connectCard() {
     h('p', {}, address),
     h('p', {}, copyButton(address, t('label.address'))),
     h('p', {}, h('a', {href: '/connect'}, t('connect.steps')))),
-    show(url) {
-      setText(address, url);
+    async refresh() {
+      const told = await get('/api/v1/listeners').catch(() => null);
+
+      if (told)
+        setText(address, addressOf(told.listeners[0]));
     }
   };
 }
@@ -143,12 +146,16 @@ function hostOf(url) {
   return {host, port};
 }
 
+function addressOf({url, port}) {
+  return url || t('connect.unknown', {port});
+}
+
 function listenerCard(listener, place, shown) {
   const {url, port, transport, payout} = listener;
   const id = `listener-${place}`;
   const facts = [
     [t('label.address'), h('code', {class: 'address'},
-      url || t('connect.unknown', {port}))],
+      addressOf(listener))],
     [t('connect.transport'), word('transport', transport)],
     [t('label.difficulty'), t(shown.is_dynamic ? 'connect.dynamic'
       : 'connect.fixed', {difficulty: difficulty(listener.difficulty)})],
@@ -252,7 +259,7 @@ function minerCheck(typed) {
       return [row('', t('check.nothing'))];
 
     if (viewer.isCut && viewer.account !== account)
-      return [row('', canSignIn ? h('a', {href: '/sign-in'},
+      return [row('', canSignIn && viewer.account === null ? h('a', {href: '/sign-in'},
         t('check.sign_in')) : t('check.hidden'))];
 
     try {
@@ -262,7 +269,8 @@ function minerCheck(typed) {
         get(`/api/v1/refusals?${new URLSearchParams({account, limit: 1})}`)
       ]));
     } catch (e) {
-      return [row('', e.message)];
+      // What does not answer is asked again.
+      return e.status ? [row('', e.message)] : null;
     }
   }
 
@@ -282,7 +290,7 @@ function minerCheck(typed) {
       const own = ++asked;
       const rows = await look();
 
-      if (own === asked)
+      if (own === asked && rows)
         say(...rows);
     }
   };

@@ -117,6 +117,7 @@ fn pool_is_that_of_all_servers() {
     assert_eq!(block["server"], "<b>there</b>");
     for path in [
         "/api/v1/round",
+        "/api/v1/records",
         "/api/v1/payouts",
         "/api/v1/payouts?account=alice",
         "/api/v1/accounts",
