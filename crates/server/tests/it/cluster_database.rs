@@ -68,7 +68,7 @@ fn version_1_keeps_its_rows() {
         drop(open(&server));
         assert_eq!(
             server.sql("SELECT version, network, pruned_to FROM meta"),
-            "10|regtest|4"
+            "11|regtest|4"
         );
     }
     for (rows, are) in [
@@ -95,14 +95,17 @@ fn old_ledger_is_upgraded_by_one_of_those_that_start_at_once() {
     let server = Server::start();
     drop(open(&server));
     for _ in 0..5 {
-        // As it was before version 10.
-        server.sql("DROP TABLE account_keys; DROP TABLE key_changes; UPDATE meta SET version = 9");
+        // As it was before version 11.
+        server.sql(
+            "DROP TABLE alert_deliveries; DROP TABLE alerts; DROP TABLE contacts; DROP TABLE alert_settings;
+             UPDATE meta SET version = 10",
+        );
         thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| drop(open(&server)));
             }
         });
-        assert_eq!(server.sql("SELECT number FROM key_changes"), "0");
+        assert_eq!(server.sql("SELECT count(*) FROM contacts"), "0");
     }
 }
 
