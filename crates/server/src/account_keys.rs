@@ -59,6 +59,14 @@ pub(crate) struct KeyHolder {
     pub right: KeyRight,
 }
 
+/// The keys of all accounts, for those who ask with them.
+pub(crate) struct AllKeys {
+    /// How often keys had changed.
+    pub number: i64,
+    /// By the keys' digests.
+    pub holders: HashMap<Hash, KeyHolder>,
+}
+
 /// A key in the ledger, for its owner.
 pub(crate) struct StoredKey {
     pub id: String,
@@ -117,11 +125,8 @@ pub(crate) fn of_account(sql: &mut dyn Sql, account: &str) -> Result<Vec<StoredK
     stored.collect()
 }
 
-/// The number of changes of keys, and the holders of all by their digests; `None` if the number is still `seen`.
-pub(crate) fn all(
-    sql: &mut dyn Sql,
-    seen: Option<i64>,
-) -> Result<Option<(i64, HashMap<Hash, KeyHolder>)>, SqlError> {
+/// All keys; `None` if they have changed as often as when they were `seen`.
+pub(crate) fn all(sql: &mut dyn Sql, seen: Option<i64>) -> Result<Option<AllKeys>, SqlError> {
     let number = sql.query_one("SELECT number FROM key_changes", &[])?;
     let number: i64 = number.get(0)?;
     if seen == Some(number) {
@@ -138,7 +143,7 @@ pub(crate) fn all(
         }
         Ok(())
     })?;
-    Ok(Some((number, holders)))
+    Ok(Some(AllKeys { number, holders }))
 }
 
 /// Digest and right of a row that begins with them; `None` for what no version of this program writes.
@@ -233,7 +238,7 @@ mod tests {
             [add(100), add(101)].map(|added| added.expect("asked")),
             [1, 0]
         );
-        let (number, holders) = all(&mut sql, None).expect("read").expect("new");
+        let AllKeys { number, holders } = all(&mut sql, None).expect("read").expect("new");
         assert_eq!(holders.len() as u64, KEYS_MAX);
         assert_eq!(number, 17, "of those that were added here");
         assert!(all(&mut sql, Some(number)).expect("read").is_none());
@@ -244,7 +249,7 @@ mod tests {
         assert_eq!(revoke_all(&mut sql, "alice").expect("asked"), 15);
         assert_eq!(of_account(&mut sql, "alice").expect("read").len(), 0);
         assert_eq!(of_account(&mut sql, "carol").expect("read").len(), 1);
-        let (number, _) = all(&mut sql, Some(number)).expect("read").expect("new");
-        assert_eq!(number, 19);
+        let read = all(&mut sql, Some(number)).expect("read").expect("new");
+        assert_eq!(read.number, 19);
     }
 }

@@ -115,11 +115,7 @@ impl<S: DriverIo> Driver<S> {
                 self.senders
                     .tell_users(UsersCommand::Keep(ticket, name, stored));
             }
-            Action::SignOut(account) => {
-                self.sessions.sign_out(&account, Instant::now());
-                // The ledger has none by now.
-                self.known_keys.forget(&account, None);
-            }
+            Action::SignOut(account) => self.sign_out(&account),
             Action::NewPassword(account) => self.new_password(account),
             Action::KeepBans(id, change, bans) => {
                 self.bans.clone_from(&bans);
@@ -157,6 +153,12 @@ impl<S: DriverIo> Driver<S> {
         if let Some(take) = self.orders.remove(&id) {
             take(answer);
         }
+    }
+
+    /// Ends the sessions of an account, and its keys, of which the ledger has none by now.
+    fn sign_out(&self, account: &str) {
+        self.sessions.sign_out(account, Instant::now());
+        self.known_keys.forget(account, None);
     }
 
     /// Has an account paid at no other address later. Nobody waits for it; it is written before what is ordered later.

@@ -52,8 +52,8 @@ pub(super) async fn watch(site: Arc<Site>) {
         let before = known.mark();
         let read = reader.read(move |sql| account_keys::all(sql, before.number));
         // What cannot be read now is read later.
-        if let Ok(Some((number, holders))) = read.await {
-            known.read(before, Some(number), holders);
+        if let Ok(Some(read)) = read.await {
+            known.read(before, Some(read.number), read.holders);
         }
     }
 }

@@ -112,7 +112,6 @@ fn pool_is_that_of_all_servers() {
         (&far["connections"], &far["shares"]["stale"]),
         (&json!(0), &json!(1))
     );
-
     let block = browser.json("/api/v1/blocks")["blocks"][0].clone();
     assert_eq!(block["server"], "<b>there</b>");
     for path in [
