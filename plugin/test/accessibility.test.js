@@ -34,18 +34,22 @@ async function startPool(t) {
   await node.waitTip(hash);
 
   const other = await Miner.start(t, node, `${LONG}.${LONG}`, PASSWORD);
-  const stranger = await Miner.connect(t, node);
+  const refuse = async () => {
+    const stranger = await Miner.connect(t, node);
+
+    await stranger.subscribe();
+    await stranger.authorize('alice.other', 'wrong');
+  };
 
   await other.submit(`${LONG}.${LONG}`);
-  await stranger.subscribe();
-  await stranger.authorize('alice.other', 'wrong');
+  await refuse();
 
-  return {node, hash};
+  return {node, hash, refuse};
 }
 
 /** Open every page in turn; `look` is called with each, and what it is. */
 
-async function eachPage(browser, {node, hash}, options, look) {
+async function eachPage(browser, {node, hash, refuse}, options, look) {
   // A stream ends where a page is left.
   const page = await open(browser, node, '/', {...options, offline: true});
   const shown = (selector) => {
@@ -61,6 +65,8 @@ async function eachPage(browser, {node, hash}, options, look) {
   await visit('/', '#refusals tbody tr');
   await visit(`/account/${LONG}`, '#workers tbody tr');
   await visit(`/block/${hash}`, 'dl dd');
+  // One of before the miner came is not shown.
+  await refuse();
   await visit('/connect', '#listener-0');
   await page.locator('input[name=account]').fill('alice');
   await shown('.events .refused');
