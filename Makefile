@@ -27,7 +27,7 @@ run: build ## a node with the plugin, and on regtest a miner
 	@NETWORK='$(NETWORK)' ADDRESS='$(ADDRESS)' ARGS='$(ARGS)' scripts/run.sh
 
 build: $(NODE_MODULES) ## the addon, and in target/release hstratum and what lab and bench run
-	cargo build --locked --release
+	cargo build --locked --release $(CARGO_FLAGS)
 	cp target/release/libhstratum_addon.so plugin/hstratum.node.new
 	mv plugin/hstratum.node.new plugin/hstratum.node
 
@@ -44,13 +44,17 @@ clean: ## removes what was built
 
 ##@ Check
 
-# What is built for tests is compiled without link-time optimization, in little more than half the time.
+# Programs and tests are one build with assertions, hardly optimized: as the profile `dev` of Cargo.toml.
+test: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 1
+test: export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS := true
 test: export CARGO_PROFILE_RELEASE_LTO := off
 test: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
 test: export CARGO_PROFILE_RELEASE_DEBUG := none
+test: export CARGO_FLAGS := $(foreach shell,hstratum hstratum-cli hstratum-swarm,\
+  --config profile.release.package.$(shell).opt-level=0)
 test: check build ## everything that says whether the tree is right
 	scripts/postgres.sh
-	cargo test --locked --workspace -- --test-threads=$(TEST_THREADS)
+	cargo test --locked --release --workspace $(CARGO_FLAGS) -- --test-threads=$(TEST_THREADS)
 	scripts/chromium.sh
 	$(NODE_TEST) --test-concurrency=2 $(E2E)
 	$(MAKE) proxied
