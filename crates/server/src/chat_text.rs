@@ -10,11 +10,16 @@ pub(crate) fn without_links(text: &str) -> String {
             before,
             '[' | ']' | '<' | '@' | '#' | '!' | '`' | '*' | '~' | '|'
         );
-        if begins || (before == ':' && c == '/') || (before == '.' && c.is_alphanumeric()) {
+        if begins || (before == ':' && c == '/') || (is_dot(before) && c.is_alphanumeric()) {
             shown.push('\u{200b}');
         }
         shown.push(c);
         before = c;
     }
     shown
+}
+
+/// True for what separates the parts of a domain's name, as browsers read it.
+fn is_dot(c: char) -> bool {
+    matches!(c, '.' | '。' | '．' | '｡' | '․')
 }

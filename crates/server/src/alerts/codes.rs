@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::contacts::table::Language;
 use crate::contacts::way::Way;
 use crate::limits::{
-    CODE_MINUTES, CODE_TRIES, CODES_OF_TARGET_MAX, CODES_WITHIN, CODES_WITHIN_MAX,
+    CODE_MINUTES, CODE_TRIES, CODES_OF_ACCOUNT_MAX, CODES_OF_TARGET_MAX, CODES_WITHIN,
+    CODES_WITHIN_MAX,
 };
 
 /// Codes that were sent, and to whom.
@@ -14,8 +15,15 @@ use crate::limits::{
 pub(super) struct Codes {
     /// By account and way.
     waiting: HashMap<(String, Way), SentCode>,
-    /// Whom codes were sent to within [`CODES_WITHIN`], and when.
-    sent: Vec<(Way, String, Instant)>,
+    /// Those that were sent within [`CODES_WITHIN`].
+    sent: Vec<Sent>,
+}
+
+struct Sent {
+    account: String,
+    way: Way,
+    target: String,
+    at: Instant,
 }
 
 struct SentCode {
@@ -60,17 +68,26 @@ impl Codes {
         now: Instant,
     ) -> Result<String, CodeRefused> {
         let since = |at: Instant| now.saturating_duration_since(at);
-        self.sent.retain(|(_, _, at)| since(*at) < CODES_WITHIN);
-        let is_same = |sent: &&(Way, String, Instant)| sent.0 == way && sent.1 == target;
-        let to_target = self.sent.iter().filter(is_same).count();
-        if self.sent.len() >= CODES_WITHIN_MAX || to_target >= CODES_OF_TARGET_MAX {
+        self.sent.retain(|sent| since(sent.at) < CODES_WITHIN);
+        let sent = |is_one: &dyn Fn(&&Sent) -> bool| self.sent.iter().filter(is_one).count();
+        // Mailboxes differ by case only on paper.
+        let is_same = |one: &&Sent| one.way == way && one.target.eq_ignore_ascii_case(target);
+        if self.sent.len() >= CODES_WITHIN_MAX
+            || sent(&is_same) >= CODES_OF_TARGET_MAX
+            || sent(&|one| one.account == account) >= CODES_OF_ACCOUNT_MAX
+        {
             return Err(CodeRefused::TooMany);
         }
         self.waiting.retain(|_, code| since(code.sent_at) < LIFE);
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|_| CodeRefused::TooMany)?;
         let code = format!("{:08}", u64::from_le_bytes(random) % 100_000_000);
-        self.sent.push((way, target.to_owned(), now));
+        self.sent.push(Sent {
+            account: account.to_owned(),
+            way,
+            target: target.to_owned(),
+            at: now,
+        });
         let new = SentCode {
             code: code.clone(),
             target: target.to_owned(),
@@ -80,6 +97,15 @@ impl Codes {
         };
         self.waiting.insert((account.to_owned(), way), new);
         Ok(code)
+    }
+
+    /// Forgets the newest code of an account, which was not taken where it was sent.
+    pub(super) fn was_not_sent(&mut self, account: &str, way: Way) {
+        self.waiting.remove(&(account.to_owned(), way));
+        let is_it = |one: &Sent| one.account == account && one.way == way;
+        if let Some(place) = self.sent.iter().rposition(is_it) {
+            self.sent.remove(place);
+        }
     }
 
     /// Takes a code; returns what it confirms, and in which language. It serves once.
@@ -95,7 +121,11 @@ impl Codes {
         if now.saturating_duration_since(sent.sent_at) >= LIFE {
             return Err(CodeRefused::None);
         }
-        if sent.code != code.trim() {
+        let is_it = code
+            .chars()
+            .filter(|c| !c.is_whitespace())
+            .eq(sent.code.chars());
+        if !is_it {
             sent.tries += 1;
             if sent.tries < CODE_TRIES {
                 return Err(CodeRefused::Wrong);
@@ -129,7 +159,9 @@ mod tests {
         assert_eq!(take("alice", Way::Ntfy, now), Err(CodeRefused::None));
         assert_eq!(take("alice", Way::Mail, now + LIFE), Err(CodeRefused::None));
         let expected = ("a@example.com".to_owned(), Language::Zh);
-        assert_eq!(take("alice", Way::Mail, now), Ok(expected));
+        let spaced = format!(" {} {}\n", &code[..4], &code[4..]);
+        assert_eq!(codes.take("alice", Way::Mail, &spaced, now), Ok(expected));
+        let mut take = |account, way, at| codes.take(account, way, &code, at);
         assert_eq!(take("alice", Way::Mail, now), Err(CodeRefused::None));
     }
 
@@ -154,6 +186,27 @@ mod tests {
     }
 
     #[test]
+    fn account_has_few_codes_sent_and_those_that_were_not_taken_do_not_count() {
+        let (mut codes, now) = (Codes::default(), Instant::now());
+        for number in 0..CODES_OF_ACCOUNT_MAX {
+            let target = number.to_string();
+            let made = codes.make("alice", (Way::Mail, &target), Language::En, now);
+            assert!(made.is_ok(), "{number}");
+            if number == 0 {
+                codes.was_not_sent("alice", Way::Mail);
+                let none = codes.take("alice", Way::Mail, "", now);
+                assert_eq!(none, Err(CodeRefused::None));
+            }
+        }
+        let mut make = |to| {
+            codes
+                .make("alice", (Way::Ntfy, to), Language::En, now)
+                .is_ok()
+        };
+        assert!(make("a") && !make("b"));
+    }
+
+    #[test]
     fn nobody_is_sent_many_codes() {
         let (mut codes, now) = (Codes::default(), Instant::now());
         let mut make = |account: &str, target: &str, at| {
@@ -165,6 +218,10 @@ mod tests {
             assert!(make(&number.to_string(), "a@example.com", now));
         }
         assert!(!make("another", "a@example.com", now), "to one");
+        assert!(
+            !make("another", "A@EXAMPLE.com", now),
+            "to one, by another spelling"
+        );
         for number in CODES_OF_TARGET_MAX..CODES_WITHIN_MAX {
             assert!(make(&number.to_string(), &number.to_string(), now));
         }

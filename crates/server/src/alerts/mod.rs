@@ -8,6 +8,7 @@
 mod codes;
 mod messenger;
 mod sender;
+mod sign_ins;
 mod texts;
 mod turns;
 pub mod watch;
@@ -15,7 +16,6 @@ mod watcher;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -23,15 +23,14 @@ use parking_lot::Mutex;
 use self::codes::{CodeRefused, Codes};
 use self::messenger::Messenger;
 use self::sender::Sender;
+use self::sign_ins::SignIns;
 use self::turns::Turns;
-use self::watcher::{Noted, Watcher};
+use self::watcher::Watcher;
 use crate::clock::unix_s;
 use crate::cluster::threads::Threads;
 use crate::config::settings::Settings;
-use crate::contacts::event::AlertEvent;
-use crate::contacts::table::{self, AlertSettings, Contact, Language};
+use crate::contacts::table::{self, AlertSettings, Language};
 use crate::contacts::way::Way;
-use crate::limits::ALERTS_NOTED_MAX;
 use crate::node::Node;
 use crate::sql::location::LedgerLocation;
 use crate::sql::{Db, Sql, SqlError, signed};
@@ -46,7 +45,7 @@ pub(crate) struct Alerts {
     pool: String,
     sender: Arc<Sender>,
     codes: Mutex<Codes>,
-    noted: SyncSender<Noted>,
+    sign_ins: Arc<SignIns>,
 }
 
 /// Why something about an account's alerts is refused.
@@ -64,9 +63,6 @@ pub(crate) enum AlertsRefused {
     /// The code was not taken there, for this reason.
     #[error("the code could not be sent: {0}")]
     NotSent(String),
-    /// The contact was changed too often.
-    #[error("this contact was changed too often within a week")]
-    ChangedTooOften,
     /// There is no contact.
     #[error("there is no such contact")]
     NoContact,
@@ -98,11 +94,11 @@ impl Alerts {
             return Ok(None);
         };
         let sender = Arc::new(Sender::new(ways));
-        let (noted, inbox) = sync_channel(ALERTS_NOTED_MAX);
+        let sign_ins = Arc::<SignIns>::default();
         let pool = settings.config.public_host.clone();
         let pool = pool.unwrap_or_else(|| settings.config.server_id.clone());
         let turns = |duty| Turns::new(duty, ledger.clone(), statuses.clone(), node.clone());
-        Watcher::new(turns("alerts"), inbox, live.clone()).start(threads)?;
+        Watcher::new(turns("alerts"), sign_ins.clone(), live.clone()).start(threads)?;
         for way in sender.ways() {
             let turns = turns(way.duty());
             Messenger::new(turns, way, pool.clone(), sender.clone()).start(threads)?;
@@ -112,7 +108,7 @@ impl Alerts {
             pool,
             sender,
             codes: Mutex::default(),
-            noted,
+            sign_ins,
         })))
     }
 
@@ -126,19 +122,9 @@ impl Alerts {
         self.sender.ntfy_hosts()
     }
 
-    /// Notes that somebody has signed in to an account. Waits for nothing; beyond many at a time it is not told.
+    /// Notes that somebody has signed in to an account. Waits for nothing.
     pub(crate) fn signed_in(&self, account: &str, from: IpAddr) {
-        let event = AlertEvent::SignIn { from };
-        let _ = self.noted.try_send((account.to_owned(), now_s(), event));
-    }
-
-    /// What an account is told, and where; none if it never had a contact.
-    pub(crate) fn read(
-        &self,
-        account: &str,
-    ) -> Result<Option<(AlertSettings, Vec<Contact>)>, AlertsRefused> {
-        let mut db = self.open()?;
-        Ok(db.read(|sql| table::read(sql, account))?)
+        self.sign_ins.note(account, now_s(), from);
     }
 
     /// Sets what an account is told.
@@ -165,8 +151,12 @@ impl Alerts {
         let target = target.map_err(|why| AlertsRefused::Malformed(format!("to: {why}")))?;
         let made = (self.codes.lock()).make(account, (way, &target), language, Instant::now());
         let message = texts::code_message(language, &self.pool, account, &made?);
-        let sent = self.sender.send(way, &target, &message);
-        sent.map_err(|not_taken| AlertsRefused::NotSent(not_taken.for_miner))
+        self.sender
+            .send(way, &target, &message)
+            .map_err(|not_taken| {
+                self.codes.lock().was_not_sent(account, way);
+                AlertsRefused::NotSent(not_taken.for_miner)
+            })
     }
 
     /// Takes a code: the account is told there from now on.
@@ -174,10 +164,7 @@ impl Alerts {
         let taken = self.codes.lock().take(account, way, code, Instant::now());
         let (target, language) = taken?;
         let now = now_s();
-        match self.write(|sql| table::add_contact(sql, account, (way, &target), language, now))? {
-            true => Ok(()),
-            false => Err(AlertsRefused::ChangedTooOften),
-        }
+        self.write(|sql| table::add_contact(sql, account, (way, &target), language, now))
     }
 
     /// Has an account told by that way no more.

@@ -1,6 +1,13 @@
 //! Sends messages: to the mail relay, the Telegram bot and the servers of ntfy that the operator has named, and nowhere
 //! else. A miner names a mailbox, a chat or a topic, never an address of a network.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use hstratum_core::units::hex;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::{Address, SmtpTransport, Transport};
@@ -8,9 +15,9 @@ use serde_json::{Value, json};
 use ureq::Agent;
 
 use super::texts::Message;
-use crate::config::alert_ways::AlertWays;
+use crate::config::alert_ways::{AlertWays, MailRelay, NtfyServer};
 use crate::contacts::way::Way;
-use crate::limits::{ALERT_CALL, CONTACT_BYTES_MAX};
+use crate::limits::{ALERT_CALL, CONTACT_BYTES_MAX, MAIL_CALL, MAILS_HANGING_MAX};
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +26,16 @@ pub(crate) struct NotTaken {
     pub(super) for_miner: String,
     /// For the operator.
     pub(super) for_operator: String,
+    /// There was no answer: the receiver takes nothing from anybody now.
+    pub(super) is_silence: bool,
 }
 
 /// Sender of messages.
 pub(super) struct Sender {
     ways: AlertWays,
     agent: Agent,
+    /// Threads that bring a mail to the relay: those that were given up go on until the relay ends them.
+    mails: Arc<AtomicUsize>,
 }
 
 impl Sender {
@@ -38,6 +49,7 @@ impl Sender {
         Self {
             ways,
             agent: Agent::new_with_config(config),
+            mails: Arc::default(),
         }
     }
 
@@ -67,19 +79,11 @@ impl Sender {
             return Err(format!("longer than {CONTACT_BYTES_MAX} bytes"));
         }
         match way {
-            Way::Mail => {
-                let address = text.parse::<Address>();
-                let address = address.map_err(|_| "expected a mail address".to_owned())?;
-                Ok(address.to_string())
-            }
-            Way::Telegram => {
-                let digits = text.strip_prefix('-').unwrap_or(text);
-                let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-                match is_number && text.parse::<i64>().is_ok() {
-                    true => Ok(text.to_owned()),
-                    false => Err("expected a chat's number".to_owned()),
-                }
-            }
+            Way::Mail => mailbox(text).ok_or_else(|| "expected a mail address".to_owned()),
+            Way::Telegram => match text.parse::<i64>() {
+                Ok(chat) if chat != 0 => Ok(chat.to_string()),
+                _ => Err("expected a chat's number".to_owned()),
+            },
             Way::Ntfy => self.topic(text),
         }
     }
@@ -104,7 +108,7 @@ impl Sender {
 
     /// Sends a message to a contact as stored. Waits some seconds at most.
     pub(super) fn send(&self, way: Way, target: &str, message: &Message) -> Result<(), NotTaken> {
-        let gone = || NotTaken::of("the pool has this way no more".to_owned(), "");
+        let gone = || NotTaken::refused("the pool has this way no more".to_owned());
         match way {
             Way::Mail => self.mail(target, message),
             Way::Telegram => {
@@ -118,7 +122,7 @@ impl Sender {
             }
             Way::Ntfy => {
                 let (host, topic) = target.rsplit_once('/').ok_or_else(gone)?;
-                let allowed = |server: &&crate::config::alert_ways::NtfyServer| server.host == host;
+                let allowed = |server: &&NtfyServer| server.host == host;
                 let server = self.ways.ntfy.iter().find(allowed).ok_or_else(gone)?;
                 let body = json!({
                     "topic": topic,
@@ -132,33 +136,51 @@ impl Sender {
 
     fn mail(&self, target: &str, message: &Message) -> Result<(), NotTaken> {
         let relay = self.ways.mail.as_ref();
-        let relay = relay.ok_or_else(|| NotTaken::of("the pool sends no mail".to_owned(), ""))?;
-        let unsendable =
-            |error: String| NotTaken::of("this mail cannot be written".to_owned(), &error);
-        let to: Address = target
-            .parse()
-            .map_err(|error| unsendable(format!("{error}")))?;
-        let mail = lettre::Message::builder()
-            .from(relay.from.clone())
-            .to(Mailbox::new(None, to))
-            .subject(&message.subject)
-            .header(ContentType::TEXT_PLAIN)
-            .body(message.text.clone())
-            .map_err(|error| unsendable(error.to_string()))?;
+        let relay = relay.ok_or_else(|| NotTaken::refused("the pool sends no mail".to_owned()))?;
+        let written = written(relay, target, message).map_err(|error| NotTaken {
+            for_miner: "this mail cannot be written".to_owned(),
+            for_operator: format!("a mail cannot be written: {error:#}"),
+            is_silence: false,
+        })?;
+        self.bring(relay, written)
+    }
+
+    /// Brings a mail to the relay, on a thread of its own: each step has a deadline there, and a relay that is slow enough
+    /// never reaches one.
+    fn bring(&self, relay: &MailRelay, mail: lettre::Message) -> Result<(), NotTaken> {
+        let silent = |why: &str| NotTaken::silence("the mail server does not answer", why);
+        if self.mails.load(Ordering::Relaxed) >= MAILS_HANGING_MAX {
+            return Err(silent("it keeps earlier mails hanging"));
+        }
         let transport = SmtpTransport::from_url(&relay.url.0)
-            .map_err(|error| unsendable(error.to_string()))?
+            .map_err(|error| silent(&error.to_string()))?
             .timeout(Some(ALERT_CALL))
             .build();
-        transport.send(&mail).map(|_| ()).map_err(|error| {
-            let status = error.status().map(|code| code.to_string());
-            NotTaken {
-                for_miner: match status {
-                    Some(code) => format!("refused: {code}"),
-                    None => "the mail server does not answer".to_owned(),
+        let (done, answered) = channel();
+        let mails = self.mails.clone();
+        mails.fetch_add(1, Ordering::Relaxed);
+        let work = move || {
+            // Whoever waited may be gone.
+            drop(done.send(transport.send(&mail).map(drop)));
+            mails.fetch_sub(1, Ordering::Relaxed);
+        };
+        let thread = thread::Builder::new().name("hstratum-smtp".to_owned());
+        if let Err(error) = thread.spawn(work) {
+            self.mails.fetch_sub(1, Ordering::Relaxed);
+            return Err(silent(&error.to_string()));
+        }
+        match answered.recv_timeout(MAIL_CALL) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(match error.status() {
+                Some(code) => NotTaken {
+                    for_miner: format!("refused: {code}"),
+                    for_operator: with_causes(&error),
+                    is_silence: false,
                 },
-                for_operator: with_causes(&error),
-            }
-        })
+                None => silent(&with_causes(&error)),
+            }),
+            Err(_) => Err(silent("it takes too long")),
+        }
     }
 
     fn post(&self, url: &str, body: &Value) -> Result<(), NotTaken> {
@@ -169,24 +191,56 @@ impl Sender {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => {
                 let status = answer.status().as_u16();
-                Err(NotTaken::of(format!("refused: {status}"), ""))
+                Err(NotTaken::refused(format!("refused: {status}")))
             }
-            Err(error) => Err(NotTaken::of("no answer".to_owned(), &error.to_string())),
+            Err(error) => Err(NotTaken::silence("no answer", &error.to_string())),
         }
     }
 }
 
 impl NotTaken {
-    fn of(for_miner: String, why: &str) -> Self {
-        let for_operator = match why {
-            "" => for_miner.clone(),
-            why => format!("{for_miner}: {why}"),
-        };
+    fn refused(why: String) -> Self {
         Self {
-            for_miner,
-            for_operator,
+            for_operator: why.clone(),
+            for_miner: why,
+            is_silence: false,
         }
     }
+
+    pub(super) fn silence(for_miner: &str, why: &str) -> Self {
+        Self {
+            for_miner: for_miner.to_owned(),
+            for_operator: format!("{for_miner}: {why}"),
+            is_silence: true,
+        }
+    }
+}
+
+/// A mailbox that a miner may name: of another machine than the relay's, and with nothing in it that a relay or a program
+/// behind it may take for more than a name.
+fn mailbox(text: &str) -> Option<String> {
+    let address: Address = text.parse().ok()?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-='~".contains(c);
+    let domain = address.domain();
+    let is_domain = domain.contains('.') && !domain.starts_with('[');
+    let is_number = domain.parse::<IpAddr>().is_ok();
+    let is_mailbox = address.user().chars().all(is_plain) && is_domain && !is_number;
+    is_mailbox.then(|| format!("{}@{}", address.user(), domain.to_lowercase()))
+}
+
+/// The mail that says it.
+fn written(relay: &MailRelay, target: &str, message: &Message) -> anyhow::Result<lettre::Message> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)?;
+    let id = format!("<{}@{}>", hex(&id), relay.from.email.domain());
+    let mail = lettre::Message::builder()
+        .from(relay.from.clone())
+        .to(Mailbox::new(None, target.parse()?))
+        .subject(&message.subject)
+        .message_id(Some(id))
+        .header(ContentType::TEXT_PLAIN)
+        .body(message.text.clone())?;
+    Ok(mail)
 }
 
 /// An error and what it came from: the outer text alone says that there was an error.
@@ -203,7 +257,6 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::alert_ways::NtfyServer;
 
     #[test]
     fn contact_is_a_mailbox_a_chat_or_a_topic_and_no_url() {
@@ -218,11 +271,35 @@ mod tests {
         let target = |way, text| sender.target(way, text).ok();
         let taken = |text: &str| Some(text.to_owned());
         assert_eq!(target(Way::Mail, " a@example.com "), taken("a@example.com"));
-        for wrong in ["", "a", "a@b\r\nBcc: c@d", "A <a@example.com>", "a@b,c@d"] {
+        assert_eq!(
+            target(Way::Mail, "A.b+c@ExAmple.com"),
+            taken("A.b+c@example.com")
+        );
+        for wrong in [
+            "",
+            "a",
+            "a@b.c\r\nBcc: c@d.e",
+            "A <a@example.com>",
+            "a@b.c,c@d.e",
+            "root@localhost",
+            "a@[127.0.0.1]",
+            "a@127.0.0.1",
+            "|cmd@example.com",
+            "a%b.c@example.com",
+            "\"a b\"@example.com",
+        ] {
             assert_eq!(target(Way::Mail, wrong), None, "{wrong:?}");
         }
-        assert_eq!(target(Way::Telegram, "-100123"), taken("-100123"));
-        for wrong in ["", "-", "@channel", "12 3", "99999999999999999999"] {
+        assert_eq!(target(Way::Telegram, "-00100123"), taken("-100123"));
+        for wrong in [
+            "",
+            "-",
+            "0",
+            "-0",
+            "@channel",
+            "12 3",
+            "99999999999999999999",
+        ] {
             assert_eq!(target(Way::Telegram, wrong), None, "{wrong:?}");
         }
         assert_eq!(target(Way::Ntfy, "topic_1"), taken("ntfy.sh/topic_1"));

@@ -9,7 +9,7 @@ use hstratum_core::alarm::hashrate_drop::in_units;
 use crate::chat_text::without_links;
 use crate::contacts::event::{AccountChange, AlertEvent};
 use crate::contacts::table::Language;
-use crate::limits::{ALERT_LINES_MAX, ALERT_NAMES_MAX, CODE_MINUTES};
+use crate::limits::{ALERT_LINES_MAX, ALERT_NAME_CHARS_MAX, ALERT_NAMES_MAX, CODE_MINUTES};
 
 /// A message to a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub(crate) struct Message {
     pub text: String,
 }
 
-/// The message about these events of an account, oldest first; `pool` is the pool's name.
+/// The message about these events of an account: first what whoever takes it over does, then the oldest; `pool` is the
+/// pool's name.
 pub(super) fn message(
     language: Language,
     pool: &str,
@@ -31,11 +32,13 @@ pub(super) fn message(
         .iter()
         .filter(|(_, event)| matches!(event, AlertEvent::Silent { .. }))
         .collect();
+    let mut ordered: Vec<&(i64, AlertEvent)> = events.iter().collect();
+    ordered.sort_by_key(|(_, event)| !event.is_takeover());
     let mut lines = Vec::new();
     if let [_, _, ..] = silent[..] {
         lines.push(silent_workers(language, &silent));
     }
-    for (at, event) in events {
+    for (at, event) in ordered {
         if lines.len() == ALERT_LINES_MAX {
             break;
         }
@@ -71,6 +74,30 @@ pub(super) fn message(
     }
 }
 
+/// The message to a contact that is the account's no more: that something was changed, and not to what. Either it was the
+/// owner's, who is to hear of a takeover, or that of whoever took the account over, who is to learn nothing.
+pub(super) fn message_to_ended(language: Language, pool: &str, account: &str) -> Message {
+    let account = shown(account);
+    let (subject, text) = match language {
+        Language::En => (
+            format!("{pool}: account {account} was changed"),
+            format!(
+                "The password, the payout address or the contacts of account {account} at {pool} were changed.\n\n\
+                 If it was not you, tell the pool's operator. This mailbox or chat was a contact of that account until \
+                 lately.\n"
+            ),
+        ),
+        Language::Zh => (
+            format!("{pool}：账户 {account} 已更改"),
+            format!(
+                "{pool} 上的账户 {account} 的密码、收款地址或联系方式已更改。\n\n\
+                 如果不是您本人操作，请联系矿池管理员。您的联系方式不久前属于该账户。\n"
+            ),
+        ),
+    };
+    Message { subject, text }
+}
+
 /// The message with the code that confirms a contact.
 pub(super) fn code_message(language: Language, pool: &str, account: &str, code: &str) -> Message {
     let account = shown(account);
@@ -95,10 +122,15 @@ pub(super) fn code_message(language: Language, pool: &str, account: &str, code: 
     Message { subject, text }
 }
 
-/// A text that a stranger has chosen: it becomes no link, no further line and no header.
+/// A text that a stranger has chosen: it becomes no link, no further line and no header, and is short.
 fn shown(text: &str) -> String {
-    let visible: String = text.chars().filter(|c| !c.is_control()).collect();
-    without_links(&visible)
+    let visible = text.chars().filter(|c| !c.is_control() && !is_layout(*c));
+    without_links(&visible.take(ALERT_NAME_CHARS_MAX).collect::<String>())
+}
+
+/// True for what ends lines or turns the direction of a text.
+fn is_layout(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn silent_workers(language: Language, silent: &[&(i64, AlertEvent)]) -> String {
@@ -342,11 +374,32 @@ mod tests {
     }
 
     #[test]
+    fn takeover_is_not_hidden_behind_other_alerts() {
+        let threshold = |number| AlertEvent::Change {
+            change: AccountChange::Threshold {
+                threshold: Some(number),
+            },
+        };
+        let mut all: Vec<_> = (0..30).map(|number| (0, threshold(number))).collect();
+        let contact = AccountChange::Contact {
+            way: "mail".to_owned(),
+            target: "thief@example.com".to_owned(),
+        };
+        all.push((1, AlertEvent::Change { change: contact }));
+        let Message { text, .. } = message(Language::En, "pool", "alice", &all);
+        assert!(text.contains("\n\n- Alerts go to thief@"), "{text}");
+        assert_eq!(text.matches("\n- ").count(), ALERT_LINES_MAX);
+    }
+
+    #[test]
     fn name_becomes_no_link_and_no_line() {
-        let hostile = "[pay](https://evil.example)\r\nBcc: x@evil.example";
+        let hostile =
+            "[pay](https://evil.example)\r\n\u{2028}\u{202e}Bcc: x@evil.example evil。example";
         let Message { subject, text } = message(Language::En, "pool", hostile, &[silent(hostile)]);
-        assert!(!subject.contains(['\r', '\n']), "{subject:?}");
-        for link in ["https://", "evil.example", "](", "@evil"] {
+        let ends = ['\r', '\n', '\u{2028}', '\u{202e}'];
+        assert!(!subject.contains(ends), "{subject:?}");
+        assert!(!text.contains(&ends[2..]), "{text:?}");
+        for link in ["evil。example", "https://", "evil.example", "](", "@evil"] {
             assert!(!text.contains(link) && !subject.contains(link), "{text}");
         }
     }

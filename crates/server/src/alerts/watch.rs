@@ -12,7 +12,7 @@ use crate::contacts::event::AlertEvent;
 use crate::contacts::table::note;
 use crate::limits::{
     ALERT_LOOK_BACK_S, DROP_BEFORE_S, DROP_PAUSE_S, DROP_WITHIN_S, OUTAGE_ACCOUNTS_MIN,
-    SILENT_SHARES_MIN, SILENT_WITHIN_S,
+    SILENT_SHARES_MIN, SILENT_WITHIN_S, SILENT_WORKERS_MAX,
 };
 use crate::sql::{Sql, SqlError};
 use crate::values;
@@ -47,15 +47,27 @@ impl WorkingSince {
 /// What an account is to be told of, and when that was, Unix seconds.
 pub type Found = (String, i64, AlertEvent);
 
-/// Reads what there is to tell.
+/// Reads which blocks and payments there are to tell.
 ///
 /// # Errors
 /// See [`SqlError`].
-pub fn look(sql: &mut dyn Sql, working: &WorkingSince, now: i64) -> Result<Vec<Found>, SqlError> {
+pub fn look_at_money(sql: &mut dyn Sql, now: i64) -> Result<Vec<Found>, SqlError> {
+    let mut found = blocks(sql, now)?;
+    found.extend(payments(sql, now)?);
+    Ok(found)
+}
+
+/// Reads what there is to tell of workers and hashrates.
+///
+/// # Errors
+/// See [`SqlError`].
+pub fn look_at_workers(
+    sql: &mut dyn Sql,
+    working: &WorkingSince,
+    now: i64,
+) -> Result<Vec<Found>, SqlError> {
     let mut found = silent(sql, working, now)?;
     found.extend(drops(sql, working, now)?);
-    found.extend(blocks(sql, now)?);
-    found.extend(payments(sql, now)?);
     Ok(found)
 }
 
@@ -83,68 +95,55 @@ fn spans(now: i64, back_s: i64) -> String {
 }
 
 struct SilentWorker {
-    account: String,
-    worker: String,
     id: i64,
     limit_s: i64,
-    first_share: i64,
     last_share: i64,
-    shares: i64,
 }
 
-/// Workers that sent shares within the last two hours, and none for as long as their accounts have set.
+/// Workers that sent shares within the last two hours, and none for as long as their accounts have set, so long that it is
+/// no chance; those that are not told yet, and not many at a time.
 fn silent(sql: &mut dyn Sql, working: &WorkingSince, now: i64) -> Result<Vec<Found>, SqlError> {
     let rows = sql.query(
         // SQLite keeps the order of a CROSS JOIN: it looks the few spans of each worker up.
         &format!(
-            "SELECT a.name, w.name, w.id, s.silent_minutes, min(t.first_share), max(t.last_share),
-                    CAST(sum(t.accepted) AS BIGINT)
-               FROM alert_settings AS s JOIN accounts AS a ON a.id = s.account JOIN workers AS w ON w.account = a.id
-              CROSS JOIN statistics AS t
-              WHERE s.silent_minutes IS NOT NULL AND {HAS_CONTACT}
-                AND t.span = {SPAN_S} AND t.start IN ({}) AND t.worker = w.id AND t.first_share > 0
-              GROUP BY a.name, w.name, w.id, s.silent_minutes
-             HAVING max(t.last_share) <= ?1 - s.silent_minutes * 60
-              ORDER BY a.name, w.name",
+            "SELECT name, worker, id, limit_s, last
+               FROM (SELECT a.id AS account, a.name AS name, w.name AS worker, w.id AS id,
+                            s.silent_minutes * 60 AS limit_s, min(t.first_share) AS first,
+                            max(t.last_share) AS last, CAST(sum(t.accepted) AS BIGINT) AS shares
+                       FROM alert_settings AS s JOIN accounts AS a ON a.id = s.account
+                       JOIN workers AS w ON w.account = a.id
+                      CROSS JOIN statistics AS t
+                      WHERE s.silent_minutes IS NOT NULL AND {HAS_CONTACT}
+                        AND t.span = {SPAN_S} AND t.start IN ({}) AND t.worker = w.id AND t.first_share > 0
+                      GROUP BY a.id, a.name, w.name, w.id, s.silent_minutes) AS workers
+              WHERE last <= ?1 - limit_s AND shares >= {SILENT_SHARES_MIN}
+                AND shares * limit_s >= {SILENT_SHARES_MIN} * (last - first)
+                AND NOT EXISTS (SELECT 1 FROM alerts AS e WHERE e.account = workers.account AND e.kind = 'silent'
+                                   AND e.subject = CAST(workers.last AS TEXT) || ' ' || workers.worker)
+              ORDER BY last DESC, name, worker LIMIT {SILENT_WORKERS_MAX}",
             spans(now, SILENT_WITHIN_S)
         ),
         &values![now],
     )?;
-    let workers = rows.iter().map(|row| {
-        Ok(SilentWorker {
-            account: row.get(0)?,
-            worker: row.get(1)?,
-            id: row.get(2)?,
-            limit_s: row.get::<i64>(3)? * 60,
-            first_share: row.get(4)?,
-            last_share: row.get(5)?,
-            shares: row.get(6)?,
-        })
-    });
-    let workers: Vec<SilentWorker> = workers.collect::<Result<_, SqlError>>()?;
     let mut found = Vec::new();
-    for silent in workers {
-        if silent.is_slow() || !was_served(sql, &silent, working, now)? {
-            continue;
-        }
-        let event = AlertEvent::Silent {
-            worker: silent.worker,
-            last_share_at: silent.last_share,
+    for row in &rows {
+        let silent = SilentWorker {
+            id: row.get(2)?,
+            limit_s: row.get(3)?,
+            last_share: row.get(4)?,
         };
-        found.push((silent.account, now, event));
+        if was_served(sql, &silent, working, now)? {
+            let event = AlertEvent::Silent {
+                worker: row.get(1)?,
+                last_share_at: silent.last_share,
+            };
+            found.push((row.get(0)?, now, event));
+        }
     }
     if !found.is_empty() && is_outage(sql, now)? {
         found.clear();
     }
     Ok(found)
-}
-
-impl SilentWorker {
-    /// True if it sends so few shares that its silence may be chance.
-    fn is_slow(&self) -> bool {
-        let sent_s = (self.last_share - self.first_share).max(1);
-        self.shares * self.limit_s < SILENT_SHARES_MIN * sent_s
-    }
 }
 
 /// True if the server that it was at last has worked for as long as the silence must be.
@@ -164,13 +163,14 @@ fn was_served(
     Ok(since.is_some_and(|since| since + silent.limit_s <= now))
 }
 
-/// True if most of the workers of the pool, of several accounts, have been silent for some minutes.
+/// True if workers of several accounts, who did more than half of the pool's work within the last hour, have been silent
+/// for some minutes. Names cost nothing, work does.
 fn is_outage(sql: &mut dyn Sql, now: i64) -> Result<bool, SqlError> {
     let row = sql.query_one(
         &format!(
-            "SELECT count(*), CAST(coalesce(sum(is_silent), 0) AS BIGINT),
+            "SELECT coalesce(sum(work), 0.0), coalesce(sum(CASE WHEN is_silent = 1 THEN work ELSE 0.0 END), 0.0),
                     count(DISTINCT CASE WHEN is_silent = 1 THEN account END)
-               FROM (SELECT w.account AS account, w.id AS worker,
+               FROM (SELECT w.account AS account, w.id AS worker, sum(t.accepted_work) AS work,
                             CASE WHEN max(t.last_share) <= ?1 - 300 THEN 1 ELSE 0 END AS is_silent
                        FROM statistics AS t JOIN workers AS w ON w.id = t.worker
                       WHERE t.span = {SPAN_S} AND t.start IN ({}) AND t.last_share > 0
@@ -179,8 +179,8 @@ fn is_outage(sql: &mut dyn Sql, now: i64) -> Result<bool, SqlError> {
         ),
         &values![now],
     )?;
-    let (workers, silent, accounts): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    Ok(silent * 2 > workers && accounts >= OUTAGE_ACCOUNTS_MIN)
+    let (work, silent, accounts): (f64, f64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(silent * 2.0 > work && accounts >= OUTAGE_ACCOUNTS_MIN)
 }
 
 /// Accounts whose hashrate has fallen by as much as they have set, and by more than chance makes it.
@@ -233,13 +233,29 @@ fn drops(sql: &mut dyn Sql, working: &WorkingSince, now: i64) -> Result<Vec<Foun
     Ok(found)
 }
 
+/// SQL for whether the settings `s` are of an account that had a contact at that time, and was not told of it yet.
+fn is_untold(kind: &str, subject: &str, at: &str) -> String {
+    format!(
+        "EXISTS (SELECT 1 FROM contacts AS c
+                  WHERE c.account = s.account AND c.ended_at IS NULL AND c.added_at <= {at})
+         AND NOT EXISTS (SELECT 1 FROM alerts AS e
+                          WHERE e.account = s.account AND e.kind = '{kind}' AND e.subject = {subject})"
+    )
+}
+
 /// Blocks that came onto the main chain lately, or went from it.
 fn blocks(sql: &mut dyn Sql, now: i64) -> Result<Vec<Found>, SqlError> {
+    let untold = is_untold(
+        "block",
+        "b.hash || CASE WHEN b.state = 'orphaned' THEN ' lost' ELSE '' END",
+        "CASE WHEN b.state = 'orphaned' THEN b.changed_at ELSE b.closed_at END",
+    );
     let rows = sql.query(
         &format!(
-            "SELECT a.name, b.hash, b.height, b.closed_at, b.changed_at, CASE WHEN b.state = 'orphaned' THEN 1 ELSE 0 END
+            "SELECT a.name, b.hash, b.height, b.closed_at, b.changed_at,
+                    CASE WHEN b.state = 'orphaned' THEN 1 ELSE 0 END
                FROM blocks AS b JOIN accounts AS a ON a.id = b.account JOIN alert_settings AS s ON s.account = a.id
-              WHERE s.blocks = 1 AND {HAS_CONTACT} AND b.closed_at IS NOT NULL AND b.changed_at > ?1
+              WHERE s.blocks = 1 AND b.closed_at IS NOT NULL AND b.changed_at > ?1 AND {untold}
               ORDER BY b.height, b.hash"
         ),
         &values![now - ALERT_LOOK_BACK_S],
@@ -259,13 +275,14 @@ fn blocks(sql: &mut dyn Sql, now: i64) -> Result<Vec<Found>, SqlError> {
 
 /// Payments that were sent, or whose coinbase is confirmed, lately.
 fn payments(sql: &mut dyn Sql, now: i64) -> Result<Vec<Found>, SqlError> {
+    let untold = is_untold("payment", "p.txid", "p.changed_at");
     let rows = sql.query(
         &format!(
             "SELECT a.name, o.amount, o.address, p.txid, p.changed_at
                FROM payments AS p JOIN payment_outputs AS o ON o.payment = p.id JOIN accounts AS a ON a.id = o.account
                JOIN alert_settings AS s ON s.account = a.id
-              WHERE s.payments = 1 AND {HAS_CONTACT} AND p.state IN ('sent', 'confirmed') AND p.changed_at > ?1
-                AND p.txid IS NOT NULL
+              WHERE s.payments = 1 AND p.state IN ('sent', 'confirmed') AND p.changed_at > ?1
+                AND p.txid IS NOT NULL AND {untold}
               ORDER BY p.id, a.name"
         ),
         &values![now - ALERT_LOOK_BACK_S],

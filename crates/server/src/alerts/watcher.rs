@@ -1,21 +1,21 @@
 //! The thread that writes into the ledger what accounts are to be told.
 
-use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::now_s;
+use super::sign_ins::{Noted, SignIns};
 use super::turns::{self, Turns};
 use super::watch::{self, WorkingSince};
 use crate::cluster::cluster_status::{ClusterLink, Member};
 use crate::cluster::threads::Threads;
-use crate::contacts::event::AlertEvent;
 use crate::contacts::table::tidy;
-use crate::limits::{ALERT_TIDY, ALERT_WATCH, ALERTS_NOTED_MAX};
+use crate::limits::{ALERT_TIDY, ALERT_WATCH, ALERT_WORKERS};
 use crate::sql::{Db, Sql, SqlError};
 use crate::telemetry::live::TelemetryReader;
 
-/// What happened to an account, and when, Unix seconds.
-pub(super) type Noted = (String, i64, AlertEvent);
+/// Alerts that are written in one transaction: shares wait for it.
+const WRITTEN_AT_ONCE: usize = 100;
 
 /// Number of a server that has its ledger alone, in that ledger.
 const ALONE: i64 = 0;
@@ -23,23 +23,49 @@ const ALONE: i64 = 0;
 pub(super) struct Watcher {
     turns: Turns,
     /// What this server has noted.
-    noted: Receiver<Noted>,
+    sign_ins: Arc<SignIns>,
     /// What of that is not in the ledger yet.
     unwritten: Vec<Noted>,
     live: TelemetryReader,
     working: WorkingSince,
-    tidied_at: Option<Instant>,
+    workers: Interval,
+    tidying: Interval,
+}
+
+/// What is done now and then.
+struct Interval {
+    every: Duration,
+    done_at: Option<Instant>,
+}
+
+impl Interval {
+    fn new(every: Duration) -> Self {
+        Self {
+            every,
+            done_at: None,
+        }
+    }
+
+    /// True if it is time; it counts as done then.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.done_at.is_none_or(|at| at.elapsed() >= self.every);
+        if is_due {
+            self.done_at = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 impl Watcher {
-    pub(super) fn new(turns: Turns, noted: Receiver<Noted>, live: TelemetryReader) -> Self {
+    pub(super) fn new(turns: Turns, sign_ins: Arc<SignIns>, live: TelemetryReader) -> Self {
         Self {
             turns,
-            noted,
+            sign_ins,
             unwritten: Vec::new(),
             live,
             working: WorkingSince::default(),
-            tidied_at: None,
+            workers: Interval::new(ALERT_WORKERS),
+            tidying: Interval::new(ALERT_TIDY),
         }
     }
 
@@ -52,21 +78,32 @@ impl Watcher {
 
     fn turn(&mut self) {
         self.see_who_works();
-        let room = ALERTS_NOTED_MAX.saturating_sub(self.unwritten.len());
-        self.unwritten.extend(self.noted.try_iter().take(room));
+        if self.unwritten.is_empty() {
+            self.unwritten = self.sign_ins.take();
+        }
         let Self {
             turns,
             unwritten,
             working,
-            tidied_at,
+            workers,
+            tidying,
             ..
         } = self;
         turns.turn(|turns, db| {
             // Each server writes what it has noted; one of them what the ledger says.
-            write_noted(db, unwritten)?;
-            if turns.is_ours(db)? {
-                look(db, working)?;
-                tidy_sometimes(db, tidied_at)?;
+            write(db, unwritten)?;
+            if !turns.is_ours(db)? {
+                return Ok(());
+            }
+            let now = now_s();
+            let mut found = db.read(|sql| watch::look_at_money(sql, now))?;
+            write(db, &mut found)?;
+            if workers.is_due() {
+                let mut found = db.read(|sql| watch::look_at_workers(sql, working, now))?;
+                write(db, &mut found)?;
+            }
+            if tidying.is_due() {
+                db.write(|sql: &mut dyn Sql| tidy(sql, now))?;
             }
             Ok(())
         });
@@ -87,28 +124,13 @@ impl Watcher {
     }
 }
 
-fn write_noted(db: &mut Db, unwritten: &mut Vec<Noted>) -> Result<(), SqlError> {
-    if !unwritten.is_empty() {
-        db.write(|sql: &mut dyn Sql| watch::write(sql, unwritten))?;
-        unwritten.clear();
-    }
-    Ok(())
-}
-
-/// Writes what the ledger says of accounts.
-fn look(db: &mut Db, working: &WorkingSince) -> Result<(), SqlError> {
-    let now = now_s();
-    let found = db.read(|sql| watch::look(sql, working, now))?;
-    if !found.is_empty() {
-        db.write(|sql: &mut dyn Sql| watch::write(sql, &found))?;
-    }
-    Ok(())
-}
-
-fn tidy_sometimes(db: &mut Db, tidied_at: &mut Option<Instant>) -> Result<(), SqlError> {
-    if tidied_at.is_none_or(|at| at.elapsed() >= ALERT_TIDY) {
-        db.write(|sql: &mut dyn Sql| tidy(sql, now_s()))?;
-        *tidied_at = Some(Instant::now());
+/// Writes what is noted, and forgets what is written.
+fn write(db: &mut Db, noted: &mut Vec<Noted>) -> Result<(), SqlError> {
+    while !noted.is_empty() {
+        let next = &noted[..noted.len().min(WRITTEN_AT_ONCE)];
+        db.write(|sql: &mut dyn Sql| watch::write(sql, next))?;
+        let written = next.len();
+        noted.drain(..written);
     }
     Ok(())
 }

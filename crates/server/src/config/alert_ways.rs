@@ -72,18 +72,24 @@ impl AlertWays {
 pub(super) fn parse_smtp(text: &str) -> Option<Secret> {
     let uri: Uri = text.parse().ok()?;
     let host = uri.host().filter(|host| !host.is_empty())?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_here = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let is_safe = match uri.scheme_str()? {
         "smtps" => uri.query().is_none(),
         "smtp" => match uri.query() {
             Some(query) => query == "tls=required",
-            None => is_here,
+            None => is_here(host),
         },
         _ => false,
     };
-    let is_known = is_safe && SmtpTransport::from_url(text).is_ok();
+    // Else a password with a slash in it ends the host's name.
+    let is_root = matches!(uri.path(), "" | "/");
+    let is_known = is_safe && is_root && SmtpTransport::from_url(text).is_ok();
     is_known.then(|| Secret(text.to_owned()))
+}
+
+/// True for this machine.
+fn is_here(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The URL of a bot's methods.
@@ -103,7 +109,8 @@ fn ntfy_server(text: &str) -> Option<NtfyServer> {
     let uri: Uri = webhook::parse_url(text)?.0.parse().ok()?;
     let authority = uri.authority()?.as_str();
     let is_root = matches!(uri.path(), "" | "/") && uri.query().is_none();
-    (is_root && !authority.contains('@')).then(|| NtfyServer {
+    let is_safe = uri.scheme_str() == Some("https") || uri.host().is_some_and(is_here);
+    (is_root && is_safe && !authority.contains('@')).then(|| NtfyServer {
         host: authority.to_owned(),
         url: text.trim_end_matches('/').to_owned(),
     })
@@ -127,6 +134,8 @@ mod tests {
             ("smtps://u:p@mail.example.com?tls=none", false),
             ("https://mail.example.com", false),
             ("mail.example.com", false),
+            ("smtps://u:p@ss/w@mail.example.com", false),
+            ("smtps://u:p%40ss%2Fw@mail.example.com", true),
         ] {
             assert_eq!(parse_smtp(url).is_some(), is_taken, "{url}");
         }
@@ -139,6 +148,7 @@ mod tests {
         assert_eq!(servers[1].url, "http://127.0.0.1:8080");
         for wrong in [
             "ntfy.sh",
+            "http://ntfy.sh",
             "https://ntfy.sh/topic",
             "https://u@ntfy.sh",
             "https://a,",

@@ -118,7 +118,32 @@ impl AlertEvent {
             Self::Block { .. } | Self::BlockLost { .. } => "block",
             Self::Payment { .. } => "payment",
             Self::SignIn { .. } => "sign-in",
-            Self::Change { .. } => CHANGE,
+            Self::Change { .. } => "change",
+        }
+    }
+
+    /// True for what whoever takes an account over does: it is told whatever the settings say, and first.
+    pub fn is_takeover(&self) -> bool {
+        use AccountChange as Change;
+        match self {
+            Self::Change { change } => match change {
+                Change::Password
+                | Change::Address { .. }
+                | Change::NextAddress { .. }
+                | Change::Contact { .. }
+                | Change::ContactEnded { .. } => true,
+                Change::KeepAddress
+                | Change::Threshold { .. }
+                | Change::Alerts
+                | Change::Key { .. }
+                | Change::KeyRevoked => false,
+            },
+            Self::SignIn { .. }
+            | Self::Silent { .. }
+            | Self::Drop { .. }
+            | Self::Block { .. }
+            | Self::BlockLost { .. }
+            | Self::Payment { .. } => false,
         }
     }
 
@@ -130,6 +155,7 @@ impl AlertEvent {
             Self::Block { .. } | Self::BlockLost { .. } => "s.blocks = 1",
             Self::Payment { .. } => "s.payments = 1",
             Self::SignIn { .. } => "s.sign_ins = 1",
+            Self::Change { .. } if self.is_takeover() => "1 = 1",
             Self::Change { .. } => "s.changes = 1",
         }
     }
@@ -155,6 +181,3 @@ impl AlertEvent {
         serde_json::to_string(self).expect("plain data")
     }
 }
-
-/// Kind of changes of an account.
-pub const CHANGE: &str = "change";

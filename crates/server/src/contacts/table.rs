@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::event::{AccountChange, AlertEvent, CHANGE};
+use super::event::{AccountChange, AlertEvent};
 use super::way::Way;
 use crate::limits::{
     ALERT_GATHER_S, ALERT_PAUSE_S, ALERT_RETRY_S, ALERT_RETRY_S_MAX, ALERTS_KEPT_S,
@@ -201,8 +201,7 @@ pub fn set(
     Ok(changed > 0)
 }
 
-/// Has an account told there, instead of at the contact of that way that it has; false if it changed that contact too
-/// often lately. The one that it has is told, too.
+/// Has an account told there, instead of at the contact of that way that it has. The one that it has is told, too.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -212,15 +211,7 @@ pub fn add_contact(
     (way, target): (Way, &str),
     language: Language,
     now: i64,
-) -> Result<bool, SqlError> {
-    let ended = sql.query_one(
-        "SELECT count(*) FROM contacts AS c JOIN accounts AS a ON a.id = c.account
-          WHERE a.name = ?1 AND c.way = ?2 AND c.ended_at > ?3",
-        &values![account, way.name(), now - CONTACT_TOLD_ON_S],
-    )?;
-    if ended.get::<i64>(0)? >= CONTACTS_ENDED_MAX {
-        return Ok(false);
-    }
+) -> Result<(), SqlError> {
     let (way_name, target) = (way.name().to_owned(), target.to_owned());
     let change = AccountChange::Contact {
         way: way_name,
@@ -249,7 +240,7 @@ pub fn add_contact(
          SELECT id, ?2, ?3, CAST(?4 AS BIGINT), 0, 0, 0 FROM accounts WHERE name = ?1",
         &values![account, way.name(), target, now],
     )?;
-    Ok(true)
+    Ok(())
 }
 
 /// Has an account told by that way no more; false if it was not. The contact is told that, too.
@@ -272,12 +263,38 @@ pub fn end_contact(sql: &mut dyn Sql, account: &str, way: Way, now: i64) -> Resu
     Ok(true)
 }
 
+/// Ends the contact of that way. Of those that ended lately the first ones go on hearing of changes: those that came
+/// between are whoever's has changed them.
 fn end(sql: &mut dyn Sql, account: &str, way: Way, now: i64) -> Result<(), SqlError> {
+    let ended = "SELECT id, target FROM contacts
+                  WHERE account = (SELECT id FROM accounts WHERE name = ?1) AND way = ?2 AND ended_at > ?3
+                  ORDER BY ended_at, id";
+    let since = now - CONTACT_TOLD_ON_S;
+    let ended = sql.query(ended, &values![account, way.name(), since])?;
+    let now_there = "SELECT id, target FROM contacts
+                      WHERE account = (SELECT id FROM accounts WHERE name = ?1) AND way = ?2 AND ended_at IS NULL";
+    let Some(contact) = sql.query_opt(now_there, &values![account, way.name()])? else {
+        return Ok(());
+    };
+    let (id, target): (i64, String) = (contact.get(0)?, contact.get(1)?);
+    let mut is_known = false;
+    for row in &ended {
+        is_known |= row.get::<String>(1)? == target;
+    }
+    if is_known || ended.len() >= CONTACTS_ENDED_MAX {
+        return delete_contact(sql, id);
+    }
     sql.execute(
-        "UPDATE contacts SET ended_at = ?3
-          WHERE account = (SELECT id FROM accounts WHERE name = ?1) AND way = ?2 AND ended_at IS NULL",
-        &values![account, way.name(), now],
+        "UPDATE contacts SET ended_at = ?2 WHERE id = ?1",
+        &values![id, now],
     )?;
+    Ok(())
+}
+
+fn delete_contact(sql: &mut dyn Sql, id: i64) -> Result<(), SqlError> {
+    let deliveries = "DELETE FROM alert_deliveries WHERE contact = ?1";
+    sql.execute(deliveries, &values![id])?;
+    sql.execute("DELETE FROM contacts WHERE id = ?1", &values![id])?;
     Ok(())
 }
 
@@ -287,7 +304,7 @@ fn end(sql: &mut dyn Sql, account: &str, way: Way, now: i64) -> Result<(), SqlEr
 /// # Errors
 /// See [`SqlError`].
 pub fn note(sql: &mut dyn Sql, account: &str, at: i64, event: &AlertEvent) -> Result<(), SqlError> {
-    let is_change = i64::from(event.kind() == CHANGE);
+    let is_takeover = i64::from(event.is_takeover());
     let hears = format!(
         "c.added_at <= ?1 AND (c.ended_at IS NULL OR (CAST(?2 AS BIGINT) = 1 AND c.ended_at > ?1 - {CONTACT_TOLD_ON_S}))"
     );
@@ -299,7 +316,7 @@ pub fn note(sql: &mut dyn Sql, account: &str, at: i64, event: &AlertEvent) -> Re
                 AND (SELECT count(*) FROM alert_deliveries AS d WHERE d.contact = c.id) < {ALERTS_OF_ACCOUNT_MAX}",
             event.is_wanted()
         ),
-        &values![at, is_change, account],
+        &values![at, is_takeover, account],
     )?;
     let Some(first) = contacts.first() else {
         return Ok(());
@@ -338,6 +355,8 @@ pub struct DueContact {
     pub target: String,
     /// Of messages.
     pub language: Language,
+    /// It is the account's no more, and is told of changes without what they are to.
+    pub is_ended: bool,
     tries: i64,
     /// Ids of the alerts, oldest first.
     alerts: Vec<i64>,
@@ -352,7 +371,8 @@ pub struct DueContact {
 /// See [`SqlError`].
 pub fn due(sql: &mut dyn Sql, way: Way, now: i64) -> Result<Vec<DueContact>, SqlError> {
     let rows = sql.query(
-        "SELECT c.id, a.name, c.target, s.language, c.tries
+        "SELECT c.id, a.name, c.target, s.language, c.tries,
+                CASE WHEN c.ended_at IS NULL THEN 0 ELSE 1 END
            FROM contacts AS c JOIN accounts AS a ON a.id = c.account JOIN alert_settings AS s ON s.account = a.id
           WHERE c.way = ?1 AND c.try_at <= ?2
             AND EXISTS (SELECT 1 FROM alert_deliveries AS d JOIN alerts AS e ON e.id = d.alert
@@ -374,6 +394,7 @@ pub fn due(sql: &mut dyn Sql, way: Way, now: i64) -> Result<Vec<DueContact>, Sql
             target: row.get(2)?,
             language: language_of(&row.get::<String>(3)?),
             tries: row.get(4)?,
+            is_ended: row.get::<i64>(5)? == 1,
             alerts: Vec::new(),
             events: Vec::new(),
         };

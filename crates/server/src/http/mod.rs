@@ -80,8 +80,8 @@ use self::privacy::{Shows, shown};
 pub(crate) use self::site::{SignInParts, Site};
 use crate::config::{Config, Dashboard, HTTP_PORT};
 use crate::limits::{
-    HTTP_CHANGES_MAX, HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
-    HTTP_ORDERS_MAX, HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
+    CODES_SENT_AT_ONCE, HTTP_CHANGES_MAX, HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX,
+    HTTP_HEADERS_MAX, HTTP_ORDERS_MAX, HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
 };
 use crate::node::Node;
 
@@ -142,7 +142,9 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
         .enable_all()
         .thread_name("hstratum-query")
         // One thread for the background reader, one that sums up its results, and one for estimates.
-        .max_blocking_threads(HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + HTTP_CHANGES_MAX + 3)
+        .max_blocking_threads(
+            HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + HTTP_CHANGES_MAX + CODES_SENT_AT_ONCE + 3,
+        )
         .build()
         .context("failed to start the runtime")?;
     let done = runtime.block_on(async {

@@ -36,6 +36,8 @@ pub(crate) enum Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SignedIn {
     pub role: Role,
+    /// When the session began.
+    pub begun: Instant,
     /// What a request that changes something must bear beside the cookie: a page of another site knows neither,
     /// and sends only the cookie.
     pub change_token: String,
@@ -43,7 +45,6 @@ pub(crate) struct SignedIn {
 
 struct Session {
     signed_in: SignedIn,
-    begun: Instant,
     used: Instant,
 }
 
@@ -67,6 +68,7 @@ impl Sessions {
             cookie: random()?,
             signed_in: SignedIn {
                 role,
+                begun: now,
                 change_token: random()?,
             },
         };
@@ -79,7 +81,6 @@ impl Sessions {
         sessions.make_room(&new.signed_in.role, now);
         let session = Session {
             signed_in: new.signed_in.clone(),
-            begun: now,
             used: now,
         };
         sessions.all.insert(digest(&new.cookie), session);
@@ -160,7 +161,7 @@ impl Session {
 
     fn is_open(&self, now: Instant) -> bool {
         let since = |at: Instant| -> Duration { now.saturating_duration_since(at) };
-        since(self.used) < SESSION_IDLE_MAX && since(self.begun) < SESSION_AGE_MAX
+        since(self.used) < SESSION_IDLE_MAX && since(self.signed_in.begun) < SESSION_AGE_MAX
     }
 }
 
@@ -239,9 +240,9 @@ mod tests {
             let session = Session {
                 signed_in: SignedIn {
                     role: miner(&number.to_string()),
+                    begun: later,
                     change_token: String::new(),
                 },
-                begun: later,
                 used: later,
             };
             let digest = digest(&number.to_string());

@@ -31,7 +31,7 @@ use crate::alerts::Alerts;
 use crate::clock::unix_s;
 use crate::config::Dashboard;
 use crate::config::settings::Settings;
-use crate::limits::{HTTP_CHANGES_MAX, HTTP_ORDERS_MAX, HTTP_SOON};
+use crate::limits::{CODES_SENT_AT_ONCE, HTTP_CHANGES_MAX, HTTP_ORDERS_MAX, HTTP_SOON};
 use crate::net::cidr::AddressRange;
 use crate::operator::Orders;
 use crate::payer::{PayerReading, PayerState, PayoutControl};
@@ -92,6 +92,8 @@ pub(crate) struct Site {
     /// For miners' changes that wait.
     pub changes: Semaphore,
     pub own_changes: OwnChanges,
+    /// For codes that are being sent.
+    pub codes: Semaphore,
     /// What miners are told; none if the operator has set up no way.
     pub alerts: Option<Arc<Alerts>>,
     /// Who may give orders; none: nobody.
@@ -167,6 +169,7 @@ impl Site {
             orders: orders.clone(),
             changes: Semaphore::new(HTTP_CHANGES_MAX),
             own_changes: OwnChanges::default(),
+            codes: Semaphore::new(CODES_SENT_AT_ONCE),
             alerts,
             operator: config.http_token.clone().map(|token| Operator {
                 token,

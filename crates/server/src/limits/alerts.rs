@@ -5,6 +5,12 @@ use std::time::Duration;
 /// Interval at which the ledger is looked through for what accounts are to be told.
 pub(crate) const ALERT_WATCH: Duration = Duration::from_secs(10);
 
+/// Interval at which silence and hashrates are looked at, which takes as long as accounts with contacts have workers.
+pub(crate) const ALERT_WORKERS: Duration = Duration::from_secs(60);
+
+/// Silent workers that are written at a time: shares wait for it. The others follow.
+pub(crate) const SILENT_WORKERS_MAX: u32 = 100;
+
 /// Interval at which what waits in the ledger is sent.
 pub(crate) const ALERT_LOOK: Duration = Duration::from_secs(3);
 
@@ -36,11 +42,23 @@ pub(crate) const ALERT_TIDY: Duration = Duration::from_secs(600);
 /// Alerts of a contact that wait to be sent. Beyond it nothing more is written for it.
 pub(crate) const ALERTS_OF_ACCOUNT_MAX: u32 = 500;
 
-/// Sign-ins that wait to be written. Beyond it the next ones are not told.
-pub(crate) const ALERTS_NOTED_MAX: usize = 1_000;
+/// Accounts whose sign-ins wait to be written. Beyond it those of others are not told.
+pub(crate) const ALERTS_NOTED_MAX: usize = 10_000;
+
+/// Addresses of the sign-ins of an account that wait to be written. Further ones are not told.
+pub(crate) const SIGN_INS_NOTED_MAX: usize = 5;
 
 /// Time for one step of a message's delivery. Then it is tried again later.
 pub(crate) const ALERT_CALL: Duration = Duration::from_secs(5);
+
+/// Time for a mail's delivery, whole.
+pub(crate) const MAIL_CALL: Duration = Duration::from_secs(15);
+
+/// Deliveries of mail that were given up and may still hang. Beyond it no other begins.
+pub(crate) const MAILS_HANGING_MAX: usize = 4;
+
+/// Time for which nothing is sent to a receiver that has not answered, so that others do not wait for it.
+pub(crate) const RECEIVER_REST: Duration = Duration::from_secs(30);
 
 /// Milliseconds for which one of several servers does a work of alerts without having said so again.
 pub(crate) const ALERT_LEASE_MS: u32 = 60_000;
@@ -51,6 +69,9 @@ pub(crate) const ALERT_LINES_MAX: usize = 20;
 /// Names of workers in a line. Further ones are counted.
 pub(crate) const ALERT_NAMES_MAX: usize = 20;
 
+/// Characters of a name in a message.
+pub(crate) const ALERT_NAME_CHARS_MAX: usize = 40;
+
 /// Bytes of a mail address, a chat or a topic.
 pub(crate) const CONTACT_BYTES_MAX: usize = 254;
 
@@ -58,8 +79,8 @@ pub(crate) const CONTACT_BYTES_MAX: usize = 254;
 /// the contact first.
 pub(crate) const CONTACT_TOLD_ON_S: i64 = 7 * 86_400;
 
-/// Contacts of a way that an account may end within that time.
-pub(crate) const CONTACTS_ENDED_MAX: i64 = 5;
+/// Contacts of a way that do so. Of further ones nothing is kept.
+pub(crate) const CONTACTS_ENDED_MAX: usize = 3;
 
 /// Minutes for which a code confirms a contact.
 pub(crate) const CODE_MINUTES: u64 = 15;
@@ -75,6 +96,15 @@ pub(crate) const CODES_WITHIN_MAX: usize = 100;
 
 /// The same to one contact.
 pub(crate) const CODES_OF_TARGET_MAX: usize = 3;
+
+/// The same for one account.
+pub(crate) const CODES_OF_ACCOUNT_MAX: usize = 6;
+
+/// Codes that are being sent at a time. Beyond it an account has to ask again.
+pub(crate) const CODES_SENT_AT_ONCE: usize = 2;
+
+/// Time since its sign-in for which a session may change what its account is told, and where: one that was stolen is older.
+pub(crate) const FRESH_SESSION: Duration = Duration::from_secs(900);
 
 /// Seconds back from now in which a worker has sent shares, so that its silence is told.
 pub(crate) const SILENT_WITHIN_S: i64 = 2 * 3_600;

@@ -18,8 +18,8 @@ const DAY: i64 = 24 * HOUR;
 /// A number that no ledger gives to another server.
 const SERVER: i64 = 0;
 
-fn add(ledger: &Ledger, account: &str, target: &str, now: i64) -> bool {
-    ledger.write(|sql| table::add_contact(sql, account, (Way::Mail, target), Language::En, now))
+fn add(ledger: &Ledger, account: &str, target: &str, now: i64) {
+    ledger.write(|sql| table::add_contact(sql, account, (Way::Mail, target), Language::En, now));
 }
 
 fn note(ledger: &Ledger, account: &str, at: i64, event: &AlertEvent) {
@@ -67,7 +67,7 @@ fn password() -> AlertEvent {
 fn what_happens_after_a_contact_came_is_told_once_and_together() {
     on_each(|ledger| {
         note(ledger, "alice", START, &block("0"));
-        assert!(add(ledger, "alice", "a@example.com", START + 10));
+        add(ledger, "alice", "a@example.com", START + 10);
         note(ledger, "alice", START + 9, &block("1"));
         for _ in 0..2 {
             note(ledger, "alice", START + 10, &block("2"));
@@ -109,10 +109,9 @@ fn each_kind_can_be_turned_off_and_who_turns_it_off_is_told() {
         note(ledger, "alice", START + 2, &password());
         assert!(set(START + 3));
         let change = AccountChange::Alerts;
-        let all = [(
-            "a@example.com".to_owned(),
-            vec![AlertEvent::Change { change }],
-        )];
+        let turned_off = AlertEvent::Change { change };
+        // What whoever takes an account over does is told whatever is set.
+        let all = [("a@example.com".to_owned(), vec![turned_off, password()])];
         assert_eq!(due_events(ledger, START + 60), all);
         assert_eq!(due(ledger, START + 60)[0].language, Language::Zh);
         let nobody = ledger.write(|sql| table::set(sql, "bob", &settings, START));
@@ -124,7 +123,7 @@ fn each_kind_can_be_turned_off_and_who_turns_it_off_is_told() {
 fn contact_that_was_replaced_hears_of_changes_for_a_week() {
     on_each(|ledger| {
         add(ledger, "alice", "old@example.com", START);
-        assert!(add(ledger, "alice", "new@example.com", START + 1));
+        add(ledger, "alice", "new@example.com", START + 1);
         let change = AccountChange::Contact {
             way: "mail".to_owned(),
             target: "new@example.com".to_owned(),
@@ -155,25 +154,31 @@ fn contact_that_was_replaced_hears_of_changes_for_a_week() {
 }
 
 #[test]
-fn contact_is_not_changed_on_and_on() {
+fn whoever_changes_a_contact_on_and_on_keeps_the_first_ones_told() {
     on_each(|ledger| {
         for number in 0..=5 {
-            assert!(add(
+            add(
                 ledger,
                 "alice",
                 &format!("{number}@example.com"),
-                START + number
-            ));
+                START + number,
+            );
         }
-        assert!(
-            !add(ledger, "alice", "6@example.com", START + 6),
-            "old ones pile up"
-        );
-        assert!(add(ledger, "bob", "6@example.com", START + 6));
-        assert!(add(ledger, "alice", "6@example.com", START + 8 * DAY));
+        add(ledger, "alice", "0@example.com", START + 6);
+        told(ledger, START + 60);
+        note(ledger, "alice", START + HOUR, &password());
+        let heard = due_events(ledger, START + 2 * HOUR);
+        let heard: Vec<&str> = heard.iter().map(|(target, _)| target.as_str()).collect();
+        let first = ["0", "1", "2"].map(|one| format!("{one}@example.com"));
+        // The first one is a contact again, and of those between nothing is kept.
+        assert!(heard.len() == 4 && first.iter().all(|one| heard.contains(&one.as_str())));
+        assert_eq!(ledger.get("SELECT count(*) FROM contacts"), 4);
+        let ended = due(ledger, START + 2 * HOUR);
+        let ended = ended.iter().filter(|one| one.is_ended).count();
+        assert_eq!(ended, 3);
         let end = |at| ledger.write(|sql| table::end_contact(sql, "alice", Way::Mail, at));
-        assert!(end(START + 8 * DAY + 1));
-        assert!(!end(START + 8 * DAY + 2), "there is none");
+        assert!(end(START + 2 * HOUR));
+        assert!(!end(START + 2 * HOUR + 2), "there is none");
         assert_eq!(known(ledger, "alice").1, []);
     });
 }
@@ -192,7 +197,7 @@ fn what_a_contact_does_not_take_is_tried_for_a_day_and_then_given_up_visibly() {
             now += 30;
         }
         assert!((25..35).contains(&tries), "less and less often: {tries}");
-        ledger.write(|sql| table::tidy(sql, now));
+        ledger.write(|sql| table::tidy(sql, START + DAY));
         let contact = known(ledger, "alice").1.remove(0);
         assert_eq!((contact.waiting, contact.given_up), (1, 0));
         assert_eq!(contact.failure.as_deref(), Some("refused: 550"));
@@ -257,7 +262,7 @@ fn mine_at(ledger: &Ledger, account: &str, worker: &str, (from, until): (i64, i6
 }
 
 fn look(ledger: &Ledger, working: &WorkingSince, now: i64) -> Vec<(String, AlertEvent)> {
-    let found = ledger.read(|sql| watch::look(sql, working, now));
+    let found = ledger.read(|sql| watch::look_at_workers(sql, working, now));
     found
         .into_iter()
         .map(|(account, _, event)| (account, event))
@@ -289,14 +294,16 @@ fn workers_that_fall_silent_are_told_together_and_once() {
         mine(ledger, "bob", "rig", (START, stop));
         // A minute of silence of a worker that sends a share an hour says nothing.
         mine_at(ledger, "alice", "slow", (START, stop), HOUR);
+        // Neither does a name that has sent one.
+        mine(ledger, "alice", "once", (stop, stop));
         let working = working_since(START);
         let limit = 15 * 60;
         assert_eq!(look(ledger, &working, stop + limit - 1), []);
-        let both = [silent("rig1", stop), silent("rig2", stop + 20)];
+        let both = [silent("rig2", stop + 20), silent("rig1", stop)];
         let now = stop + limit + 20;
         assert_eq!(look(ledger, &working, now), both);
         for later in [now, now + 10, now + 600] {
-            let found = ledger.read(|sql| watch::look(sql, &working, later));
+            let found = ledger.read(|sql| watch::look_at_workers(sql, &working, later));
             ledger.write(|sql| watch::write(sql, &found));
         }
         let events: Vec<AlertEvent> = both.into_iter().map(|(_, event)| event).collect();
@@ -339,6 +346,14 @@ fn silence_is_not_told_when_it_is_the_pools_trouble() {
             look(ledger, &working_since(START), now),
             [silent("rig1", stop)]
         );
+        // Names cost nothing: the work of others is what counts.
+        for account in ["mallory1", "mallory2", "mallory3"] {
+            for name in 0..10 {
+                mine(ledger, account, &name.to_string(), (stop, stop));
+            }
+        }
+        let found = look(ledger, &working_since(START), now);
+        assert_eq!(found, [silent("rig1", stop)]);
     });
 }
 
@@ -380,7 +395,7 @@ fn hashrate_that_falls_is_told_once_and_chance_is_not() {
             "the server was away"
         );
         ledger.write(|sql| {
-            let found = watch::look(sql, &working, now)?;
+            let found = watch::look_at_workers(sql, &working, now)?;
             watch::write(sql, &found)
         });
         assert_eq!(drops(&working, now + 600), [], "it is told already");
@@ -412,9 +427,8 @@ fn blocks_and_payments_are_told_and_so_is_a_block_that_is_lost() {
              VALUES (1, ?1, 'rs1q', 5000000), (2, ?1, 'rs1q', 7)",
             &values![alice],
         );
-        let working = working_since(START);
         let tell = |now| {
-            let found = ledger.read(|sql| watch::look(sql, &working, now));
+            let found = ledger.read(|sql| watch::look_at_money(sql, now));
             ledger.write(|sql| watch::write(sql, &found));
         };
         tell(START + 30);
