@@ -17,7 +17,7 @@ use ureq::Agent;
 use super::texts::Message;
 use crate::config::alert_ways::{AlertWays, MailRelay, NtfyServer};
 use crate::contacts::way::Way;
-use crate::limits::{ALERT_CALL, CONTACT_BYTES_MAX, MAIL_CALL, MAILS_HANGING_MAX};
+use crate::limits::{ALERT_CALL, CONTACT_BYTES_MAX, MAIL_CALL, MAILS_AT_ONCE};
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,8 +149,8 @@ impl Sender {
     /// never reaches one.
     fn bring(&self, relay: &MailRelay, mail: lettre::Message) -> Result<(), NotTaken> {
         let silent = |why: &str| NotTaken::silence("the mail server does not answer", why);
-        if self.mails.load(Ordering::Relaxed) >= MAILS_HANGING_MAX {
-            return Err(silent("it keeps earlier mails hanging"));
+        if self.mails.load(Ordering::Relaxed) >= MAILS_AT_ONCE {
+            return Err(silent("earlier mails hang"));
         }
         let transport = SmtpTransport::from_url(&relay.url.0)
             .map_err(|error| silent(&error.to_string()))?

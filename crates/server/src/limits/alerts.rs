@@ -54,8 +54,8 @@ pub(crate) const ALERT_CALL: Duration = Duration::from_secs(5);
 /// Time for a mail's delivery, whole.
 pub(crate) const MAIL_CALL: Duration = Duration::from_secs(15);
 
-/// Deliveries of mail that were given up and may still hang. Beyond it no other begins.
-pub(crate) const MAILS_HANGING_MAX: usize = 4;
+/// Deliveries of mail at a time, those that were given up and hang included. Beyond it none begins.
+pub(crate) const MAILS_AT_ONCE: usize = 4;
 
 /// Time for which nothing is sent to a receiver that has not answered, so that others do not wait for it.
 pub(crate) const RECEIVER_REST: Duration = Duration::from_secs(30);
