@@ -234,9 +234,11 @@ test('a receiver that is away is said on the page, and told later',
 
     assert.match(text, /signed in to the dashboard/);
 
-    const {contacts: [contact]} = await owner.call('GET');
-
-    assert.strictEqual(contact.failure, null);
+    // It is written down after the mail was taken.
+    await waitFor('the end of the failure', async () => {
+      const {contacts: [contact]} = await owner.call('GET');
+      return contact.failure === null;
+    }, {node});
   });
 
 test('a miner sets its alerts on a phone, in both languages', async (t) => {
