@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,16 @@ use parking_lot::Mutex;
 
 use crate::limits::{DUTY_AGAIN, DUTY_PATIENCE};
 use crate::node::Node;
+
+/// Interval at which a stop is noticed.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+
+/// Waits until then; a stop ends the wait.
+pub(crate) fn wait_until(due: Instant, is_stopping: &AtomicBool) {
+    while Instant::now() < due && !is_stopping.load(Ordering::Relaxed) {
+        thread::sleep(STOP_LOOK);
+    }
+}
 
 /// All duties of a server.
 #[derive(Clone, Default)]

@@ -5,11 +5,8 @@ use std::net::IpAddr;
 
 use parking_lot::Mutex;
 
-use crate::contacts::event::AlertEvent;
+use crate::contacts::event::{AlertEvent, Noted};
 use crate::limits::{ALERTS_NOTED_MAX, SIGN_INS_NOTED_MAX};
-
-/// Something that happened to an account, and when, Unix seconds.
-pub(super) type Noted = (String, i64, AlertEvent);
 
 /// The sign-ins of this server since the last look.
 #[derive(Default)]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use hstratum_core::event::Level;
@@ -14,11 +13,8 @@ use crate::repeated_log::LogOnce;
 use crate::sql::location::LedgerLocation;
 use crate::sql::{Db, NOW_MS, Sql, SqlError};
 use crate::statuses::Statuses;
-use crate::supervision::keep;
+use crate::supervision::{keep, wait_until};
 use crate::values;
-
-/// Interval at which a stop is noticed.
-const STOP_LOOK: Duration = Duration::from_millis(50);
 
 /// Turns of one kind of work.
 pub(super) struct Turns {
@@ -97,10 +93,7 @@ pub(super) fn start(
                 if is_last {
                     return;
                 }
-                let due = Instant::now() + pause;
-                while Instant::now() < due && !is_stopping.load(Ordering::Relaxed) {
-                    thread::sleep(STOP_LOOK);
-                }
+                wait_until(Instant::now() + pause, is_stopping);
             }
         });
     })

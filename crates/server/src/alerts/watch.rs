@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use hstratum_core::units::HASHES_PER_DIFFICULTY;
 
-use crate::contacts::event::AlertEvent;
+use crate::contacts::event::{AlertEvent, Noted};
 use crate::contacts::table::note;
 use crate::limits::{
     ALERT_LOOK_BACK_S, DROP_BEFORE_S, DROP_PAUSE_S, DROP_WITHIN_S, OUTAGE_ACCOUNTS_MIN,
@@ -44,14 +44,11 @@ impl WorkingSince {
     }
 }
 
-/// What an account is to be told of, and when that was, Unix seconds.
-pub type Found = (String, i64, AlertEvent);
-
 /// Reads which blocks and payments there are to tell.
 ///
 /// # Errors
 /// See [`SqlError`].
-pub fn look_at_money(sql: &mut dyn Sql, now: i64) -> Result<Vec<Found>, SqlError> {
+pub fn look_at_money(sql: &mut dyn Sql, now: i64) -> Result<Vec<Noted>, SqlError> {
     let mut found = blocks(sql, now)?;
     found.extend(payments(sql, now)?);
     Ok(found)
@@ -65,7 +62,7 @@ pub fn look_at_workers(
     sql: &mut dyn Sql,
     working: &WorkingSince,
     now: i64,
-) -> Result<Vec<Found>, SqlError> {
+) -> Result<Vec<Noted>, SqlError> {
     let mut found = silent(sql, working, now)?;
     found.extend(drops(sql, working, now)?);
     Ok(found)
@@ -75,7 +72,7 @@ pub fn look_at_workers(
 ///
 /// # Errors
 /// See [`SqlError`].
-pub fn write(sql: &mut dyn Sql, found: &[Found]) -> Result<(), SqlError> {
+pub fn write(sql: &mut dyn Sql, found: &[Noted]) -> Result<(), SqlError> {
     for (account, at, event) in found {
         note(sql, account, *at, event)?;
     }
@@ -102,7 +99,7 @@ struct SilentWorker {
 
 /// Workers that sent shares within the last two hours, and none for as long as their accounts have set, so long that it is
 /// no chance; those that are not told yet, and not many at a time.
-fn silent(sql: &mut dyn Sql, working: &WorkingSince, now: i64) -> Result<Vec<Found>, SqlError> {
+fn silent(sql: &mut dyn Sql, working: &WorkingSince, now: i64) -> Result<Vec<Noted>, SqlError> {
     let rows = sql.query(
         // SQLite keeps the order of a CROSS JOIN: it looks the few spans of each worker up.
         &format!(
@@ -155,7 +152,10 @@ fn was_served(
 ) -> Result<bool, SqlError> {
     let start = silent.last_share - silent.last_share.rem_euclid(SPAN_S);
     let at = sql.query_opt(
-        "SELECT max(origin) FROM statistics WHERE span = 600 AND start = ?2 AND worker = ?1 AND last_share = ?3",
+        &format!(
+            "SELECT max(origin) FROM statistics
+              WHERE span = {SPAN_S} AND start = ?2 AND worker = ?1 AND last_share = ?3"
+        ),
         &values![silent.id, start, silent.last_share],
     )?;
     let server: Option<i64> = at.map(|row| row.get(0)).transpose()?.flatten();
@@ -184,7 +184,7 @@ fn is_outage(sql: &mut dyn Sql, now: i64) -> Result<bool, SqlError> {
 }
 
 /// Accounts whose hashrate has fallen by as much as they have set, and by more than chance makes it.
-fn drops(sql: &mut dyn Sql, working: &WorkingSince, now: i64) -> Result<Vec<Found>, SqlError> {
+fn drops(sql: &mut dyn Sql, working: &WorkingSince, now: i64) -> Result<Vec<Noted>, SqlError> {
     let end = now - now.rem_euclid(SPAN_S);
     let (middle, begin) = (end - DROP_WITHIN_S, end - DROP_WITHIN_S - DROP_BEFORE_S);
     if working.all().is_none_or(|since| since > middle) {
@@ -244,7 +244,7 @@ fn is_untold(kind: &str, subject: &str, at: &str) -> String {
 }
 
 /// Blocks that came onto the main chain lately, or went from it.
-fn blocks(sql: &mut dyn Sql, now: i64) -> Result<Vec<Found>, SqlError> {
+fn blocks(sql: &mut dyn Sql, now: i64) -> Result<Vec<Noted>, SqlError> {
     let untold = is_untold(
         "block",
         "b.hash || CASE WHEN b.state = 'orphaned' THEN ' lost' ELSE '' END",
@@ -274,7 +274,7 @@ fn blocks(sql: &mut dyn Sql, now: i64) -> Result<Vec<Found>, SqlError> {
 }
 
 /// Payments that were sent, or whose coinbase is confirmed, lately.
-fn payments(sql: &mut dyn Sql, now: i64) -> Result<Vec<Found>, SqlError> {
+fn payments(sql: &mut dyn Sql, now: i64) -> Result<Vec<Noted>, SqlError> {
     let untold = is_untold("payment", "p.txid", "p.changed_at");
     let rows = sql.query(
         &format!(

@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::now_s;
-use super::sign_ins::{Noted, SignIns};
+use super::sign_ins::SignIns;
 use super::turns::{self, Turns};
 use super::watch::{self, WorkingSince};
 use crate::cluster::cluster_status::{ClusterLink, Member};
 use crate::cluster::threads::Threads;
+use crate::contacts::event::Noted;
 use crate::contacts::table::tidy;
-use crate::limits::{ALERT_TIDY, ALERT_WATCH, ALERT_WORKERS};
+use crate::limits::{ALERT_TIDY, ALERT_WATCH, ALERT_WORKERS, ALERTS_WRITTEN_AT_ONCE};
 use crate::sql::{Db, Sql, SqlError};
 use crate::telemetry::live::TelemetryReader;
-
-/// Alerts that are written in one transaction: shares wait for it.
-const WRITTEN_AT_ONCE: usize = 100;
 
 /// Number of a server that has its ledger alone, in that ledger.
 const ALONE: i64 = 0;
@@ -127,7 +125,7 @@ impl Watcher {
 /// Writes what is noted, and forgets what is written.
 fn write(db: &mut Db, noted: &mut Vec<Noted>) -> Result<(), SqlError> {
     while !noted.is_empty() {
-        let next = &noted[..noted.len().min(WRITTEN_AT_ONCE)];
+        let next = &noted[..noted.len().min(ALERTS_WRITTEN_AT_ONCE)];
         db.write(|sql: &mut dyn Sql| watch::write(sql, next))?;
         let written = next.len();
         noted.drain(..written);

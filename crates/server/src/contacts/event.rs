@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+/// What happened to which account, and when, Unix seconds.
+pub type Noted = (String, i64, AlertEvent);
+
 /// Something that an account is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

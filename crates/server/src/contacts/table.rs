@@ -12,6 +12,7 @@ use super::way::Way;
 use crate::limits::{
     ALERT_GATHER_S, ALERT_PAUSE_S, ALERT_RETRY_S, ALERT_RETRY_S_MAX, ALERTS_KEPT_S,
     ALERTS_OF_ACCOUNT_MAX, ALERTS_TRIED_S, CONTACT_TOLD_ON_S, CONTACTS_ENDED_MAX,
+    CONTACTS_IN_A_TURN,
 };
 use crate::sql::{Sql, SqlError, Value};
 use crate::values;
@@ -169,6 +170,21 @@ fn name_of(language: Language) -> &'static str {
     }
 }
 
+/// An account's name, and the columns of its settings after `account`.
+fn row_of(account: &str, settings: &AlertSettings) -> [Value; 8] {
+    let switch = i64::from;
+    values![
+        account,
+        name_of(settings.language),
+        settings.silent_minutes,
+        settings.drop_percent,
+        switch(settings.blocks),
+        switch(settings.payments),
+        switch(settings.sign_ins),
+        switch(settings.changes)
+    ]
+}
+
 /// Sets what an account is told; false if it has no contact.
 ///
 /// # Errors
@@ -182,21 +198,11 @@ pub fn set(
     // By the settings so far: whoever turns something off is told of that.
     let change = AccountChange::Alerts;
     note(sql, account, now, &AlertEvent::Change { change })?;
-    let switch = i64::from;
     let changed = sql.execute(
         "UPDATE alert_settings SET language = ?2, silent_minutes = ?3, drop_percent = ?4, blocks = ?5,
                 payments = ?6, sign_ins = ?7, changes = ?8
           WHERE account = (SELECT id FROM accounts WHERE name = ?1)",
-        &values![
-            account,
-            name_of(settings.language),
-            settings.silent_minutes,
-            settings.drop_percent,
-            switch(settings.blocks),
-            switch(settings.payments),
-            switch(settings.sign_ins),
-            switch(settings.changes)
-        ],
+        &row_of(account, settings),
     )?;
     Ok(changed > 0)
 }
@@ -223,17 +229,12 @@ pub fn add_contact(
         "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
         &values![account],
     )?;
-    let first = AlertSettings::first(language);
     sql.execute(
         "INSERT INTO alert_settings
-         SELECT id, ?2, CAST(?3 AS BIGINT), CAST(?4 AS BIGINT), 1, 1, 1, 1 FROM accounts WHERE name = ?1
-             ON CONFLICT (account) DO NOTHING",
-        &values![
-            account,
-            name_of(language),
-            first.silent_minutes,
-            first.drop_percent
-        ],
+         SELECT id, ?2, CAST(?3 AS BIGINT), CAST(?4 AS BIGINT), CAST(?5 AS BIGINT), CAST(?6 AS BIGINT),
+                CAST(?7 AS BIGINT), CAST(?8 AS BIGINT)
+           FROM accounts WHERE name = ?1 ON CONFLICT (account) DO NOTHING",
+        &row_of(account, &AlertSettings::first(language)),
     )?;
     sql.execute(
         "INSERT INTO contacts (account, way, target, added_at, try_at, tries, given_up)
@@ -371,13 +372,15 @@ pub struct DueContact {
 /// See [`SqlError`].
 pub fn due(sql: &mut dyn Sql, way: Way, now: i64) -> Result<Vec<DueContact>, SqlError> {
     let rows = sql.query(
+        &format!(
         "SELECT c.id, a.name, c.target, s.language, c.tries,
                 CASE WHEN c.ended_at IS NULL THEN 0 ELSE 1 END
            FROM contacts AS c JOIN accounts AS a ON a.id = c.account JOIN alert_settings AS s ON s.account = a.id
           WHERE c.way = ?1 AND c.try_at <= ?2
             AND EXISTS (SELECT 1 FROM alert_deliveries AS d JOIN alerts AS e ON e.id = d.alert
                          WHERE d.contact = c.id AND e.at <= ?2 - CAST(?3 AS BIGINT))
-          ORDER BY c.try_at, c.id LIMIT 32",
+          ORDER BY c.try_at, c.id LIMIT {CONTACTS_IN_A_TURN}"
+        ),
         &values![way.name(), now, ALERT_GATHER_S],
     )?;
     let mut contacts = Vec::with_capacity(rows.len());

@@ -8,6 +8,12 @@ pub(crate) const ALERT_WATCH: Duration = Duration::from_secs(10);
 /// Interval at which silence and hashrates are looked at, which takes as long as accounts with contacts have workers.
 pub(crate) const ALERT_WORKERS: Duration = Duration::from_secs(60);
 
+/// Alerts that are written in one transaction: shares wait for it. The others follow.
+pub(crate) const ALERTS_WRITTEN_AT_ONCE: usize = 100;
+
+/// Contacts of a way that are told in one turn. The others follow in the next.
+pub(crate) const CONTACTS_IN_A_TURN: u32 = 32;
+
 /// Silent workers that are written at a time: shares wait for it. The others follow.
 pub(crate) const SILENT_WORKERS_MAX: u32 = 100;
 

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hstratum_core::accounts::PayoutAddresses;
 use hstratum_core::chain::address::{Address, Network};
@@ -18,9 +17,7 @@ use crate::node::Node;
 use crate::repeated_log::LogOnce;
 use crate::sql::SqlError;
 use crate::sql::location::LedgerLocation;
-
-/// Interval at which a stop is noticed.
-const STOP_LOOK: Duration = Duration::from_millis(50);
+use crate::supervision::wait_until;
 
 /// Reads them until the server stops, and tells the driver when they have changed.
 pub(crate) fn run(
@@ -50,9 +47,7 @@ pub(crate) fn run(
                 failure.say(node, Level::Warning, &text);
             }
         }
-        while Instant::now() < due && !is_stopping.load(Ordering::Relaxed) {
-            thread::sleep(STOP_LOOK);
-        }
+        wait_until(due, is_stopping);
     }
 }
 
