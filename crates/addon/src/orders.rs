@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use hstratum::audit_trail::Actor;
 use hstratum::server::{BlockPath, RoundKnown};
 use hstratum_core::accounting::ledger::ShareTotals;
 use hstratum_core::accounting::reward_split::parse_hns;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::accounts::refused_logins::RefusalReason;
 use hstratum_core::operator_order::{
-    Info, NewUser, Order, OrderOutcome, OrderRefusal, OrderRefusalKind, Owner, WorkerInfo,
+    Info, NewUser, Order, OrderOutcome, OrderRefusal, OrderRefusalKind, WorkerInfo,
 };
 use napi_derive::napi;
 use serde_json::{Value, json};
@@ -31,33 +32,33 @@ impl ServerHandle {
             password,
             address,
             is_locked: false,
-            owner: Owner::Overruled,
+            wire_admin: None,
         });
-        self.order(Class::Change, call, order);
+        self.change(call, order);
     }
 
     /// Replaces a user's password.
     #[napi(catch_unwind)]
     pub fn set_password(&self, call: u32, name: String, password: String) {
-        self.order(Class::Change, call, Order::SetPassword { name, password });
+        self.change(call, Order::SetPassword { name, password });
     }
 
     /// Disables a user and closes its connections.
     #[napi(catch_unwind)]
     pub fn disable_user(&self, call: u32, name: String) {
-        self.order(Class::Change, call, Order::DisableUser(name));
+        self.change(call, Order::DisableUser(name));
     }
 
     /// Enables a user again.
     #[napi(catch_unwind)]
     pub fn enable_user(&self, call: u32, name: String) {
-        self.order(Class::Change, call, Order::EnableUser(name));
+        self.change(call, Order::EnableUser(name));
     }
 
     /// Sets the payout address of an account; answered once that is durable.
     #[napi(catch_unwind)]
     pub fn set_address(&self, call: u32, account: String, address: String) -> Result<()> {
-        let stored = self.server.set_address(&account, &address);
+        let stored = self.server.set_address(&Actor::rpc(), &account, &address);
         let stored = stored.map_err(wrong_value)?;
         self.calls.begin(Class::Change, call, move || {
             stored.wait().map_err(failed)?;
@@ -72,7 +73,9 @@ impl ServerHandle {
         let threshold = hns.map(|hns| parse_hns(&hns)).transpose();
         let threshold =
             threshold.map_err(|error| wrong_value(format!("not an amount of HNS: {error}")))?;
-        let stored = self.server.set_threshold(&account, threshold);
+        let stored = self
+            .server
+            .set_threshold(&Actor::rpc(), &account, threshold);
         let stored = stored.map_err(wrong_value)?;
         self.calls.begin(Class::Change, call, move || {
             stored.wait().map_err(failed)?;
@@ -87,7 +90,7 @@ impl ServerHandle {
         let payouts = self.server.payouts();
         self.calls.begin(Class::Change, call, move || {
             let report = match paused {
-                Some(is_paused) => payouts.set_paused(is_paused),
+                Some(is_paused) => payouts.set_paused(&Actor::rpc(), is_paused),
                 None => payouts.report(),
             };
             let report = json!(report.map_err(failed)?);
@@ -107,7 +110,7 @@ impl ServerHandle {
             duration_s: (seconds > 0).then_some(seconds),
             reason,
         };
-        self.order(Class::Change, call, order);
+        self.change(call, order);
         Ok(())
     }
 
@@ -115,28 +118,28 @@ impl ServerHandle {
     #[napi(catch_unwind)]
     pub fn unban(&self, call: u32, address: String) -> Result<()> {
         let address = address_of(&address)?;
-        self.order(Class::Change, call, Order::Unban(address));
+        self.change(call, Order::Unban(address));
         Ok(())
     }
 
     /// Lists all bans in force.
     #[napi(catch_unwind)]
     pub fn bans(&self, call: u32) {
-        self.order(Class::Look, call, Order::ListBans);
+        self.look(call, Order::ListBans);
     }
 
     /// Refuses new connections and closes the open ones, spread over these seconds.
     #[napi(catch_unwind)]
     pub fn drain(&self, call: u32, seconds: i64) -> Result<()> {
         let over_s = unsigned(seconds)?;
-        self.order(Class::Change, call, Order::Drain { over_s });
+        self.change(call, Order::Drain { over_s });
         Ok(())
     }
 
     /// Ends a drain.
     #[napi(catch_unwind)]
     pub fn undrain(&self, call: u32) {
-        self.order(Class::Change, call, Order::Undrain);
+        self.change(call, Order::Undrain);
     }
 
     /// Drains the servers of that name in the shared ledger over these seconds, or ends their drain if
@@ -144,7 +147,7 @@ impl ServerHandle {
     #[napi(catch_unwind)]
     pub fn drain_server(&self, call: u32, server: String, seconds: Option<i64>) -> Result<()> {
         let over_s = seconds.map(unsigned).transpose()?;
-        let told = self.server.drain_server(&server, over_s);
+        let told = self.server.drain_server(&Actor::rpc(), &server, over_s);
         let told = told.map_err(wrong_value)?;
         self.calls.begin(Class::Change, call, move || {
             told.wait().map_err(failed)?;
@@ -178,7 +181,7 @@ impl ServerHandle {
             count: count as usize,
             from: from as usize,
         };
-        self.order(Class::Look, call, order);
+        self.look(call, order);
     }
 
     /// Version of hstratum.
@@ -235,10 +238,18 @@ impl ServerHandle {
         Some(reading.to_json())
     }
 
-    fn order(&self, class: Class, call: u32, order: Order) {
+    fn look(&self, call: u32, order: Order) {
         let ordered = self.server.order(order);
-        self.calls.begin(class, call, move || {
+        self.calls.begin(Class::Look, call, move || {
             let answer = ordered.wait().map_err(failed)?;
+            Ok(answer_object(answer))
+        });
+    }
+
+    fn change(&self, call: u32, order: Order) {
+        let change = self.server.change(&Actor::rpc(), order);
+        self.calls.begin(Class::Change, call, move || {
+            let answer = change.make().map_err(failed)?;
             Ok(answer_object(answer))
         });
     }
@@ -294,10 +305,14 @@ impl AnswerObject {
 
 fn answer_object(answer: std::result::Result<OrderOutcome, OrderRefusal>) -> AnswerObject {
     match answer {
-        // The status is built in [`ServerHandle::info`], together with the round. Nobody signs in over RPC.
-        Ok(OrderOutcome::Done | OrderOutcome::Info(_) | OrderOutcome::Account(_)) => {
-            AnswerObject::default()
-        }
+        // The status is built in [`ServerHandle::info`], together with the round. Nobody signs in over RPC, or lists
+        // users.
+        Ok(
+            OrderOutcome::Done
+            | OrderOutcome::Info(_)
+            | OrderOutcome::Account(_)
+            | OrderOutcome::Users(..),
+        ) => AnswerObject::default(),
         Ok(OrderOutcome::Workers(workers, total)) => AnswerObject {
             workers: Some(workers_json(&workers, total).to_string()),
             ..AnswerObject::default()

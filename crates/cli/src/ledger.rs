@@ -1,5 +1,6 @@
 //! `hstratum ledger`: what an operator does with a ledger, also while the server runs.
 
+mod audit;
 mod report;
 
 use hstratum_core::accounting::reward_split::parse_hns;
@@ -70,6 +71,24 @@ enum Command {
         ledger: LedgerArgs,
 
         /// Print JSON, with amounts in base units
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show who has changed what, when and from where, the latest first
+    #[command(after_help = "Example:
+  hstratum ledger audit --ledger ~/.hsd/stratum/ledger.db alice")]
+    Audit {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+
+        /// Only of accounts, addresses and servers with this in their name
+        search: Option<String>,
+
+        /// Changes to show, at most
+        #[arg(long, value_name = "COUNT", default_value_t = 50)]
+        limit: u32,
+
+        /// Print JSON, with times in Unix seconds
         #[arg(long)]
         json: bool,
     },
@@ -168,6 +187,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         Command::Report { ledger, json: true } => report::show_json(&ledger.place),
         Command::Report { ledger, .. } => report::show_tables(&ledger.place),
+        Command::Audit {
+            ledger,
+            search,
+            limit,
+            json,
+        } => audit::show(&ledger.place, search.as_deref(), *limit, *json),
         Command::Threshold {
             ledger,
             account,

@@ -139,6 +139,9 @@ pub const DRAIN_S_MAX: u64 = 3600;
 /// Workers in one answer to the operator. Further ones are asked for by the index to start from.
 pub const WORKERS_LISTED_MAX: usize = 1_000;
 
+/// Users listed in one answer.
+pub const USERS_LISTED_MAX: usize = 500;
+
 /// Milliseconds during which the shared ledger must be unreachable before an alarm is raised.
 pub const LINK_PATIENCE_MS: u64 = 60_000;
 

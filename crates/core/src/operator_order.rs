@@ -60,6 +60,17 @@ pub enum Order {
     },
     /// Report the status of the pool.
     Info,
+    /// List the users, ordered by name.
+    ListUsers {
+        /// Only those whose name has this in it, in whatever case of ASCII letters; empty for all.
+        search: String,
+        /// Most users to list; capped at [`USERS_LISTED_MAX`](crate::limits::USERS_LISTED_MAX).
+        count: usize,
+        /// Count of users to skip.
+        from: usize,
+    },
+    /// Find the user of this name.
+    FindUser(String),
     /// List the connected workers, ordered by name.
     ListWorkers {
         /// Only those of this account; `None` for all.
@@ -82,6 +93,8 @@ pub enum OrderOutcome {
     Bans(Vec<Ban>),
     /// The status of the pool.
     Info(Box<Info>),
+    /// The listed or found users, and the count of all that were searched for.
+    Users(Vec<UserInfo>, usize),
     /// The listed workers, and the count of all.
     Workers(Vec<WorkerInfo>, usize),
 }
@@ -269,6 +282,15 @@ pub struct JobInfo {
     pub age_s: u64,
 }
 
+/// An account with a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserInfo {
+    /// Its name. Untrusted text.
+    pub name: Arc<str>,
+    /// True if it may not mine.
+    pub is_disabled: bool,
+}
+
 /// A connected worker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerInfo {
@@ -315,8 +337,18 @@ pub struct NewUser {
     pub address: Option<String>,
     /// True if the user is disabled.
     pub is_locked: bool,
+    /// Address of the admin on the wire who adds it; `None`: the operator does.
+    pub wire_admin: Option<IpAddr>,
+}
+
+impl NewUser {
     /// The treatment of an account of this name that has an owner already.
-    pub owner: Owner,
+    pub fn owner(&self) -> Owner {
+        match self.wire_admin {
+            Some(_) => Owner::Spared,
+            None => Owner::Overruled,
+        }
+    }
 }
 
 /// The treatment of an account without a password that has earned, or has a payout address: it has an

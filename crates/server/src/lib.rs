@@ -6,6 +6,7 @@
 pub mod account_keys;
 mod alarm_delivery;
 pub mod alerts;
+pub mod audit_trail;
 mod chat_text;
 pub mod client_tls;
 mod clock;

@@ -132,6 +132,18 @@ pub(crate) const ALARM_CHARS_MAX: usize = 1_500;
 /// Milliseconds for the ledger to store a payout address. Then the caller is told that it failed.
 pub(crate) const ADDRESS_MS: u64 = 5_000;
 
+/// Time for a statement that writes to the audit trail. Then nothing is changed, except what protects the server.
+pub(crate) const AUDIT_WRITE: Duration = Duration::from_secs(4);
+
+/// Records of each kind of change that stay of those by an account's owner.
+pub(crate) const AUDIT_OF_OWNER_MAX: u32 = 100;
+
+/// Characters of a record's subject: as many as an account's name may have bytes.
+pub(crate) const AUDIT_SUBJECT_CHARS_MAX: usize = 128;
+
+/// Characters of a record's detail.
+pub(crate) const AUDIT_DETAIL_CHARS_MAX: usize = 400;
+
 /// Time for the ledger to tell whether an account already has an owner. Then no user is added.
 pub(crate) const OWNER_LOOK: Duration = Duration::from_secs(2);
 

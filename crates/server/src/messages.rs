@@ -18,6 +18,7 @@ use hstratum_core::units::{Difficulty, Hash, Height, Seq};
 use rustls::ServerConfig;
 
 use crate::account_keys::{self, NewKey};
+use crate::audit_trail::{AuditRecord, Change};
 use crate::clock::unix_s;
 use crate::contacts::event::{AccountChange, AlertEvent};
 use crate::contacts::table::note;
@@ -80,20 +81,36 @@ pub struct SetAccountCommand {
     pub account: String,
     /// Its new value.
     pub setting: AccountSetting,
+    /// Whose change it is; `None` if it follows from another one.
+    pub record: Option<AuditRecord>,
     /// Sender to the requester.
     pub answer: Sender<anyhow::Result<()>>,
 }
 
 impl SetAccountCommand {
     /// The command, and where its answer comes.
-    pub fn new(account: String, setting: AccountSetting) -> (Self, Receiver<anyhow::Result<()>>) {
+    pub fn new(
+        account: String,
+        setting: AccountSetting,
+        record: Option<AuditRecord>,
+    ) -> (Self, Receiver<anyhow::Result<()>>) {
         let (answer, answered) = channel();
         let command = Self {
             account,
             setting,
+            record,
             answer,
         };
         (command, answered)
+    }
+
+    /// Sets it, and writes whose change that is.
+    pub(crate) fn write(&self, sql: &mut dyn Sql) -> Result<(), SqlError> {
+        let changed = self.setting.write(sql, &self.account)?;
+        match &self.record {
+            Some(record) => record.write_if(sql, changed > 0),
+            None => Ok(()),
+        }
     }
 
     /// Text about what the account's owner asks for.
@@ -157,6 +174,26 @@ impl AccountSetting {
             Self::Threshold(_) => "threshold",
             Self::AddKey(_) | Self::RevokeKey(_) | Self::RevokeKeys => "keys",
         }
+    }
+
+    /// What it is in the audit trail.
+    pub(crate) fn recorded(&self, account: &str) -> Change {
+        let (kind, detail) = match self {
+            Self::Address(address) => ("set-address", address.clone().unwrap_or_default()),
+            Self::NextAddress { address, delay_s } => {
+                ("set-next-address", format!("{address} in {delay_s} s"))
+            }
+            Self::KeepAddress => ("cancel-address", String::new()),
+            Self::NewPassword => ("set-password", String::new()),
+            Self::Threshold(threshold) => (
+                "set-threshold",
+                threshold.map_or(String::new(), |threshold| threshold.to_string()),
+            ),
+            Self::AddKey(key) => ("add-key", format!("{} ({})", key.name, key.right.name())),
+            Self::RevokeKey(id) => ("revoke-key", id.clone()),
+            Self::RevokeKeys => ("revoke-keys", String::new()),
+        };
+        Change::new(kind, account, detail)
     }
 
     /// Sets it for the account of that name, and notes that its contacts are to be told; returns 0 if there is no such
@@ -243,6 +280,8 @@ pub struct DrainCommand {
     pub server: String,
     /// Seconds over which it sends its miners away; `None`: it accepts miners again.
     pub over_s: Option<u64>,
+    /// Whose order it is.
+    pub record: AuditRecord,
     /// Sender to the requester.
     pub answer: Sender<anyhow::Result<()>>,
 }

@@ -1,5 +1,6 @@
 //! Orders of the operator, from the node's RPC and the admin part of the HTTP API, to the driver.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -12,11 +13,13 @@ use hstratum_core::operator_order::{Order, OrderRefusal};
 use tokio::sync::oneshot;
 
 use crate::account_keys::NewKey;
+use crate::audit_trail::{Actor, AuditRecord, AuditTrail, Change, Outcome};
 use crate::config::settings::Settings;
 use crate::limits::ORDER_MS;
 use crate::messages::{
     AccountSetting, DrainCommand, DriverHandle, NodeEvent, OrderAnswer, SetAccountCommand,
 };
+use crate::node::Node;
 use crate::task_threads;
 
 /// Sender of orders to the driver.
@@ -30,10 +33,11 @@ pub(crate) struct Orders {
     people: &'static str,
     /// The delay of an address that its account sets.
     address_delay_s: u64,
+    trail: AuditTrail,
 }
 
 impl Orders {
-    pub(crate) fn new(to_driver: DriverHandle, settings: &Settings) -> Self {
+    pub(crate) fn new(to_driver: DriverHandle, settings: &Settings, node: &Arc<dyn Node>) -> Self {
         let people = match settings.config.database {
             Some(_) => "the shared ledger",
             None => "the disk",
@@ -47,23 +51,26 @@ impl Orders {
             },
             people,
             address_delay_s: settings.config.address_delay.as_secs(),
+            trail: AuditTrail::new(settings, node),
         }
     }
 
     /// See [`crate::server::Server::set_address`].
     pub(crate) fn set_address(
         &self,
+        by: &Actor,
         account: &str,
         address: &str,
     ) -> anyhow::Result<AccountStored> {
         check_name(account)?;
         let address = self.payable(address)?;
-        Ok(self.set_account(account, AccountSetting::Address(Some(address))))
+        Ok(self.set_account(by, account, AccountSetting::Address(Some(address))))
     }
 
     /// Sets the payout address that an account wants to have: it holds from `address-delay` after it is stored on.
     pub(crate) fn set_next_address(
         &self,
+        by: &Actor,
         account: &str,
         address: &str,
     ) -> anyhow::Result<AccountStored> {
@@ -71,22 +78,27 @@ impl Orders {
             address: self.payable(address)?,
             delay_s: self.address_delay_s,
         };
-        Ok(self.set_account(account, setting))
+        Ok(self.set_account(by, account, setting))
     }
 
     /// Cancels that while it does not hold.
-    pub(crate) fn keep_address(&self, account: &str) -> AccountStored {
-        self.set_account(account, AccountSetting::KeepAddress)
+    pub(crate) fn keep_address(&self, by: &Actor, account: &str) -> AccountStored {
+        self.set_account(by, account, AccountSetting::KeepAddress)
+    }
+
+    /// The record of a change that is made elsewhere.
+    pub(crate) fn record(&self, by: &Actor, change: Change) -> AuditRecord {
+        self.trail.of(by, change)
     }
 
     /// Stores a key or link of an account.
-    pub(crate) fn add_key(&self, account: &str, key: NewKey) -> AccountStored {
-        self.set_account(account, AccountSetting::AddKey(key))
+    pub(crate) fn add_key(&self, by: &Actor, account: &str, key: NewKey) -> AccountStored {
+        self.set_account(by, account, AccountSetting::AddKey(key))
     }
 
     /// Revokes the one with this id.
-    pub(crate) fn revoke_key(&self, account: &str, id: &str) -> AccountStored {
-        self.set_account(account, AccountSetting::RevokeKey(id.to_owned()))
+    pub(crate) fn revoke_key(&self, by: &Actor, account: &str, id: &str) -> AccountStored {
+        self.set_account(by, account, AccountSetting::RevokeKey(id.to_owned()))
     }
 
     fn payable(&self, address: &str) -> anyhow::Result<String> {
@@ -97,6 +109,7 @@ impl Orders {
     /// See [`crate::server::Server::set_threshold`].
     pub(crate) fn set_threshold(
         &self,
+        by: &Actor,
         account: &str,
         threshold: Option<u64>,
     ) -> anyhow::Result<AccountStored> {
@@ -105,12 +118,14 @@ impl Orders {
             let allowed = terms.check_threshold(threshold);
             allowed.map_err(|error| anyhow!(error))?;
         }
-        Ok(self.set_account(account, AccountSetting::Threshold(threshold)))
+        Ok(self.set_account(by, account, AccountSetting::Threshold(threshold)))
     }
 
-    fn set_account(&self, account: &str, setting: AccountSetting) -> AccountStored {
+    fn set_account(&self, by: &Actor, account: &str, setting: AccountSetting) -> AccountStored {
         let what = setting.name();
-        let (command, answered) = SetAccountCommand::new(account.to_owned(), setting);
+        let record = self.trail.of(by, setting.recorded(account));
+        let account = account.to_owned();
+        let (command, answered) = SetAccountCommand::new(account, setting, Some(record));
         self.to_driver.node(NodeEvent::SetAccount(command));
         AccountStored {
             answered,
@@ -125,6 +140,7 @@ impl Orders {
     /// See [`crate::server::Server::drain_server`].
     pub(crate) fn drain_server(
         &self,
+        by: &Actor,
         server: &str,
         over_s: Option<u64>,
     ) -> anyhow::Result<ServerDrained> {
@@ -135,9 +151,19 @@ impl Orders {
         self.to_driver.node(NodeEvent::DrainServer(DrainCommand {
             server: server.to_owned(),
             over_s,
+            record: self.trail.of(by, Change::of_drain(server, over_s)),
             answer,
         }));
         Ok(ServerDrained(answered))
+    }
+
+    /// See [`crate::server::Server::change`].
+    pub(crate) fn change(&self, by: &Actor, order: Order) -> PlannedChange {
+        PlannedChange {
+            orders: self.clone(),
+            by: by.clone(),
+            order,
+        }
     }
 
     /// See [`crate::server::Server::order`].
@@ -172,6 +198,8 @@ impl Orders {
         match order {
             Order::Info
             | Order::ListBans
+            | Order::ListUsers { .. }
+            | Order::FindUser(_)
             | Order::ListWorkers { .. }
             | Order::SignIn { .. }
             | Order::Drain { .. }
@@ -222,6 +250,41 @@ impl ServerDrained {
     pub fn wait(&self) -> anyhow::Result<()> {
         let told = self.0.recv_timeout(Duration::from_millis(ORDER_MS));
         told.context("the shared ledger does not answer")?
+    }
+}
+
+/// An order that changes something, and is not yet given.
+pub struct PlannedChange {
+    orders: Orders,
+    by: Actor,
+    order: Order,
+}
+
+impl PlannedChange {
+    /// Gives it between its record in the audit trail and that of its outcome, and waits for the answer: at most
+    /// twenty seconds.
+    ///
+    /// # Errors
+    /// Those of [`Ordered::wait`]. What cannot be recorded is refused, except bans and drains.
+    pub fn make(self) -> anyhow::Result<OrderAnswer> {
+        let Self { orders, by, order } = self;
+        let Some(change) = Change::of_order(&order) else {
+            return orders.give(order).wait();
+        };
+        let Ok(open) = orders.trail.begin(&orders.trail.of(&by, change)) else {
+            return Ok(Err(match orders.people {
+                "the disk" => OrderRefusal::UserNotStored,
+                _ => OrderRefusal::LedgerAway,
+            }));
+        };
+        let answered = orders.give(order).wait();
+        let outcome = match &answered {
+            Ok(Ok(_)) => Outcome::Done,
+            Ok(Err(refusal)) => Outcome::Refused(refusal.text().to_owned()),
+            Err(error) => Outcome::Unknown(format!("{error:#}")),
+        };
+        orders.trail.end(open, &outcome);
+        answered
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
+use hstratum::audit_trail::{Actor, AuditRecord, Change};
 use hstratum::payout::{LastRun, Pause, PayoutRecord, pause, resume};
 use hstratum::sql::SqlError;
 use serde_json::json;
@@ -33,12 +34,18 @@ pub(super) fn run(args: &Args, set_paused: Option<bool>) -> anyhow::Result<()> {
             at: unix_s,
             by: COMMAND.to_owned(),
         };
+        let record = AuditRecord {
+            by: Actor::command(),
+            server: String::new(),
+            change: Change::payouts(is_paused),
+        };
         pool.db
             .write(|sql| -> Result<(), SqlError> {
                 match is_paused {
-                    true => pause(sql, &new),
-                    false => resume(sql),
+                    true => pause(sql, &new)?,
+                    false => resume(sql)?,
                 }
+                record.write_done(sql)
             })
             .context("failed to write to the ledger")?;
     }

@@ -441,3 +441,46 @@ fn a_shared_ledgers_password_comes_from_the_environment_and_its_backup_is_postgr
     );
     assert!(!refused.contains("another"), "{refused}");
 }
+
+#[test]
+fn a_change_by_a_command_is_in_the_trail() {
+    on_each(|ledger| {
+        ledger.account("alice");
+        ledger.account("b\u{202e}b");
+        let path = ledger.argument();
+        let none = succeed(&["ledger", "audit", "--ledger", &path]);
+        assert_eq!(none, "Changes (0 of 0)\n  none\n");
+        succeed(&["ledger", "address", "--ledger", &path, "alice", ADDRESS]);
+        succeed(&[
+            "ledger",
+            "threshold",
+            "--ledger",
+            &path,
+            "b\u{202e}b",
+            "--clear",
+        ]);
+        succeed(&["payout", "pause", "--ledger", &path]);
+        let all = succeed(&["ledger", "audit", "--ledger", &path]);
+        let lines: Vec<&str> = all.lines().collect();
+        assert_eq!((lines[0], lines.len()), ("Changes (3 of 3)", 5));
+        for (line, words) in lines[2..].iter().zip([
+            ["pause-payouts", "-", "-"],
+            ["set-threshold", r#""b\u{202e}b""#, "-"],
+            ["set-address", "alice", ADDRESS],
+        ]) {
+            let place = line.find("command").expect("by a command");
+            let rest: Vec<&str> = line[place..].split_whitespace().collect();
+            assert!(
+                line.contains(" GMT  operator  command") && rest.ends_with(&["done"]),
+                "{line}"
+            );
+            assert_eq!(rest[rest.len() - 4..rest.len() - 1], words, "{line}");
+        }
+        let found = succeed(&["ledger", "audit", "--ledger", &path, "ALI", "--json"]);
+        let found: Value = serde_json::from_str(&found).expect("JSON");
+        assert_eq!(
+            (&found["total"], &found["changes"][0]["detail"]),
+            (&json!(1), &json!(ADDRESS))
+        );
+    });
+}

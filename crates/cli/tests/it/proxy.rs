@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hstratum::audit_trail::Actor;
 use hstratum::proxy::control::ControlOrder;
-use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, Owner};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome};
 
 use crate::front::{Front, free_port};
 use crate::harness::miner::{End, Want};
@@ -300,9 +301,13 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
             password: "x".to_owned(),
             address: None,
             is_locked: false,
-            owner: Owner::Overruled,
+            wire_admin: None,
         });
-        let done = running.server.order(add).wait().expect("answered");
+        let done = running
+            .server
+            .change(&Actor::rpc(), add)
+            .make()
+            .expect("answered");
         assert_eq!(done, Ok(OrderOutcome::Done));
     }
     let mut bob = front.mine_as("bob");
@@ -311,7 +316,11 @@ fn a_disabled_account_mines_no_more_through_a_proxy() {
     alice.mine(Want::Share);
     for (running, _) in &servers {
         let disable = Order::DisableUser("alice".to_owned());
-        let done = running.server.order(disable).wait().expect("answered");
+        let done = running
+            .server
+            .change(&Actor::rpc(), disable)
+            .make()
+            .expect("answered");
         assert_eq!(done, Ok(OrderOutcome::Done));
     }
     assert_eq!(alice.end().1, End::Reset);

@@ -121,6 +121,22 @@ impl Accounts {
         self.known.get(account).map(|known| &known.password)
     }
 
+    /// The accounts whose name has this text in it, in whatever case of ASCII letters, ordered by name, and whether they
+    /// are disabled.
+    pub fn search(&self, text: &str) -> Vec<(&Arc<str>, bool)> {
+        let text = text.as_bytes();
+        let has = |name: &str| {
+            let mut places = name.as_bytes().windows(text.len().max(1));
+            text.is_empty() || places.any(|place| place.eq_ignore_ascii_case(text))
+        };
+        let found = self.known.iter().filter(|(name, _)| has(name));
+        let mut found: Vec<_> = found
+            .map(|(name, account)| (name, account.password.is_locked()))
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
     /// True if the account's password is still stored in the old form, which is no longer written.
     pub fn is_of_old_kind(&self, account: &str) -> bool {
         let account = self.known.get(account);

@@ -10,7 +10,7 @@ use crate::accounts::{ADMIN, Login, User, clean_name};
 use crate::conn::LineServer;
 use crate::event::{Action, Actions, Level, Password, Ticket};
 use crate::limits::{PASSWORD_BYTES_MAX, SCORE_BAD_PASSWORD, USERS_PER_SESSION_MAX};
-use crate::operator_order::{NewUser, NotWritten, OrderOutcome, OrderRefusal, Owner};
+use crate::operator_order::{NewUser, NotWritten, OrderOutcome, OrderRefusal};
 use crate::pool::dispatch::{Reply, RequestContext};
 use crate::pool::password_tasks::{Asker, PasswordTask, Writer};
 use crate::pool::state::{Pool, PoolShared};
@@ -226,7 +226,7 @@ impl RequestContext<'_> {
                 password: password.to_owned(),
                 address: None,
                 is_locked: false,
-                owner: Owner::Overruled,
+                wire_admin: None,
             };
             self.shared.write_user(user, Writer::Nobody, self.out);
         }

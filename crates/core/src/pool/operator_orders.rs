@@ -4,14 +4,17 @@
 //! An order is answered once its change is durable. A disabled user keeps its credit and its password;
 //! its connections end at once.
 
-use crate::operator_order::{NewUser, Order, OrderId, OrderOutcome, OrderRefusal, Owner, UserEdit};
+use crate::operator_order::{
+    NewUser, Order, OrderId, OrderOutcome, OrderRefusal, UserEdit, UserInfo,
+};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::accounts::ban::{Ban, BanChange, BannedBy, network_of};
 use crate::accounts::{ADMIN, clean_name};
 use crate::chain::address::Address;
 use crate::event::{Action, Actions, ArrivalKind, CloseHow, Level};
-use crate::limits::{BAN_REASON_BYTES_MAX, DRAIN_S_MAX, PASSWORD_BYTES_MAX};
+use crate::limits::{BAN_REASON_BYTES_MAX, DRAIN_S_MAX, PASSWORD_BYTES_MAX, USERS_LISTED_MAX};
 use crate::pool::password_tasks::Writer;
 use crate::pool::state::{Pool, PoolShared};
 use crate::session::Authorized;
@@ -34,6 +37,29 @@ impl Pool {
             } => self.ban(now, id, address, duration_s, reason, out),
             Order::Unban(address) => self.unban(now, id, address, out),
             Order::ListBans => Ok(Some(OrderOutcome::Bans(self.bans.list(now)))),
+            Order::ListUsers {
+                search,
+                count,
+                from,
+            } => {
+                let found = self.shared.accounts.search(&search);
+                let users = found.iter().skip(from).take(count.min(USERS_LISTED_MAX));
+                let users = users.map(|(name, is_disabled)| UserInfo {
+                    name: Arc::clone(name),
+                    is_disabled: *is_disabled,
+                });
+                Ok(Some(OrderOutcome::Users(users.collect(), found.len())))
+            }
+            Order::FindUser(name) => {
+                let password = self.shared.accounts.password(&name);
+                let found = password.map(|password| UserInfo {
+                    is_disabled: password.is_locked(),
+                    name: name.into(),
+                });
+                let found = Vec::from_iter(found);
+                let count = found.len();
+                Ok(Some(OrderOutcome::Users(found, count)))
+            }
             Order::SignIn {
                 name,
                 password,
@@ -196,7 +222,7 @@ impl PoolShared {
             .ok_or(OrderRefusal::NoSuchUser)?;
         let user = NewUser {
             is_locked: old.is_locked(),
-            owner: Owner::Overruled,
+            wire_admin: None,
             name,
             password,
             address: None,

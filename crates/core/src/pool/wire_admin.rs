@@ -10,7 +10,7 @@ use crate::chain::address::Address;
 use crate::conn::LineServer;
 use crate::event::{Actions, Level};
 use crate::limits::SCORE_BAD_ADMIN;
-use crate::operator_order::{NewUser, Owner};
+use crate::operator_order::NewUser;
 use crate::pool::authorize::name_and_password;
 use crate::pool::dispatch::{Reply, RequestContext};
 use crate::pool::password_tasks::{Asker, Writer};
@@ -128,7 +128,7 @@ impl RequestContext<'_> {
             password: password.to_owned(),
             address,
             is_locked: false,
-            owner: Owner::Spared,
+            wire_admin: Some(session.conn.address),
         };
         self.shared.wanted_users.push((asker, user));
         Ok(Reply::Later)

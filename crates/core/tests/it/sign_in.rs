@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::limits::{GUESS_MS, GUESSES_MAX, SIGN_INS_OF_ADDRESS_MAX, SIGN_INS_WAITING_MAX};
-use hstratum_core::operator_order::{NewUser, Order, Owner};
+use hstratum_core::operator_order::{NewUser, Order};
 
 use crate::harness::{Output, PoolHarness, Setup};
 
@@ -181,7 +181,7 @@ fn who_has_signed_in_is_signed_out_by_another_password() {
         password: "x".to_owned(),
         address: None,
         is_locked: false,
-        owner: Owner::Overruled,
+        wire_admin: None,
     };
     assert!(!order(&mut harness, Order::AddUser(other)));
     harness.change_user(("frank".to_owned(), None));

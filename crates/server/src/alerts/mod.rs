@@ -26,6 +26,7 @@ use self::sender::Sender;
 use self::sign_ins::SignIns;
 use self::turns::Turns;
 use self::watcher::Watcher;
+use crate::audit_trail::AuditRecord;
 use crate::clock::unix_s;
 use crate::cluster::threads::Threads;
 use crate::config::settings::Settings;
@@ -128,10 +129,20 @@ impl Alerts {
     }
 
     /// Sets what an account is told.
-    pub(crate) fn set(&self, account: &str, settings: &AlertSettings) -> Result<(), AlertsRefused> {
+    pub(crate) fn set(
+        &self,
+        account: &str,
+        settings: &AlertSettings,
+        record: &AuditRecord,
+    ) -> Result<(), AlertsRefused> {
         settings.check().map_err(AlertsRefused::Malformed)?;
         let now = now_s();
-        match self.write(|sql| table::set(sql, account, settings, now))? {
+        let set = self.write(|sql| {
+            let is_set = table::set(sql, account, settings, now)?;
+            record.write_if(sql, is_set)?;
+            Ok(is_set)
+        });
+        match set? {
             true => Ok(()),
             false => Err(AlertsRefused::NoContact),
         }
@@ -160,17 +171,36 @@ impl Alerts {
     }
 
     /// Takes a code: the account is told there from now on.
-    pub(crate) fn confirm(&self, account: &str, way: Way, code: &str) -> Result<(), AlertsRefused> {
+    pub(crate) fn confirm(
+        &self,
+        account: &str,
+        way: Way,
+        code: &str,
+        record: &AuditRecord,
+    ) -> Result<(), AlertsRefused> {
         let taken = self.codes.lock().take(account, way, code, Instant::now());
         let (target, language) = taken?;
         let now = now_s();
-        self.write(|sql| table::add_contact(sql, account, (way, &target), language, now))
+        self.write(|sql| {
+            table::add_contact(sql, account, (way, &target), language, now)?;
+            record.write_if(sql, true)
+        })
     }
 
     /// Has an account told by that way no more.
-    pub(crate) fn end_contact(&self, account: &str, way: Way) -> Result<(), AlertsRefused> {
+    pub(crate) fn end_contact(
+        &self,
+        account: &str,
+        way: Way,
+        record: &AuditRecord,
+    ) -> Result<(), AlertsRefused> {
         let now = now_s();
-        match self.write(|sql| table::end_contact(sql, account, way, now))? {
+        let ended = self.write(|sql| {
+            let is_ended = table::end_contact(sql, account, way, now)?;
+            record.write_if(sql, is_ended)?;
+            Ok(is_ended)
+        });
+        match ended? {
             true => Ok(()),
             false => Err(AlertsRefused::NoContact),
         }

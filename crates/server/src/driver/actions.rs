@@ -163,7 +163,7 @@ impl<S: DriverIo> Driver<S> {
 
     /// Has an account paid at no other address later. Nobody waits for it; it is written before what is ordered later.
     fn new_password(&self, account: String) {
-        let (command, _) = SetAccountCommand::new(account, AccountSetting::NewPassword);
+        let (command, _) = SetAccountCommand::new(account, AccountSetting::NewPassword, None);
         self.senders.tell_users(UsersCommand::SetAccount(command));
     }
 

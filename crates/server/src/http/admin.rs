@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post, put};
 use axum::{Extension, Json, Router};
 use hstratum_core::accounts::ban::{Ban, BannedBy};
-use hstratum_core::operator_order::{NewUser, Order, OrderOutcome as Told, Owner};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome as Told};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -21,13 +21,16 @@ use super::answer::{ApiError, ApiResult, JsonBody, PathName, Problem, QueryParam
 use super::orders;
 use super::site::{Operator, Site};
 use super::viewer::Viewer;
+use crate::audit_trail::Actor;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
 use crate::payer::{PayoutControl, PayoutReport};
 
 /// The paths below `/admin`, for a site with an operator.
 pub(crate) fn routes() -> Router<Arc<Site>> {
     Router::new()
-        .route("/users", post(add_user))
+        .route("/users", post(add_user).get(super::users::users))
+        .route("/users/{name}", axum::routing::get(super::users::user))
+        .route("/audit", axum::routing::get(super::audit::audit))
         .route("/users/{name}/password", put(set_password))
         .route("/users/{name}/address", put(set_address))
         .route("/users/{name}/threshold", put(set_threshold))
@@ -74,13 +77,9 @@ impl Operator {
     }
 }
 
-/// Gives an order, and waits for its answer.
-async fn give(site: &Site, order: Order) -> Result<Told, ApiError> {
-    orders::give(&site.orders, &operator(site).places, order).await
-}
-
-async fn done(site: &Site, order: Order) -> Result<StatusCode, ApiError> {
-    give(site, order).await.map(|_| StatusCode::NO_CONTENT)
+/// Gives an order that changes something, and waits until it is durable.
+async fn change(site: &Site, by: &Actor, order: Order) -> OrderResult {
+    orders::change(&site.orders, &operator(site).places, by, order).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -177,6 +176,7 @@ type OrderResult = Result<StatusCode, ApiError>;
     responses(OrderResponses))]
 async fn add_user(
     State(site): State<Arc<Site>>,
+    by: Actor,
     JsonBody(user): JsonBody<UserBody>,
 ) -> OrderResult {
     let UserBody {
@@ -189,9 +189,9 @@ async fn add_user(
         password,
         address,
         is_locked: false,
-        owner: Owner::Overruled,
+        wire_admin: None,
     };
-    done(&site, Order::AddUser(user)).await
+    change(&site, &by, Order::AddUser(user)).await
 }
 
 /// Give a user another password; who is connected stays.
@@ -199,10 +199,11 @@ async fn add_user(
     params(("name" = String, Path)), request_body = PasswordBody, responses(OrderResponses))]
 async fn set_password(
     State(site): State<Arc<Site>>,
+    by: Actor,
     PathName(name): PathName,
     JsonBody(PasswordBody { password }): JsonBody<PasswordBody>,
 ) -> OrderResult {
-    done(&site, Order::SetPassword { name, password }).await
+    change(&site, &by, Order::SetPassword { name, password }).await
 }
 
 /// Have an account paid there.
@@ -210,10 +211,11 @@ async fn set_password(
     params(("name" = String, Path)), request_body = AddressBody, responses(OrderResponses))]
 async fn set_address(
     State(site): State<Arc<Site>>,
+    by: Actor,
     PathName(name): PathName,
     JsonBody(AddressBody { address }): JsonBody<AddressBody>,
 ) -> OrderResult {
-    let stored = site.orders.set_address(&name, &address);
+    let stored = site.orders.set_address(&by, &name, &address);
     orders::account_stored(&operator(&site).places, stored).await
 }
 
@@ -222,44 +224,53 @@ async fn set_address(
     params(("name" = String, Path)), request_body = ThresholdBody, responses(OrderResponses))]
 async fn set_threshold(
     State(site): State<Arc<Site>>,
+    by: Actor,
     PathName(name): PathName,
     JsonBody(ThresholdBody { threshold }): JsonBody<ThresholdBody>,
 ) -> OrderResult {
-    let stored = site.orders.set_threshold(&name, threshold);
+    let stored = site.orders.set_threshold(&by, &name, threshold);
     orders::account_stored(&operator(&site).places, stored).await
 }
 
 /// Let a user mine no more; its credit stays.
 #[utoipa::path(put, path = "/api/v1/admin/users/{name}/disabled", tag = "admin",
     params(("name" = String, Path)), responses(OrderResponses))]
-async fn disable(State(site): State<Arc<Site>>, PathName(name): PathName) -> OrderResult {
-    done(&site, Order::DisableUser(name)).await
+async fn disable(
+    State(site): State<Arc<Site>>,
+    by: Actor,
+    PathName(name): PathName,
+) -> OrderResult {
+    change(&site, &by, Order::DisableUser(name)).await
 }
 
 /// Let it mine again.
 #[utoipa::path(delete, path = "/api/v1/admin/users/{name}/disabled", tag = "admin",
     params(("name" = String, Path)), responses(OrderResponses))]
-async fn enable(State(site): State<Arc<Site>>, PathName(name): PathName) -> OrderResult {
-    done(&site, Order::EnableUser(name)).await
+async fn enable(State(site): State<Arc<Site>>, by: Actor, PathName(name): PathName) -> OrderResult {
+    change(&site, &by, Order::EnableUser(name)).await
 }
 
 /// Refuse an address and end its connections.
 #[utoipa::path(post, path = "/api/v1/admin/bans", tag = "admin", request_body = BanBody,
     responses(OrderResponses))]
-async fn ban(State(site): State<Arc<Site>>, JsonBody(ban): JsonBody<BanBody>) -> OrderResult {
+async fn ban(
+    State(site): State<Arc<Site>>,
+    by: Actor,
+    JsonBody(ban): JsonBody<BanBody>,
+) -> OrderResult {
     let order = Order::Ban {
         address: ban.address,
         duration_s: ban.seconds,
         reason: ban.reason,
     };
-    done(&site, order).await
+    change(&site, &by, order).await
 }
 
 /// Every address that is refused.
 #[utoipa::path(get, path = "/api/v1/admin/bans", tag = "admin", responses(
     (status = 200, body = [BanRow]), (status = 401, body = Problem)))]
 async fn bans(State(site): State<Arc<Site>>) -> ApiResult<Vec<BanRow>> {
-    match give(&site, Order::ListBans).await? {
+    match orders::ask(&site.orders, Order::ListBans).await? {
         Told::Bans(bans) => Ok(Json(bans.into_iter().map(BanRow::from).collect())),
         _ => unreachable!("a list of bans was ordered"),
     }
@@ -268,21 +279,29 @@ async fn bans(State(site): State<Arc<Site>>) -> ApiResult<Vec<BanRow>> {
 /// Take connections from an address again, whoever has banned it.
 #[utoipa::path(delete, path = "/api/v1/admin/bans/{address}", tag = "admin",
     params(("address" = String, Path)), responses(OrderResponses))]
-async fn unban(State(site): State<Arc<Site>>, PathName(address): PathName) -> OrderResult {
+async fn unban(
+    State(site): State<Arc<Site>>,
+    by: Actor,
+    PathName(address): PathName,
+) -> OrderResult {
     let Ok(address) = address.parse() else {
         return Err(ApiError::wrong("expected an IP address"));
     };
-    done(&site, Order::Unban(address)).await
+    change(&site, &by, Order::Unban(address)).await
 }
 
 /// Take no more connections, and move those there are away.
 #[utoipa::path(put, path = "/api/v1/admin/drain", tag = "admin", request_body = DrainBody,
     responses(OrderResponses))]
-async fn drain(State(site): State<Arc<Site>>, JsonBody(drain): JsonBody<DrainBody>) -> OrderResult {
+async fn drain(
+    State(site): State<Arc<Site>>,
+    by: Actor,
+    JsonBody(drain): JsonBody<DrainBody>,
+) -> OrderResult {
     let over_s = drain.seconds.unwrap_or(DRAIN_S);
     match drain.server {
-        Some(server) => drain_server(&site, &server, Some(over_s)).await,
-        None => done(&site, Order::Drain { over_s }).await,
+        Some(server) => drain_server(&site, &by, &server, Some(over_s)).await,
+        None => change(&site, &by, Order::Drain { over_s }).await,
     }
 }
 
@@ -296,23 +315,21 @@ async fn drain(State(site): State<Arc<Site>>, JsonBody(drain): JsonBody<DrainBod
 )]
 async fn undrain(
     State(site): State<Arc<Site>>,
+    by: Actor,
     QueryParams(query): QueryParams<ServerQuery>,
 ) -> OrderResult {
     match query.server {
-        Some(server) => drain_server(&site, &server, None).await,
-        None => done(&site, Order::Undrain).await,
+        Some(server) => drain_server(&site, &by, &server, None).await,
+        None => change(&site, &by, Order::Undrain).await,
     }
 }
 
-async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> OrderResult {
-    let told = site.orders.drain_server(server, over_s);
+async fn drain_server(site: &Site, by: &Actor, server: &str, over_s: Option<u64>) -> OrderResult {
+    let told = site.orders.drain_server(by, server, over_s);
     let told = told.map_err(|error| ApiError::wrong(format!("{error:#}")))?;
-    let _place = orders::enter(&operator(site).places)?;
-    match tokio::task::spawn_blocking(move || told.wait()).await {
-        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
-        Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
-        Err(_) => Err(ApiError::busy("the server is stopping")),
-    }
+    let told = orders::wait(&operator(site).places, move || told.wait()).await?;
+    told.map_err(|error| ApiError::busy(format!("{error:#}")))?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The state of payouts.
@@ -327,16 +344,16 @@ async fn payouts(State(site): State<Arc<Site>>) -> ApiResult<PayoutReport> {
 #[utoipa::path(put, path = "/api/v1/admin/payout/pause", tag = "admin", responses(
     (status = 200, body = PayoutReport), (status = 401, body = Problem),
     (status = 503, body = Problem)))]
-async fn pause_payouts(State(site): State<Arc<Site>>) -> ApiResult<PayoutReport> {
-    payout_order(&site, |payouts| payouts.set_paused(true)).await
+async fn pause_payouts(State(site): State<Arc<Site>>, by: Actor) -> ApiResult<PayoutReport> {
+    payout_order(&site, move |payouts| payouts.set_paused(&by, true)).await
 }
 
 /// Pay again.
 #[utoipa::path(delete, path = "/api/v1/admin/payout/pause", tag = "admin", responses(
     (status = 200, body = PayoutReport), (status = 401, body = Problem),
     (status = 503, body = Problem)))]
-async fn resume_payouts(State(site): State<Arc<Site>>) -> ApiResult<PayoutReport> {
-    payout_order(&site, |payouts| payouts.set_paused(false)).await
+async fn resume_payouts(State(site): State<Arc<Site>>, by: Actor) -> ApiResult<PayoutReport> {
+    payout_order(&site, move |payouts| payouts.set_paused(&by, false)).await
 }
 
 /// Gives an order about payouts, and waits for the ledger.
@@ -344,13 +361,13 @@ async fn payout_order(
     site: &Site,
     order: impl FnOnce(&PayoutControl) -> anyhow::Result<PayoutReport> + Send + 'static,
 ) -> ApiResult<PayoutReport> {
-    let _place = orders::enter(&operator(site).places)?;
-    let payouts = operator(site).payouts.clone();
-    match tokio::task::spawn_blocking(move || order(&payouts)).await {
-        Ok(Ok(report)) => Ok(Json(report)),
-        Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
-        Err(_) => Err(ApiError::busy("the server is stopping")),
-    }
+    let Operator {
+        payouts, places, ..
+    } = operator(site);
+    let payouts = payouts.clone();
+    let report = orders::wait(places, move || order(&payouts)).await?;
+    let report = report.map_err(|error| ApiError::busy(format!("{error:#}")))?;
+    Ok(Json(report))
 }
 
 /// What an order comes to.
@@ -377,7 +394,7 @@ enum OrderResponses {
 /// What there is with a token besides.
 #[derive(OpenApi)]
 #[openapi(
-    paths(add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, drain, undrain,
+    paths(super::users::users, super::users::user, super::audit::audit, add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, drain, undrain,
         payouts, pause_payouts, resume_payouts,
         super::refusals::with_addresses),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))

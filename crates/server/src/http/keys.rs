@@ -22,6 +22,7 @@ use super::site::Site;
 use super::viewer::Viewer;
 use super::{orders, sign_in};
 use crate::account_keys::{self, KeyHolder, KeyRight, NewKey, StoredKey};
+use crate::audit_trail::Actor;
 use crate::limits::{ACCOUNT_KEYS_MAX, KEY_NAME_CHARS_MAX, KEYS_LOOK};
 
 /// The paths of keys and links below `/me`, for whoever has signed in.
@@ -142,6 +143,7 @@ pub(crate) async fn links(
     (status = 503, body = Problem)))]
 pub(crate) async fn add_key(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(viewer): Extension<Viewer>,
     Extension(Me(account)): Extension<Me>,
     JsonBody(body): JsonBody<KeyBody>,
@@ -150,7 +152,7 @@ pub(crate) async fn add_key(
         KeyMay::Read => KeyRight::Read,
         KeyMay::Settings => KeyRight::Settings,
     };
-    let (made, key) = make(&site, &viewer, &account, body.name, right).await?;
+    let (made, key) = make(&site, (&viewer, &by), &account, body.name, right).await?;
     Ok((StatusCode::CREATED, Json(MadeKey { made, key })))
 }
 
@@ -161,12 +163,13 @@ pub(crate) async fn add_key(
     (status = 503, body = Problem)))]
 pub(crate) async fn add_link(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(viewer): Extension<Viewer>,
     Extension(Me(account)): Extension<Me>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<LinkBody>,
 ) -> Result<(StatusCode, Json<MadeLink>), ApiError> {
-    let (made, key) = make(&site, &viewer, &account, body.name, KeyRight::Link).await?;
+    let (made, key) = make(&site, (&viewer, &by), &account, body.name, KeyRight::Link).await?;
     let scheme = match sign_in::is_behind_tls(&headers) {
         true => "https",
         false => "http",
@@ -183,11 +186,12 @@ pub(crate) async fn add_link(
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn revoke_key(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(Me(account)): Extension<Me>,
     PathName(id): PathName,
     _: NoParams,
 ) -> Result<StatusCode, ApiError> {
-    revoke(&site, &account, Kind::Key, &id).await
+    revoke(&site, &by, &account, Kind::Key, &id).await
 }
 
 /// Revoke a link.
@@ -196,11 +200,12 @@ pub(crate) async fn revoke_key(
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn revoke_link(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(Me(account)): Extension<Me>,
     PathName(id): PathName,
     _: NoParams,
 ) -> Result<StatusCode, ApiError> {
-    revoke(&site, &account, Kind::Link, &id).await
+    revoke(&site, &by, &account, Kind::Link, &id).await
 }
 
 /// Key or link.
@@ -247,7 +252,7 @@ async fn list(site: &Site, account: &Arc<str>, kind: Kind) -> ApiResult<Vec<Acco
 /// Makes a key or link: what the ledger has of it, and itself.
 async fn make(
     site: &Site,
-    viewer: &Viewer,
+    (viewer, by): (&Viewer, &Actor),
     account: &Arc<str>,
     name: String,
     right: KeyRight,
@@ -265,7 +270,7 @@ async fn make(
         name,
         right,
     };
-    match store(site, signed_in, account, new).await {
+    match store(site, (signed_in, by), account, new).await {
         Ok(made) => {
             let account = account.clone();
             (site.sign_in.known_keys).add(digest, KeyHolder { account, right });
@@ -273,7 +278,10 @@ async fn make(
         }
         Err(refusal) => {
             // It may be stored all the same, and nobody has it.
-            drop(site.orders.revoke_key(account, &account_keys::id(&digest)));
+            drop(
+                site.orders
+                    .revoke_key(by, account, &account_keys::id(&digest)),
+            );
             Err(refusal)
         }
     }
@@ -282,12 +290,12 @@ async fn make(
 /// Stores a key, and reads it. A session that ended meanwhile gets none: another password has revoked the others.
 async fn store(
     site: &Site,
-    signed_in: &SignedIn,
+    (signed_in, by): (&SignedIn, &Actor),
     account: &Arc<str>,
     key: NewKey,
 ) -> Result<StoredKey, ApiError> {
     let conflict = |text: String| Err(ApiError(StatusCode::CONFLICT, text));
-    let added = site.orders.add_key(account, key.clone());
+    let added = site.orders.add_key(by, account, key.clone());
     orders::account_stored(&site.changes, Ok(added)).await?;
     let mut all = stored(site, account).await?;
     let id = account_keys::id(&key.digest);
@@ -311,6 +319,7 @@ async fn store(
 
 async fn revoke(
     site: &Site,
+    by: &Actor,
     account: &Arc<str>,
     kind: Kind,
     id: &str,
@@ -323,7 +332,7 @@ async fn revoke(
             Kind::Link => "no such link",
         }));
     }
-    let revoked = site.orders.revoke_key(account, id);
+    let revoked = site.orders.revoke_key(by, account, id);
     let done = orders::account_stored(&site.changes, Ok(revoked)).await?;
     site.sign_in.known_keys.forget(account, Some(id));
     Ok(done)

@@ -25,6 +25,7 @@ use super::own_changes::{OwnChange, OwnSetting};
 use super::sign_in::{self, OwnerSignIn};
 use super::site::Site;
 use super::viewer::Viewer;
+use crate::audit_trail::Actor;
 use crate::limits::{HTTP_BODY_BYTES_MAX, OWN_PASSWORD_BYTES_MIN};
 
 /// The paths below `/me`.
@@ -106,6 +107,7 @@ pub(crate) struct NewPasswordBody {
         (status = 503, body = Problem)))]
 pub(crate) async fn set_password(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(Me(account)): Extension<Me>,
     Extension(PeerAddress(peer)): Extension<PeerAddress>,
     headers: HeaderMap,
@@ -124,8 +126,7 @@ pub(crate) async fn set_password(
         name: account.to_string(),
         password: body.new_password,
     };
-    orders::give(&site.orders, &site.changes, order).await?;
-    Ok(StatusCode::NO_CONTENT)
+    orders::change(&site.orders, &site.changes, &by, order).await
 }
 
 /// What shows once more whose account it is.
@@ -222,6 +223,7 @@ impl NewAddressBody {
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn set_address(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(viewer): Extension<Viewer>,
     Extension(Me(account)): Extension<Me>,
     Extension(PeerAddress(peer)): Extension<PeerAddress>,
@@ -232,7 +234,7 @@ pub(crate) async fn set_address(
     let (address, proof) = body.parts();
     check(&site, &account, proof, client, &headers).await?;
     let _change = begin(&site, &account, OwnSetting::Address)?;
-    let stored = site.orders.set_next_address(&account, &address);
+    let stored = site.orders.set_next_address(&by, &account, &address);
     let done = orders::account_stored(&site.changes, stored).await?;
     site.answers.forget(&account);
     if let Viewer::Session(own) = viewer {
@@ -247,6 +249,7 @@ pub(crate) async fn set_address(
         (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn keep_address(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(Me(account)): Extension<Me>,
     _: NoParams,
 ) -> Result<StatusCode, ApiError> {
@@ -256,7 +259,7 @@ pub(crate) async fn keep_address(
         return refused("no other address is to hold later");
     };
     let done =
-        orders::account_stored(&site.changes, Ok(site.orders.keep_address(&account))).await?;
+        orders::account_stored(&site.changes, Ok(site.orders.keep_address(&by, &account))).await?;
     site.answers.forget(&account);
     let after = paid_at(&site, &account).await?.address;
     if after != before.address && after == Some(next.address) {
@@ -280,10 +283,11 @@ async fn paid_at(site: &Site, account: &Arc<str>) -> Result<PaidAt, ApiError> {
         (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn set_threshold(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(Me(account)): Extension<Me>,
     JsonBody(body): JsonBody<ThresholdBody>,
 ) -> Result<StatusCode, ApiError> {
     let _change = begin(&site, &account, OwnSetting::Threshold)?;
-    let stored = site.orders.set_threshold(&account, body.threshold);
+    let stored = site.orders.set_threshold(&by, &account, body.threshold);
     orders::account_stored(&site.changes, stored).await
 }

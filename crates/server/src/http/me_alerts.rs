@@ -16,6 +16,7 @@ use super::own_changes::OwnSetting;
 use super::site::Site;
 use super::viewer::Viewer;
 use crate::alerts::{Alerts, AlertsRefused};
+use crate::audit_trail::{Actor, Change};
 use crate::contacts::table::{self, AlertSettings, Contact, Language};
 use crate::contacts::way::Way;
 use crate::limits::FRESH_SESSION;
@@ -91,11 +92,7 @@ async fn wait<T: Send + 'static>(
     work: impl FnOnce(&Alerts) -> Result<T, AlertsRefused> + Send + 'static,
 ) -> Result<T, ApiError> {
     let alerts = site.alerts.clone().ok_or(AlertsRefused::NoSuchWay)?;
-    let _place = orders::enter(&site.changes)?;
-    match tokio::task::spawn_blocking(move || work(&alerts)).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(ApiError::busy("the server is stopping")),
-    }
+    Ok(orders::wait(&site.changes, move || work(&alerts)).await??)
 }
 
 fn way_of(name: &str) -> Result<Way, ApiError> {
@@ -138,13 +135,19 @@ pub(crate) async fn alerts(
         (status = 503, body = Problem)))]
 pub(crate) async fn set_alerts(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(viewer): Extension<Viewer>,
     Extension(Me(account)): Extension<Me>,
     JsonBody(settings): JsonBody<AlertSettings>,
 ) -> Result<StatusCode, ApiError> {
     check_is_fresh(&viewer)?;
     let _change = begin(&site, &account, OwnSetting::Alerts)?;
-    wait(&site, move |alerts| alerts.set(&account, &settings)).await?;
+    let change = Change::new("set-alerts", &account, "");
+    let record = site.orders.record(&by, change);
+    wait(&site, move |alerts| {
+        alerts.set(&account, &settings, &record)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,12 +169,8 @@ pub(crate) async fn send_code(
     let _change = begin(&site, &account, OwnSetting::Contact)?;
     let alerts = site.alerts.clone().ok_or(AlertsRefused::NoSuchWay)?;
     // Not among those that wait for the ledger: a receiver may take its time.
-    let _place = orders::enter(&site.codes)?;
     let send = move || alerts.send_code(&account, (way, &body.to), body.language);
-    match tokio::task::spawn_blocking(send).await {
-        Ok(sent) => sent?,
-        Err(_) => return Err(ApiError::busy("the server is stopping")),
-    }
+    orders::wait(&site.codes, send).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -183,6 +182,7 @@ pub(crate) async fn send_code(
         (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn confirm_contact(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(viewer): Extension<Viewer>,
     Extension(Me(account)): Extension<Me>,
     Path(way): Path<String>,
@@ -190,8 +190,10 @@ pub(crate) async fn confirm_contact(
 ) -> Result<StatusCode, ApiError> {
     check_is_fresh(&viewer)?;
     let way = way_of(&way)?;
+    let change = Change::new("set-contact", &account, way.name());
+    let record = site.orders.record(&by, change);
     wait(&site, move |alerts| {
-        alerts.confirm(&account, way, &body.code)
+        alerts.confirm(&account, way, &body.code, &record)
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -203,6 +205,7 @@ pub(crate) async fn confirm_contact(
         (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn end_contact(
     State(site): State<Arc<Site>>,
+    by: Actor,
     Extension(viewer): Extension<Viewer>,
     Extension(Me(account)): Extension<Me>,
     Path(way): Path<String>,
@@ -211,6 +214,11 @@ pub(crate) async fn end_contact(
     check_is_fresh(&viewer)?;
     let way = way_of(&way)?;
     let _change = begin(&site, &account, OwnSetting::Contact)?;
-    wait(&site, move |alerts| alerts.end_contact(&account, way)).await?;
+    let change = Change::new("remove-contact", &account, way.name());
+    let record = site.orders.record(&by, change);
+    wait(&site, move |alerts| {
+        alerts.end_contact(&account, way, &record)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,6 +8,7 @@
 mod accounts;
 mod admin;
 pub(crate) mod answer;
+mod audit;
 mod background;
 mod cached_query;
 pub(crate) mod challenges;
@@ -48,6 +49,7 @@ pub(crate) mod sessions;
 mod sign_in;
 mod site;
 mod splits;
+mod users;
 pub(crate) mod viewer;
 mod work_history;
 mod workers;

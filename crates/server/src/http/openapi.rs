@@ -105,9 +105,9 @@ mod tests {
                      Block BlockStateAsked Blocks ChallengeBody CodeBody Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Estimate \
                      ExtraNode Happening Health History Job JobOutput KeyBody KeyMay Language LinkBody ListFormat Listener Listeners Luck MadeKey MadeLink MinerSignIn NewAddressBody \
                      NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnAlerts OwnBlocks \
-                     OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range Records \
+                     OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range RecordedChange RecordedChanges Records \
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \
-                     Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";
+                     Terms ThresholdBody User UserBody Users Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
     }
 }

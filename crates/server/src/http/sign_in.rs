@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -28,6 +29,7 @@ use super::sessions::{NewSession, Role};
 use super::site::Site;
 use super::viewer::Viewer;
 use crate::account_keys;
+use crate::audit_trail::{Actor, Via};
 use crate::clock::unix_s;
 use crate::limits::{HTTP_BODY_BYTES_MAX, WRONG_SIGN_IN};
 use crate::node::SignedMessage;
@@ -272,7 +274,7 @@ pub(super) async fn account(
         password,
         address,
     };
-    match orders::answer(&site.orders, order).await? {
+    match orders::ask(&site.orders, order).await? {
         OrderOutcome::Account(account) => Ok(account),
         _ => unreachable!("an account was asked for"),
     }
@@ -364,6 +366,28 @@ pub(super) fn client(site: &Site, peer: IpAddr, headers: &HeaderMap) -> Result<I
                     (docs/operating.md, \"Signing in\")";
         ApiError(StatusCode::FORBIDDEN, text.to_owned())
     })
+}
+
+/// Whoever asks, as the audit trail has it; only of a viewer who may change something.
+impl FromRequestParts<Arc<Site>> for Actor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, ApiError> {
+        let (Some(viewer), Some(PeerAddress(peer))) = (
+            parts.extensions.get::<Viewer>(),
+            parts.extensions.get::<PeerAddress>(),
+        ) else {
+            unreachable!("every request has both");
+        };
+        // A proxy that does not say for whom it asks is where it is from.
+        let address = client(site, *peer, &parts.headers).unwrap_or(*peer);
+        Ok(match (viewer.account(), viewer) {
+            (Some(account), Viewer::Key(_)) => Self::owner(account, Via::Key, address),
+            (Some(account), _) => Self::owner(account, Via::Session, address),
+            (None, Viewer::Session(_)) => Self::operator(Via::Session, address),
+            (None, _) => Self::operator(Via::Token, address),
+        })
+    }
 }
 
 /// An address, perhaps with a port.

@@ -90,10 +90,10 @@ pub(crate) struct Site {
     pub sign_in: SignInParts,
     pub orders: Orders,
     /// For miners' changes that wait.
-    pub changes: Semaphore,
+    pub changes: Arc<Semaphore>,
     pub own_changes: OwnChanges,
     /// For codes that are being sent.
-    pub codes: Semaphore,
+    pub codes: Arc<Semaphore>,
     /// What miners are told; none if the operator has set up no way.
     pub alerts: Option<Arc<Alerts>>,
     /// Who may give orders; none: nobody.
@@ -113,7 +113,7 @@ pub(crate) struct Operator {
     pub token: Secret,
     pub payouts: PayoutControl,
     /// For those that wait.
-    pub places: Semaphore,
+    pub places: Arc<Semaphore>,
 }
 
 impl Site {
@@ -167,14 +167,14 @@ impl Site {
             proxies: config.proxy_protocol.clone(),
             sign_in,
             orders: orders.clone(),
-            changes: Semaphore::new(HTTP_CHANGES_MAX),
+            changes: Arc::new(Semaphore::new(HTTP_CHANGES_MAX)),
             own_changes: OwnChanges::default(),
-            codes: Semaphore::new(CODES_SENT_AT_ONCE),
+            codes: Arc::new(Semaphore::new(CODES_SENT_AT_ONCE)),
             alerts,
             operator: config.http_token.clone().map(|token| Operator {
                 token,
                 payouts: payouts.clone(),
-                places: Semaphore::new(HTTP_ORDERS_MAX),
+                places: Arc::new(Semaphore::new(HTTP_ORDERS_MAX)),
             }),
         }
     }

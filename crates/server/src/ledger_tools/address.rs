@@ -3,9 +3,10 @@
 use anyhow::{Context, anyhow, bail};
 use hstratum_core::chain::address::Address;
 
+use crate::audit_trail::{Actor, AuditRecord};
 use crate::messages::AccountSetting;
 use crate::payout::TermsHistory;
-use crate::sql::{Db, Sql};
+use crate::sql::{Db, Sql, SqlError};
 
 /// Sets an account's payout address, or removes it with `None`: then the account's name is its address, if it
 /// is one. An address that was to hold later does not.
@@ -40,8 +41,17 @@ pub fn set_threshold(db: &mut Db, account: &str, threshold: Option<u64>) -> anyh
 }
 
 fn set(db: &mut Db, account: &str, setting: &AccountSetting) -> anyhow::Result<()> {
+    let record = AuditRecord {
+        by: Actor::command(),
+        server: String::new(),
+        change: setting.recorded(account),
+    };
     let changed = db
-        .write(|sql: &mut dyn Sql| setting.write(sql, account))
+        .write(|sql: &mut dyn Sql| {
+            let changed = setting.write(sql, account)?;
+            record.write_if(sql, changed > 0)?;
+            Ok::<_, SqlError>(changed)
+        })
         .with_context(|| format!("failed to write the {}", setting.name()))?;
     if changed == 0 {
         bail!("the ledger has no account {account:?}: it has not mined yet");

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::PayerCommand;
 use super::payer_status::{PayerState, PayerStatus};
+use crate::audit_trail::{Actor, AuditTrail, Change};
 use crate::clock::unix_s;
 use crate::config::settings::Settings;
 use crate::payout::{Pause, PayoutRecord, pause, resume};
@@ -26,6 +27,7 @@ pub struct PayoutControl {
     /// `None` if this server has no wallet to look after.
     payer: Option<Sender<PayerCommand>>,
     status: Arc<PayerStatus>,
+    trail: AuditTrail,
 }
 
 /// The state of payouts.
@@ -54,6 +56,7 @@ impl PayoutControl {
         settings: &Settings,
         payer: Option<Sender<PayerCommand>>,
         status: Arc<PayerStatus>,
+        trail: AuditTrail,
     ) -> Self {
         Self {
             ledger: settings.ledger(),
@@ -61,6 +64,7 @@ impl PayoutControl {
             every: settings.config.payout.every,
             payer,
             status,
+            trail,
         }
     }
 
@@ -68,17 +72,19 @@ impl PayoutControl {
     ///
     /// # Errors
     /// When there is no ledger, or it cannot be written.
-    pub fn set_paused(&self, is_paused: bool) -> anyhow::Result<PayoutReport> {
+    pub fn set_paused(&self, by: &Actor, is_paused: bool) -> anyhow::Result<PayoutReport> {
         let new = Pause {
             at: unix_s(),
             by: self.server_id.clone(),
         };
+        let record = self.trail.of(by, Change::payouts(is_paused));
         let mut db = self.location()?.open_in_server()?;
         db.write(|sql| -> Result<(), SqlError> {
             match is_paused {
-                true => pause(sql, &new),
-                false => resume(sql),
+                true => pause(sql, &new)?,
+                false => resume(sql)?,
             }
+            record.write_done(sql)
         })
         .context("failed to write to the ledger")?;
         if let Some(payer) = &self.payer {

@@ -16,6 +16,7 @@ use hstratum_core::operator_order::Order;
 use hstratum_core::units::{Hash, Height};
 
 use self::threads::{ThreadDeps, spawn};
+use crate::audit_trail::Actor;
 use crate::cluster;
 use crate::cluster::cluster_status::ClusterReading;
 use crate::cluster::threads::Threads;
@@ -28,7 +29,7 @@ use crate::limits::CLOSE_MS;
 use crate::messages::{Drilled, DriverHandle, NodeEvent};
 use crate::node::{Look, Node};
 use crate::operator::Orders;
-pub use crate::operator::{AccountStored, Ordered, ServerDrained};
+pub use crate::operator::{AccountStored, Ordered, PlannedChange, ServerDrained};
 use crate::payer::PayoutControl;
 use crate::signature_checks::SignatureChecks;
 use crate::statuses::Statuses;
@@ -85,7 +86,7 @@ impl Server {
         let (to_driver, inbox) = DriverHandle::new(waker);
         let (telemetry, live) = live::channel();
         let races = live.races().clone();
-        let orders = Orders::new(to_driver.clone(), &settings);
+        let orders = Orders::new(to_driver.clone(), &settings, &node);
         let signature_checks = Arc::new(SignatureChecks::new(&node));
         let deps = ThreadDeps {
             settings: &settings,
@@ -282,8 +283,13 @@ impl Server {
     ///
     /// # Errors
     /// When the name is invalid, or the address is none of this network that can be paid.
-    pub fn set_address(&self, account: &str, address: &str) -> anyhow::Result<AccountStored> {
-        self.orders.set_address(account, address)
+    pub fn set_address(
+        &self,
+        by: &Actor,
+        account: &str,
+        address: &str,
+    ) -> anyhow::Result<AccountStored> {
+        self.orders.set_address(by, account, address)
     }
 
     /// Sets the balance from which an account is paid, in base units; `None`: the pool's. The returned value
@@ -293,10 +299,11 @@ impl Server {
     /// When the name is invalid, or the threshold is below the smallest one.
     pub fn set_threshold(
         &self,
+        by: &Actor,
         account: &str,
         threshold: Option<u64>,
     ) -> anyhow::Result<AccountStored> {
-        self.orders.set_threshold(account, threshold)
+        self.orders.set_threshold(by, account, threshold)
     }
 
     /// Payouts as an operator controls them.
@@ -309,12 +316,22 @@ impl Server {
     ///
     /// # Errors
     /// When the drain would take too long.
-    pub fn drain_server(&self, server: &str, over_s: Option<u64>) -> anyhow::Result<ServerDrained> {
-        self.orders.drain_server(server, over_s)
+    pub fn drain_server(
+        &self,
+        by: &Actor,
+        server: &str,
+        over_s: Option<u64>,
+    ) -> anyhow::Result<ServerDrained> {
+        self.orders.drain_server(by, server, over_s)
     }
 
-    /// Gives the pool an order. The returned value waits for the answer, which comes once the change is
-    /// durable.
+    /// Prepares an order that changes something. The returned value gives it, with a record in the audit trail, and waits
+    /// until the change is durable.
+    pub fn change(&self, by: &Actor, order: Order) -> PlannedChange {
+        self.orders.change(by, order)
+    }
+
+    /// Gives the pool an order that only asks. The returned value waits for the answer.
     pub fn order(&self, order: Order) -> Ordered {
         self.orders.give(order)
     }

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::alarm_delivery::webhook::{self, AlarmQueue, Source};
 use crate::alarm_delivery::{self, AlarmFeed};
 use crate::alerts::Alerts;
+use crate::audit_trail::AuditTrail;
 use crate::cluster::blocks::relay::{Relay, RelayCommand};
 use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
@@ -187,6 +188,7 @@ impl RunningThreads {
             deps.settings,
             self.payer.clone(),
             status,
+            AuditTrail::new(deps.settings, deps.node),
         ))
     }
 
@@ -301,8 +303,9 @@ impl RunningThreads {
     ) -> anyhow::Result<()> {
         let (store, location) = (self.store.clone(), deps.settings.ledger());
         let (to_driver, node) = (deps.to_driver.clone(), deps.node.clone());
+        let trail = AuditTrail::new(deps.settings, &node);
         self.start_kept("hstratum-users", deps.node, move || {
-            let ledger = (&store, location.as_ref());
+            let ledger = (&store, location.as_ref(), &trail);
             task_threads::run_users(&mut files, &commands, ledger, &to_driver, &*node);
         })
     }

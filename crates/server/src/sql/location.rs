@@ -47,6 +47,17 @@ impl LedgerLocation {
         }
     }
 
+    /// Opens the server's own ledger for a change that somebody waits for; a statement may take `patience`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn open_for_a_change(&self, patience: Duration) -> anyhow::Result<Db> {
+        match self {
+            Self::File(path) => Ok(Db::Sqlite(Sqlite::open_for_a_change(path)?)),
+            Self::Shared(address) => Ok(impatient(address, patience)?),
+        }
+    }
+
     /// The text of a location for display: of a URL without user name and password.
     #[must_use]
     pub fn without_password(text: &str) -> String {
@@ -68,13 +79,16 @@ impl LedgerLocation {
                 file.limit(Instant::now() + patience)?;
                 Ok(Db::Sqlite(file))
             }
-            Self::Shared(address) => {
-                let limit_ms = patience.as_millis().try_into().unwrap_or(u64::MAX);
-                let impatient = (**address).clone().with_statement_ms(limit_ms);
-                Ok(Db::Postgres(Box::new(Postgres::connect(&impatient)?)))
-            }
+            Self::Shared(address) => impatient(address, patience),
         }
     }
+}
+
+/// Connects to a shared ledger whose statements may take so long.
+fn impatient(address: &PostgresUrl, patience: Duration) -> Result<Db, SqlError> {
+    let limit_ms = patience.as_millis().try_into().unwrap_or(u64::MAX);
+    let impatient = address.clone().with_statement_ms(limit_ms);
+    Ok(Db::Postgres(Box::new(Postgres::connect(&impatient)?)))
 }
 
 /// Refuses files for which SQLite's own error would be hard to understand.

@@ -14,14 +14,26 @@ use crate::sql::sqlite_schema;
 /// between its own transactions.
 const TURN_PERIOD: Duration = Duration::from_micros(500);
 
-/// Time after which it gives up.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Milliseconds after which it gives up.
+const TURN_MS: u32 = 30_000;
+
+/// The same for one that somebody waits for.
+const SOON_TURN_MS: u32 = 4_000;
 
 /// Steps of SQLite's virtual machine between two checks of the time limit.
 const STEPS: i32 = 20_000;
 
 /// Connection to a ledger in a file.
-pub struct Sqlite(Connection);
+pub struct Sqlite {
+    conn: Connection,
+    /// Waits for the turn to write, and says whether to go on waiting after so many tries.
+    wait_for_turn: fn(i32) -> bool,
+}
+
+fn wait_for_turn<const MS_MAX: u32>(tries: i32) -> bool {
+    thread::sleep(TURN_PERIOD);
+    TURN_PERIOD * tries.unsigned_abs() < Duration::from_millis(MS_MAX.into())
+}
 
 impl Sqlite {
     /// Opens an existing ledger, beside the server that may be writing to it.
@@ -29,7 +41,7 @@ impl Sqlite {
     /// # Errors
     /// When there is none, it is no ledger, or its version is not this program's.
     pub fn open_beside(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self(sqlite_schema::open_beside(path)?))
+        Ok(Self::on(sqlite_schema::open_beside(path)?))
     }
 
     /// Opens the server's own ledger once more, from within its process.
@@ -40,7 +52,25 @@ impl Sqlite {
     /// # Errors
     /// When it cannot be opened.
     pub(crate) fn open_in_server(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self(sqlite_schema::open_to_read_write(path)?))
+        Ok(Self::on(sqlite_schema::open_to_read_write(path)?))
+    }
+
+    /// The same for a change that somebody waits for: it gives up its turn after a few seconds.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn open_for_a_change(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            wait_for_turn: wait_for_turn::<SOON_TURN_MS>,
+            ..Self::open_in_server(path)?
+        })
+    }
+
+    fn on(conn: Connection) -> Self {
+        Self {
+            conn,
+            wait_for_turn: wait_for_turn::<TURN_MS>,
+        }
     }
 
     /// Opens a ledger for reading only.
@@ -48,7 +78,7 @@ impl Sqlite {
     /// # Errors
     /// See [`SqlError`].
     pub fn open_to_read(path: &Path) -> Result<Self, SqlError> {
-        Ok(Self(sqlite_schema::open_to_read(path)?))
+        Ok(Self::on(sqlite_schema::open_to_read(path)?))
     }
 
     /// Interrupts every statement still running after `until`.
@@ -57,14 +87,14 @@ impl Sqlite {
     /// See [`SqlError`].
     pub fn limit(&mut self, until: Instant) -> Result<(), SqlError> {
         let is_over = move || Instant::now() > until;
-        Ok(self.0.progress_handler(STEPS, Some(is_over))?)
+        Ok(self.conn.progress_handler(STEPS, Some(is_over))?)
     }
 
     pub(super) fn read<T, E: From<SqlError>>(
         &mut self,
         read: impl FnOnce(&mut dyn Sql) -> Result<T, E>,
     ) -> Result<T, E> {
-        let snapshot = self.0.transaction().map_err(SqlError::from)?;
+        let snapshot = self.conn.transaction().map_err(SqlError::from)?;
         read(&mut &*snapshot)
     }
 
@@ -73,14 +103,10 @@ impl Sqlite {
         mut write: impl FnMut(&mut dyn Sql) -> Result<T, E>,
     ) -> Result<T, E> {
         // The transaction takes the write lock at its start, so that no conflict can occur.
-        self.0
-            .busy_handler(Some(|tries: i32| {
-                thread::sleep(TURN_PERIOD);
-                TURN_PERIOD * tries.unsigned_abs() < TURN_WAIT_MAX
-            }))
-            .map_err(SqlError::from)?;
+        let busy = self.conn.busy_handler(Some(self.wait_for_turn));
+        busy.map_err(SqlError::from)?;
         let tx = self
-            .0
+            .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(SqlError::from)?;
         let written = write(&mut &*tx)?;

@@ -261,7 +261,7 @@ impl SqliteLedger {
                 _ => Unknown::Insert,
             };
             (self.ids).account(&tx, &command.account.as_str().into(), unknown)?;
-            (command.setting).write(&mut &*tx, &command.account)?;
+            command.write(&mut &*tx)?;
         }
         let mut unproven = Vec::new();
         if is_new {

@@ -22,6 +22,7 @@ use hstratum_core::operator_order::{
 use parking_lot::Mutex;
 
 use crate::account_keys::KeysOfUser;
+use crate::audit_trail::{AuditTrail, Outcome};
 use crate::config::TlsFiles;
 use crate::files::UsersFiles;
 use crate::files::block_spool::{Spool, SpooledBlock};
@@ -126,7 +127,7 @@ fn give_way() {
 pub(crate) fn run_users(
     files: &mut UsersFiles,
     commands: &Receiver<UsersCommand>,
-    (ledger, location): (&Sender<StoreCommand>, Option<&LedgerLocation>),
+    (ledger, location, trail): (&Sender<StoreCommand>, Option<&LedgerLocation>, &AuditTrail),
     to_driver: &DriverHandle,
     node: &dyn Node,
 ) {
@@ -138,14 +139,16 @@ pub(crate) fn run_users(
     for command in commands {
         let answer = match command {
             UsersCommand::Add(ticket, user, old) => {
-                let added = match spare_owner(location, &user, old.as_ref(), node) {
-                    Err(error) => Err(failed(error)),
-                    Ok(Spared::Yes) => Err(NotWritten::Owned),
-                    Ok(Spared::No(keys)) => {
-                        let file = files.users.as_mut();
-                        add_user(file, ledger, &user, keys, node).map_err(failed)
+                let added = recorded(trail, &user, || {
+                    match spare_owner(location, &user, old.as_ref(), node)? {
+                        Spared::Yes => Ok(Err(NotWritten::Owned)),
+                        Spared::No(keys) => {
+                            let file = files.users.as_mut();
+                            add_user(file, ledger, &user, keys, node).map(Ok)
+                        }
                     }
-                };
+                });
+                let added = added.map_err(failed).and_then(|added| added);
                 WorkerEvent::UserAdded(ticket, user.name, added)
             }
             UsersCommand::Keep(ticket, name, stored) => {
@@ -176,6 +179,26 @@ pub(crate) fn run_users(
             return;
         }
     }
+}
+
+/// Adds a user; one of an admin on the wire between its record in the audit trail and that of the outcome.
+fn recorded(
+    trail: &AuditTrail,
+    user: &NewUser,
+    add: impl FnOnce() -> anyhow::Result<Result<StoredPassword, NotWritten>>,
+) -> anyhow::Result<Result<StoredPassword, NotWritten>> {
+    let Some(record) = trail.of_wire_admin(user) else {
+        return add();
+    };
+    let open = trail.begin(&record)?;
+    let added = add();
+    let outcome = match &added {
+        Ok(Ok(_)) => Outcome::Done,
+        Ok(Err(_)) => Outcome::Refused("the account has an owner".to_owned()),
+        Err(error) => Outcome::Refused(format!("{error:#}")),
+    };
+    trail.end(open, &outcome);
+    added
 }
 
 /// Decision whether an account is left to its owner.
@@ -209,9 +232,9 @@ fn spare_owner(
     };
     let is_known = look().with_context(|| format!("failed to see whose {:?} is", user.name))?;
     if is_known {
-        node.log(Level::Warning, &owned(&user.name, user.owner));
+        node.log(Level::Warning, &owned(&user.name, user.owner()));
     }
-    Ok(match (is_known, user.owner) {
+    Ok(match (is_known, user.owner()) {
         (true, Owner::Spared) => Spared::Yes,
         (true, Owner::Overruled) => Spared::No(KeysOfUser::Revoked),
         (false, _) => Spared::No(KeysOfUser::Kept),
@@ -290,7 +313,7 @@ fn store_setting(
     account: &str,
     setting: AccountSetting,
 ) -> anyhow::Result<()> {
-    let (command, answered) = SetAccountCommand::new(account.to_owned(), setting);
+    let (command, answered) = SetAccountCommand::new(account.to_owned(), setting, None);
     if ledger.send(StoreCommand::SetAccount(command)).is_err() {
         bail!("the ledger is closed");
     }
@@ -486,7 +509,7 @@ mod tests {
             password: password.to_owned(),
             address: None,
             is_locked: false,
-            owner: Owner::Overruled,
+            wire_admin: None,
         };
         assert_eq!(keys_of(&user("old"), Some(&old)), KeysOfUser::Kept);
         assert_eq!(keys_of(&user("new"), Some(&old)), KeysOfUser::Revoked);

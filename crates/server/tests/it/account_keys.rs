@@ -16,7 +16,7 @@ impl SignedIn<'_> {
     }
 
     /// Makes a key; returns its id and itself.
-    fn make_key(&self, name: &str, may: &str) -> (String, String) {
+    pub(crate) fn make_key(&self, name: &str, may: &str) -> (String, String) {
         let told = self.try_make("keys", &json!({"name": name, "may": may}));
         assert_eq!(told.status, 201, "{}", told.body);
         let told = told.json();
@@ -34,7 +34,7 @@ impl SignedIn<'_> {
         (text(&told["id"]), secret.to_owned())
     }
 
-    fn revoke(&self, kind: &str, id: &str) -> u16 {
+    pub(crate) fn revoke(&self, kind: &str, id: &str) -> u16 {
         let path = format!("/api/v1/me/{kind}/{id}");
         self.change("DELETE", &path, &json!(null)).status
     }

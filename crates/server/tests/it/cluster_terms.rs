@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use hstratum::audit_trail::Actor;
 use hstratum::payout::{TermsHistory, check_agreement};
 use serde_json::json;
 
@@ -107,7 +108,9 @@ fn a_threshold_is_compared_with_the_pools_terms() {
     let (one, browser) = serve_http(&options("one", "1"));
     one.move_on(Chain::hard().empty_at(0));
     let set = |running: &Running, threshold| {
-        let given = running.server.set_threshold("bob", Some(threshold));
+        let given = running
+            .server
+            .set_threshold(&Actor::rpc(), "bob", Some(threshold));
         let stored = given.expect("an order").wait();
         stored.map_err(|error| format!("{error:#}"))
     };

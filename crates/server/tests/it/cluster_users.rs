@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{fs, thread};
 
+use hstratum::audit_trail::Actor;
 use hstratum::server::Server;
 use hstratum::sql::{Db, Sql, Sqlite, sqlite_schema};
 use hstratum_core::accounts::password::hash256;
-use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, OrderRefusal};
 use hstratum_core::units::hex;
 use serde_json::json;
 use tempfile::TempDir;
@@ -44,7 +45,11 @@ fn options<'a>(url: &'a str, label: &'a str) -> [(&'a str, &'a str); 4] {
 }
 
 fn order(running: &Running, order: Order) -> Result<OrderOutcome, OrderRefusal> {
-    running.server.order(order).wait().expect("an answer")
+    running
+        .server
+        .change(&Actor::rpc(), order)
+        .make()
+        .expect("an answer")
 }
 
 fn add(running: &Running, name: &str, password: &str) -> Result<OrderOutcome, OrderRefusal> {
@@ -54,7 +59,7 @@ fn add(running: &Running, name: &str, password: &str) -> Result<OrderOutcome, Or
         password,
         address: None,
         is_locked: false,
-        owner: Owner::Overruled,
+        wire_admin: None,
     };
     order(running, Order::AddUser(user))
 }
@@ -145,12 +150,14 @@ fn a_change_on_one_server_counts_on_the_other() {
 
     let stored = first
         .server
-        .set_address("bob", address)
+        .set_address(&Actor::rpc(), "bob", address)
         .expect("an address");
     stored.wait().expect("stored");
     let query = "SELECT address FROM accounts WHERE name = 'bob'";
     assert_eq!(database.sql(query), address);
-    let stored = second.server.set_threshold("bob", Some(5_000_000));
+    let stored = second
+        .server
+        .set_threshold(&Actor::rpc(), "bob", Some(5_000_000));
     stored.expect("a threshold").wait().expect("stored");
     let query = "SELECT address || ' ' || threshold FROM accounts WHERE name = 'bob'";
     assert_eq!(database.sql(query), format!("{address} 5000000"));
@@ -182,7 +189,7 @@ fn without_the_database_who_is_known_mines_and_nobody_is_changed() {
     let address = "rs1qhmgjemz69l0hnkv8st2ahkrld9w45xrjztms54";
     let stored = first
         .server
-        .set_address("bob", address)
+        .set_address(&Actor::rpc(), "bob", address)
         .expect("an address");
     assert!(stored.wait().is_err());
     first.node.wait_for_log("users and bans cannot be changed");
@@ -481,7 +488,10 @@ fn server_drains_when_another_says_so() {
             "SELECT is_draining FROM origins WHERE label = '{label}'"
         ))
     };
-    let told = first.server.drain_server("second", Some(0)).expect("taken");
+    let told = first
+        .server
+        .drain_server(&Actor::rpc(), "second", Some(0))
+        .expect("taken");
     told.wait().expect("told");
     soon("the second drains", || is_refused(&second));
     assert!(!is_refused(&first));
@@ -499,20 +509,32 @@ fn server_drains_when_another_says_so() {
         Ok(OrderOutcome::Done)
     );
     soon("it is seen", || flag("second") == "1");
-    let told = first.server.drain_server("second", None).expect("taken");
+    let told = first
+        .server
+        .drain_server(&Actor::rpc(), "second", None)
+        .expect("taken");
     told.wait().expect("told");
     soon("the second takes miners", || !is_refused(&second));
 
-    let unknown = first.server.drain_server("third", None).expect("taken");
+    let unknown = first
+        .server
+        .drain_server(&Actor::rpc(), "third", None)
+        .expect("taken");
     let text = format!("{:#}", unknown.wait().expect_err("nobody"));
     assert!(text.contains("third"), "{text}");
     let alone = start(&[]);
-    let told = alone.server.drain_server("second", None).expect("taken");
+    let told = alone
+        .server
+        .drain_server(&Actor::rpc(), "second", None)
+        .expect("taken");
     let text = format!("{:#}", told.wait().expect_err("alone"));
     assert!(text.contains("shares no ledger"), "{text}");
 
     // A restart ends a drain.
-    let told = first.server.drain_server("second", Some(0)).expect("taken");
+    let told = first
+        .server
+        .drain_server(&Actor::rpc(), "second", Some(0))
+        .expect("taken");
     told.wait().expect("told");
     soon("the second drains", || is_refused(&second));
     let url = database.url();

@@ -1,6 +1,7 @@
 //! A ledger that cannot be written, as miners see it, and what the ledger stores of addresses.
 
-use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, Owner};
+use hstratum::audit_trail::Actor;
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome};
 use hstratum_core::wire::client::Update;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -107,11 +108,11 @@ fn a_user_is_added_with_its_address_or_not_at_all() {
     let kept = "SELECT count(*) FROM accounts WHERE address = 'rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u'";
     assert_eq!(count(&ledger, kept), 1);
 
-    let set = |account: &str| running.server.set_address(account, ADDRESS);
+    let set = |account: &str| running.server.set_address(&Actor::rpc(), account, ADDRESS);
     set("bob").expect("an address").wait().expect("stored");
     assert_eq!(count(&ledger, kept), 2);
 
-    let set_threshold = |hns| running.server.set_threshold("bob", hns);
+    let set_threshold = |hns| running.server.set_threshold(&Actor::rpc(), "bob", hns);
     let low = set_threshold(Some(999_999)).err().expect("too low");
     let text = low.to_string();
     assert_eq!(
@@ -167,7 +168,7 @@ fn an_account_that_earns_is_added_by_the_operator_alone() {
     let running = start(&options);
     running.server.template(Chain::easy().empty_at(0));
     running.mine_as("alice.rig").mine(Want::Share);
-    let stored = running.server.set_address("paid", ADDRESS);
+    let stored = running.server.set_address(&Actor::rpc(), "paid", ADDRESS);
     stored.expect("an address").wait().expect("stored");
     let mut add = adding(&running);
     for owned in ["alice", "paid"] {
@@ -187,9 +188,9 @@ fn an_account_that_earns_is_added_by_the_operator_alone() {
         password: "pw".to_owned(),
         address: None,
         is_locked: false,
-        owner: Owner::Overruled,
+        wire_admin: None,
     };
-    let order = running.server.order(Order::AddUser(user));
-    assert_eq!(order.wait().expect("an answer"), Ok(OrderOutcome::Done));
+    let order = running.server.change(&Actor::rpc(), Order::AddUser(user));
+    assert_eq!(order.make().expect("an answer"), Ok(OrderOutcome::Done));
     running.node.wait_for_log("\"alice\" is a user from now on");
 }

@@ -7,6 +7,7 @@
 
 mod account_keys;
 mod alerts;
+mod audit;
 mod browser;
 mod cluster_backup;
 mod cluster_blocks;

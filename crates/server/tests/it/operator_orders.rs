@@ -3,16 +3,21 @@
 use std::fs;
 use std::net::{IpAddr, TcpStream};
 
+use hstratum::audit_trail::Actor;
 use hstratum_core::accounts::ban::Ban;
 use hstratum_core::event::Level;
-use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, OrderRefusal, Owner};
+use hstratum_core::operator_order::{NewUser, Order, OrderOutcome, OrderRefusal};
 use serde_json::json;
 
 use crate::harness::miner::{End, Want};
 use crate::harness::{Chain, Miner, Running, start};
 
 fn order(running: &Running, order: Order) -> Result<OrderOutcome, OrderRefusal> {
-    running.server.order(order).wait().expect("an answer")
+    running
+        .server
+        .change(&Actor::rpc(), order)
+        .make()
+        .expect("an answer")
 }
 
 fn add(running: &Running, name: &str, password: &str) -> Result<OrderOutcome, OrderRefusal> {
@@ -23,7 +28,7 @@ fn add(running: &Running, name: &str, password: &str) -> Result<OrderOutcome, Or
             password: password.to_owned(),
             address: None,
             is_locked: false,
-            owner: Owner::Overruled,
+            wire_admin: None,
         }),
     )
 }

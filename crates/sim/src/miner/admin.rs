@@ -148,7 +148,8 @@ impl World {
             (None, _) => true,
             (Some(address), None) => {
                 let setting = AccountSetting::Address(Some(address.clone()));
-                let (mail, answered) = SetAccountCommand::new(adding.user.name.clone(), setting);
+                let (mail, answered) =
+                    SetAccountCommand::new(adding.user.name.clone(), setting, None);
                 adding.answer = Some((answered, now_ms + ADDRESS_MS));
                 self.post(StoreCommand::SetAccount(mail));
                 return self.after(20, WorldEvent::Users(self.boot));

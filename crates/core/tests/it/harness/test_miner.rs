@@ -180,6 +180,13 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
                 format!("banned: {}", bans.join("; "))
             }
             Ok(OrderOutcome::Info(info)) => format!("info: {info:?}"),
+            Ok(OrderOutcome::Users(users, total)) => {
+                let state = |disabled| if disabled { " (disabled)" } else { "" };
+                let names = users
+                    .iter()
+                    .map(|user| format!("{}{}", user.name, state(user.is_disabled)));
+                format!("{total} users: {}", names.collect::<Vec<_>>().join(", "))
+            }
             Ok(OrderOutcome::Workers(workers, total)) => {
                 let names = workers
                     .iter()

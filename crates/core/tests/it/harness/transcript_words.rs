@@ -7,7 +7,7 @@ use hstratum_core::accounts::Auth;
 use hstratum_core::accounts::ban::{Ban, BannedBy};
 use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::job::direct_payout::OperatorFee;
-use hstratum_core::operator_order::{NewUser, Order, Owner};
+use hstratum_core::operator_order::{NewUser, Order};
 use hstratum_core::session::difficulty::Dynamic;
 
 use super::PoolHarness;
@@ -44,7 +44,7 @@ pub(crate) fn order(text: &str) -> Order {
             password: (*password).to_owned(),
             address: address.first().map(|text| (*text).to_owned()),
             is_locked: false,
-            owner: Owner::Overruled,
+            wire_admin: None,
         }),
         ["password", name, password] => Order::SetPassword {
             name: (*name).to_owned(),
@@ -59,6 +59,12 @@ pub(crate) fn order(text: &str) -> Order {
         },
         ["unban", address] => Order::Unban(address.parse().expect("an address")),
         ["list", "bans"] => Order::ListBans,
+        ["users", count, from, search @ ..] => Order::ListUsers {
+            search: search.join(" "),
+            count: count.parse().expect("a number"),
+            from: from.parse().expect("a number"),
+        },
+        ["find", name] => Order::FindUser((*name).to_owned()),
         ["drain", over_s] => Order::Drain {
             over_s: over_s.parse().expect("seconds"),
         },

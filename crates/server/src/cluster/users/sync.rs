@@ -21,12 +21,13 @@ use hstratum_core::operator_order::{
 };
 
 use crate::account_keys::KeysOfUser;
+use crate::audit_trail::AuditRecord;
 use crate::clock::unix_s;
 use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
 use crate::cluster::users::cache::{UsersAndBans, UsersCache};
 use crate::cluster::users::local_import;
-use crate::cluster::users::table::{self, ChangeOutcome, ChangePage};
+use crate::cluster::users::table::{self, ChangeOutcome, ChangePage, UserWrite};
 use crate::limits::{SHARED_AWAY, SHARED_LOOK};
 use crate::messages::{DrainCommand, DriverHandle, Stopped, WorkerEvent};
 use crate::node::Node;
@@ -189,8 +190,12 @@ impl UsersSync {
                     true => new.clone().unlocked(),
                     false => new.clone().locked(),
                 };
-                let how = (Owner::Overruled, KeysOfUser::Revoked);
-                let kept = self.write_user(&name, Some(&old), new, None, how);
+                let how = UserWrite {
+                    owner: Owner::Overruled,
+                    keys: KeysOfUser::Revoked,
+                    record: None,
+                };
+                let kept = self.write_user(&name, Some(&old), new, None, &how);
                 to_driver.work(WorkerEvent::UserAdded(ticket, name, kept))
             }
             UsersCommand::Bans(order, change, _) => {
@@ -204,11 +209,9 @@ impl UsersSync {
                 ))
             }
             UsersCommand::SetAccount(command) => {
-                let (name, setting) = (&command.account, &command.setting);
-                let known = self.users_and_bans.users.get(name).cloned();
-                let stored = self.write(|open| {
-                    table::write_setting(&mut open.db, name, setting, known.as_ref())
-                });
+                let known = self.users_and_bans.users.get(&command.account).cloned();
+                let stored =
+                    self.write(|open| table::write_setting(&mut open.db, &command, known.as_ref()));
                 let answer = match stored {
                     Ok(allowed) => allowed.map_err(anyhow::Error::from),
                     Err(error) => Err(error.into()),
@@ -247,8 +250,12 @@ impl UsersSync {
             true => hashed.locked(),
             false => hashed,
         };
-        let how = (user.owner, keys_of(user, old));
-        self.write_user(&user.name, old, new, user.address.as_ref(), how)
+        let how = UserWrite {
+            owner: user.owner(),
+            keys: keys_of(user, old),
+            record: AuditRecord::of_wire_admin(user, &self.context.label),
+        };
+        self.write_user(&user.name, old, new, user.address.as_ref(), &how)
     }
 
     fn write_user(
@@ -257,10 +264,10 @@ impl UsersSync {
         old: Option<&StoredPassword>,
         new: StoredPassword,
         address: Option<&String>,
-        (owner, keys): (Owner, KeysOfUser),
+        how: &UserWrite,
     ) -> Result<StoredPassword, NotWritten> {
         let write = |open: &mut UsersConnection| {
-            table::write_user(&mut open.db, name, old, &new, address, (owner, keys))
+            table::write_user(&mut open.db, name, old, &new, address, how)
         };
         match self.write(write) {
             Ok(written @ (ChangeOutcome::Yes | ChangeOutcome::TakenOver)) => {
@@ -272,7 +279,7 @@ impl UsersSync {
                 Ok(new)
             }
             Ok(ChangeOutcome::Owned) => {
-                self.node.log(Level::Warning, &owned(name, owner));
+                self.node.log(Level::Warning, &owned(name, how.owner));
                 Err(NotWritten::Owned)
             }
             Ok(ChangeOutcome::Changed) => Err(NotWritten::Changed),
@@ -309,9 +316,13 @@ impl UsersSync {
         let DrainCommand {
             server,
             over_s,
+            record,
             answer,
         } = command;
-        let ordered = self.write(|open| table::order_drain(&mut open.db, &server, over_s));
+        let ordered = self.write(|open| {
+            let db = &mut open.db;
+            table::order_drain(db, &server, over_s, &record)
+        });
         let ordered = match ordered {
             Ok(true) => Ok(()),
             Ok(false) => Err(anyhow::anyhow!("no server has the name {server:?}")),

@@ -12,9 +12,10 @@ use hstratum_core::limits::{BAN_REASON_BYTES_MAX, OPERATOR_BANS_MAX};
 use hstratum_core::operator_order::{Owner, UserChange};
 
 use crate::account_keys::{self, KeysOfUser};
+use crate::audit_trail::AuditRecord;
 use crate::files::users::NO_PASSWORD;
 use crate::limits::SHARED_BANS_KEPT_S;
-use crate::messages::{AccountSetting, SettingRefused};
+use crate::messages::{AccountSetting, SetAccountCommand, SettingRefused};
 use crate::payout::TermsHistory;
 use crate::sql::sqlite_schema::FileId;
 use crate::sql::{Db, Row, Sql, SqlError};
@@ -149,6 +150,14 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// How a user is written.
+pub(crate) struct UserWrite {
+    pub owner: Owner,
+    pub keys: KeysOfUser,
+    /// Whose change it is; `None` if that is recorded elsewhere.
+    pub record: Option<AuditRecord>,
+}
+
 /// Sets a user's password, if the user still has the expected one, or still does not exist.
 pub(crate) fn write_user(
     db: &mut Db,
@@ -156,7 +165,11 @@ pub(crate) fn write_user(
     old: Option<&StoredPassword>,
     new: &StoredPassword,
     address: Option<&String>,
-    (owner, keys): (Owner, KeysOfUser),
+    UserWrite {
+        owner,
+        keys,
+        record,
+    }: &UserWrite,
 ) -> Result<ChangeOutcome, SqlError> {
     db.write(|sql: &mut dyn Sql| {
         let is_known = "SELECT 1 FROM accounts WHERE name = ?1";
@@ -170,7 +183,7 @@ pub(crate) fn write_user(
             return Ok(ChangeOutcome::Changed);
         }
         let is_owned = is_known && found.is_none();
-        if is_owned && owner == Owner::Spared {
+        if is_owned && *owner == Owner::Spared {
             return Ok(ChangeOutcome::Owned);
         }
         let number = next_change(sql)?;
@@ -181,11 +194,14 @@ pub(crate) fn write_user(
         let is_disabled = u32::from(new.is_locked());
         let row = values![name, new.to_text(), is_disabled, number];
         sql.execute(insert, &row)?;
-        if keys == KeysOfUser::Revoked {
+        if *keys == KeysOfUser::Revoked {
             account_keys::revoke_all(sql, name)?;
         }
         if let Some(address) = address {
             AccountSetting::Address(Some(address.clone())).write(sql, name)?;
+        }
+        if let Some(record) = record {
+            record.write_done(sql)?;
         }
         Ok(match is_owned {
             true => ChangeOutcome::TakenOver,
@@ -199,10 +215,10 @@ pub(crate) fn write_user(
 /// password than is `known` here: whoever asks for it may have signed in with the old one.
 pub(crate) fn write_setting(
     db: &mut Db,
-    name: &str,
-    setting: &AccountSetting,
+    command: &SetAccountCommand,
     known: Option<&StoredPassword>,
 ) -> Result<Result<(), SettingRefused>, SqlError> {
+    let (name, setting) = (&command.account, &command.setting);
     db.write(|sql: &mut dyn Sql| {
         if let AccountSetting::AddKey(_) = setting
             && password(sql, name)?.as_ref() != known
@@ -218,7 +234,7 @@ pub(crate) fn write_setting(
         }
         let insert = "INSERT INTO accounts (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
         sql.execute(insert, &values![name])?;
-        setting.write(sql, name)?;
+        command.write(sql)?;
         Ok(Ok(()))
     })
 }
@@ -271,12 +287,18 @@ pub(crate) fn write_draining(
 }
 
 /// Orders servers of that name to drain over some seconds, or to stop draining; returns false if none has it.
-pub(crate) fn order_drain(db: &mut Db, label: &str, over_s: Option<u64>) -> Result<bool, SqlError> {
+pub(crate) fn order_drain(
+    db: &mut Db,
+    label: &str,
+    over_s: Option<u64>,
+    record: &AuditRecord,
+) -> Result<bool, SqlError> {
     db.write(|sql: &mut dyn Sql| {
         let update = "UPDATE origins SET is_draining = ?2, drain_s = coalesce(?3, drain_s)
                       WHERE label = ?1";
         let is_draining = u32::from(over_s.is_some());
         let named = sql.execute(update, &values![label, is_draining, over_s])?;
+        record.write_if(sql, named > 0)?;
         Ok(named > 0)
     })
 }
