@@ -38,6 +38,8 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
             "/refusals",
             axum::routing::get(super::refusals::with_addresses),
         )
+        .route("/alarms", axum::routing::get(super::conditions::alarms))
+        .route("/log", axum::routing::get(super::log::log))
         .route("/drain", put(drain).delete(undrain))
         .route("/payout", axum::routing::get(payouts))
         .route("/payout/pause", put(pause_payouts).delete(resume_payouts))
@@ -60,7 +62,7 @@ async fn admit(Extension(viewer): Extension<Viewer>, request: Request, next: Nex
     response
 }
 
-fn operator(site: &Site) -> &Operator {
+pub(super) fn operator(site: &Site) -> &Operator {
     let operator = site.operator.as_ref();
     operator.expect("the paths are there for an operator")
 }
@@ -379,7 +381,7 @@ enum OrderResponses {
 #[openapi(
     paths(add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, drain, undrain,
         payouts, pause_payouts, resume_payouts,
-        super::refusals::with_addresses),
+        super::refusals::with_addresses, super::conditions::alarms, super::log::log),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
 )]
 pub(crate) struct AdminDocument;

@@ -13,6 +13,7 @@ use super::answer::{Answers, ApiError};
 use super::cached_query::CachedQuery;
 use super::challenges::Challenges;
 use super::conns::Conns;
+use super::console::Console;
 use super::estimates::{CachedEstimates, LedgerEstimates, NextPayout, PoolMoney};
 use super::events::Events;
 use super::jobs::ListenerPayouts;
@@ -112,6 +113,7 @@ pub(crate) struct SignInParts {
 pub(crate) struct Operator {
     pub token: Secret,
     pub payouts: PayoutControl,
+    pub console: Console,
     /// For those that wait.
     pub places: Semaphore,
 }
@@ -122,7 +124,7 @@ impl Site {
         live: TelemetryReader,
         alarm_feed: &Arc<AlarmFeed>,
         statuses: &Statuses,
-        (orders, payouts): (&Orders, &PayoutControl),
+        (orders, payouts, console): (&Orders, &PayoutControl, Console),
         sign_in: SignInParts,
         alerts: Option<Arc<Alerts>>,
     ) -> Self {
@@ -174,6 +176,7 @@ impl Site {
             operator: config.http_token.clone().map(|token| Operator {
                 token,
                 payouts: payouts.clone(),
+                console,
                 places: Semaphore::new(HTTP_ORDERS_MAX),
             }),
         }

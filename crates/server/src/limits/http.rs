@@ -16,6 +16,15 @@ pub(crate) const HTTP_CONNS_RESERVED: usize = 32;
 /// Orders of the operator waiting at a time. The next is refused with 503.
 pub(crate) const HTTP_ORDERS_MAX: usize = 4;
 
+/// Lines of the log kept for the operator's console. Beyond it the oldest is dropped.
+pub(crate) const LOG_LINES_MAX: usize = 500;
+
+/// Bytes kept of such a line. The rest is cut off.
+pub(crate) const LOG_LINE_BYTES_MAX: usize = 512;
+
+/// Raised alarms kept for the console. Beyond it the oldest is dropped.
+pub(crate) const RECENT_ALARMS_MAX: usize = 50;
+
 /// Changes by miners of what their accounts have waiting at a time. The next is refused with 503.
 pub(crate) const HTTP_CHANGES_MAX: usize = 4;
 

@@ -25,6 +25,7 @@ use crate::files::ServerFiles;
 use crate::http;
 pub use crate::ledger_tools::round_reader::{RoundKnown, RoundReader};
 use crate::limits::CLOSE_MS;
+use crate::log_lines::LoggedNode;
 use crate::messages::{Drilled, DriverHandle, NodeEvent};
 use crate::node::{Look, Node};
 use crate::operator::Orders;
@@ -62,6 +63,7 @@ impl Server {
     /// One line that names the file or the address that is wrong.
     pub fn start(settings: Settings, node: Arc<dyn Node>) -> anyhow::Result<Self> {
         settings.check()?;
+        let (node, log_lines) = LoggedNode::wrap(node);
         // What an earlier run has left on the disk, and what the shared ledger knows.
         let files = ServerFiles::open(&settings, &*node)?;
         let cluster_threads = Threads::none();
@@ -92,6 +94,7 @@ impl Server {
             to_driver: &to_driver,
             node: &node,
             alarm_feed: Arc::default(),
+            log_lines,
             statuses: &statuses,
             cluster_threads: &cluster_threads,
             sessions: Arc::default(),

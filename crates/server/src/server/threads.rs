@@ -27,8 +27,9 @@ use crate::files::block_spool::Spool;
 use crate::http::challenges::Challenges;
 use crate::http::known_keys::KnownKeys;
 use crate::http::sessions::Sessions;
-use crate::http::{self, SignInParts, Site};
+use crate::http::{self, Console, SignInParts, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
+use crate::log_lines::LogLines;
 use crate::messages::{DriverHandle, MinedBlock, SpoolCommand};
 use crate::node::Node;
 use crate::operator::Orders;
@@ -52,6 +53,7 @@ pub(super) struct ThreadDeps<'a> {
     pub node: &'a Arc<dyn Node>,
     /// Feed that alarms are published to.
     pub alarm_feed: Arc<AlarmFeed>,
+    pub log_lines: Arc<LogLines>,
     pub statuses: &'a Statuses,
     /// Those that wait for the shared ledger.
     pub cluster_threads: &'a Threads,
@@ -150,7 +152,7 @@ impl RunningThreads {
             live,
             &deps.alarm_feed,
             deps.statuses,
-            (orders, payouts),
+            (orders, payouts, Console::new(deps.log_lines.clone())),
             SignInParts {
                 sessions: deps.sessions.clone(),
                 known_keys: deps.known_keys.clone(),
