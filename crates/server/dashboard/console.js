@@ -1,23 +1,24 @@
 // The operator's console: what is wrong and what to do about it.
 
-import {get, h, setText} from './dom.js';
-import {ago, date} from './format.js';
+import {cardSection, severity, time, told} from './console_parts.js';
+import {payoutsSection} from './console_payouts.js';
+import {h, setText} from './dom.js';
+import {date, duration} from './format.js';
 import {t, word} from './language.js';
 import {serversTable} from './parts.js';
 import {still, viewer} from './session.js';
 
 const LINES = 100;
-
-/** What the marks of the lists look like, by severity and level. */
-const MARKS = {ok: 'confirmed', info: 'accepted', warning: 'orphaned',
-  error: 'refused', problem: 'refused'};
+/** Distance from the end, in pixels, at which a reader follows it. */
+const END_PX = 4;
 
 /**
  * The sections in their order; each makes {id, title, element, refresh()},
  * which is called every five seconds while the page is seen.
  */
 
-const SECTIONS = [alarmsSection, serversSection, logSection];
+const SECTIONS = [alarmsSection, serversSection, payoutsSection, doctorSection,
+  logSection];
 
 export function consolePage() {
   if (!viewer.isOperator) {
@@ -45,51 +46,13 @@ export function consolePage() {
   };
 }
 
-/** A section that shows what a path gives, or why it gives nothing. */
-
-export function section(id, title, path, content, show) {
-  const problem = h('p', {class: 'bad', hidden: true});
-
-  return {
-    id, title,
-    element: h('section', {class: 'card', id, 'aria-labelledby': `${id}-title`},
-      h('div', {class: 'card-head'}, h('h2', {id: `${id}-title`}, title)),
-      problem, content),
-    async refresh() {
-      try {
-        show(await get(path));
-        problem.hidden = true;
-      } catch (e) {
-        problem.hidden = false;
-        setText(problem, e.message);
-      }
-    }
-  };
-}
-
-/** Say how much it matters: in words, and by a mark. */
-
-export function severity(code) {
-  return h('span', {class: `state ${MARKS[code]}`}, word('severity', code));
-}
-
-/** Texts of the server are in English. */
-
-export function told(text, kind = null) {
-  return h('div', {class: kind, lang: 'en'}, text);
-}
-
-export function time(at) {
-  return h('time', {title: date(at), 'data-time': at}, ago(at));
-}
-
 function alarmsSection() {
   const conditions = h('ul', {class: 'events', id: 'conditions'});
   const well = h('p', {class: 'empty'}, t('console.well'));
-  const alarms = h('ol', {class: 'events'});
+  const alarms = h('ol', {class: 'events', id: 'last-alarms'});
   const none = h('p', {class: 'empty'}, t('console.no_alarm'));
 
-  return section('alarms', t('console.alarms'), '/api/v1/admin/alarms',
+  return cardSection('alarms', t('console.alarms'), '/api/v1/admin/alarms',
     h('div', {}, conditions, well, h('h3', {}, t('console.last_alarms')),
       alarms, none),
     (answer) => {
@@ -113,22 +76,48 @@ function serversSection() {
   };
 }
 
+/** The doctor looks only when it is told to: it also logs in as a miner. */
+
+function doctorSection() {
+  const findings = h('ul', {class: 'events'});
+  const age = h('p', {class: 'faint', role: 'status'}, t('doctor.not_yet'));
+  const button = h('button', {type: 'button', onclick: look}, t('doctor.look'));
+  const section = cardSection('doctor', t('doctor.title'),
+    '/api/v1/admin/doctor', h('div', {}, age, button, findings), (answer) => {
+      setText(age, t('doctor.age', {time: duration(answer.age_s)}));
+      findings.replaceChildren(...answer.findings.map(one => h('li', {},
+        severity(one.severity), h('div', {},
+          h('strong', {}, word('part', one.part)), told(one.text),
+          one.advice ? told(one.advice, 'faint') : null))));
+    });
+
+  async function look() {
+    button.disabled = true;
+    setText(age, t('doctor.looks'));
+    await section.refresh();
+    button.disabled = false;
+    setText(button, t('doctor.again'));
+  }
+
+  return {...section, refresh() {}};
+}
+
 function logSection() {
   const lines = h('ol', {class: 'log'});
   const box = h('div', {class: 'log-box', tabindex: '0', role: 'group',
     'aria-labelledby': 'log-title'}, lines);
-  let shown = '';
+  let shown = null;
 
-  return section('log', t('console.log'), `/api/v1/admin/log?count=${LINES}`,
-    box, (answer) => {
+  return cardSection('log', t('console.log'),
+    `/api/v1/admin/log?count=${LINES}`, box, (answer) => {
       const now = JSON.stringify(answer.lines);
 
       if (now === shown)
         return;
 
       // It follows the last line, unless its reader is further up.
-      const isAtEnd = shown === ''
-        || box.scrollTop + box.clientHeight >= box.scrollHeight - 4;
+      const isAtEnd = shown === null
+        || box.scrollTop + box.clientHeight >= box.scrollHeight - END_PX;
 
       shown = now;
       lines.replaceChildren(...answer.lines.map(line => h('li', {},

@@ -40,6 +40,8 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         )
         .route("/alarms", axum::routing::get(super::conditions::alarms))
         .route("/log", axum::routing::get(super::log::log))
+        .route("/doctor", axum::routing::get(super::doctor::doctor))
+        .route("/payout/plan", axum::routing::get(super::payouts::plan))
         .route("/drain", put(drain).delete(undrain))
         .route("/payout", axum::routing::get(payouts))
         .route("/payout/pause", put(pause_payouts).delete(resume_payouts))
@@ -381,7 +383,8 @@ enum OrderResponses {
 #[openapi(
     paths(add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, drain, undrain,
         payouts, pause_payouts, resume_payouts,
-        super::refusals::with_addresses, super::conditions::alarms, super::log::log),
+        super::refusals::with_addresses, super::conditions::alarms, super::log::log,
+        super::doctor::doctor, super::payouts::plan),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
 )]
 pub(crate) struct AdminDocument;

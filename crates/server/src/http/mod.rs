@@ -16,6 +16,7 @@ mod conns;
 mod console;
 mod credits;
 mod csv;
+mod doctor;
 mod estimates;
 mod event_watch;
 pub(crate) mod events;
@@ -39,6 +40,7 @@ mod orders;
 mod own_changes;
 mod pages;
 mod payer;
+mod payout_plan;
 mod payouts;
 mod pool;
 mod privacy;
@@ -145,9 +147,10 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("hstratum-query")
-        // One thread for the background reader, one that sums up its results, and one for estimates.
+        // One thread for the background reader, one that sums up its results, one for estimates, and one for the
+        // doctor.
         .max_blocking_threads(
-            HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + HTTP_CHANGES_MAX + CODES_SENT_AT_ONCE + 3,
+            HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + HTTP_CHANGES_MAX + CODES_SENT_AT_ONCE + 4,
         )
         .build()
         .context("failed to start the runtime")?;

@@ -271,10 +271,7 @@ impl ApiPool {
     }
 
     pub(crate) fn with_money(self, site: &Site, money: PoolMoney) -> Self {
-        let next = site.next_payout().map(|next| next.at);
-        let payer = &site.statuses.payer;
-        let shortfall = money.owed().and_then(|owed| payer.shortfall(owed));
-        let payouts = PoolPayouts::of(site.payouts(), next, shortfall);
+        let payouts = site.own_payouts(&money);
         Self {
             money,
             payouts,

@@ -23,6 +23,7 @@ use super::ledger_reader::LedgerReader;
 use super::listeners::Listeners;
 use super::newest_split::NewestSplit;
 use super::own_changes::OwnChanges;
+use super::payer::PoolPayouts;
 use super::server_list::ServerList;
 use super::sessions::Sessions;
 use super::work_history::WorkHistory;
@@ -262,6 +263,14 @@ impl Site {
             in_s,
             maturity: self.network.coinbase_maturity(),
         })
+    }
+
+    /// The server's payouts and its wallet, which may fall short of what the pool owes.
+    pub(crate) fn own_payouts(&self, money: &PoolMoney) -> PoolPayouts {
+        let next = self.next_payout().map(|next| next.at);
+        let payer = &self.statuses.payer;
+        let shortfall = money.owed().and_then(|owed| payer.shortfall(owed));
+        PoolPayouts::of(self.payouts(), next, shortfall)
     }
 
     /// What the pool owes and its terms; nothing where that is not known soon.

@@ -15,12 +15,14 @@ use hstratum_core::event::Level;
 use hstratum_core::operator_order::Order;
 use hstratum_core::units::{Hash, Height};
 
-use self::threads::{ThreadDeps, spawn};
+use self::threads::{RunningThreads, ThreadDeps, spawn};
 use crate::cluster;
 use crate::cluster::cluster_status::ClusterReading;
 use crate::cluster::threads::Threads;
 use crate::config::options_in_force::OptionsInForce;
 use crate::config::settings::Settings;
+use crate::driver::Driver;
+use crate::driver::io::SystemIo;
 use crate::files::ServerFiles;
 use crate::http;
 pub use crate::ledger_tools::round_reader::{RoundKnown, RoundReader};
@@ -105,20 +107,11 @@ impl Server {
         startup::relay_again(senders.relay.as_ref(), &recovered.unanswered);
         startup::ship(&deps, shipper_exchange, live.clone(), connected)?;
         let payouts = running.start_payer(&deps, live.clone(), senders.alarms.clone())?;
-        running.start_http(&deps, http, live, (&orders, &payouts))?;
-        let mut driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
+        running.start_http(&deps, http, live, (&orders, &payouts), in_force.clone())?;
+        let driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
         let log = Arc::downgrade(&node);
-
-        // In what order it stops.
         spawn("hstratum", move || {
-            let stopped = driver.run();
-            // The channels close with the driver, and each worker ends when its work is done.
-            drop(driver);
-            running.stop(&*node);
-            // The ledger's last batches are sealed now.
-            cluster_threads.stop();
-            node.log(Level::Info, "stopped");
-            let _ = stopped.send(());
+            run(driver, running, cluster_threads, &*node)
         })?;
         Ok(Self {
             to_driver,
@@ -349,4 +342,16 @@ impl Closing {
         let answer = self.0.recv_timeout(Duration::from_millis(CLOSE_MS));
         !matches!(answer, Err(Timeout))
     }
+}
+
+/// Runs the driver until it stops, and then ends everything else in this order.
+fn run(mut driver: Driver<SystemIo>, running: RunningThreads, shared: Threads, node: &dyn Node) {
+    let stopped = driver.run();
+    // The channels close with the driver, and each worker ends when its work is done.
+    drop(driver);
+    running.stop(node);
+    // The ledger's last batches are sealed now.
+    shared.stop();
+    node.log(Level::Info, "stopped");
+    let _ = stopped.send(());
 }

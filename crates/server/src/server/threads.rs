@@ -20,7 +20,9 @@ use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
 use crate::cluster::threads::Threads;
 use crate::cluster::users::first_users::FirstUsers;
+use crate::config::options_in_force::OptionsInForce;
 use crate::config::settings::Settings;
+use crate::doctor::Setup;
 use crate::driver::Senders;
 use crate::files::UsersFiles;
 use crate::files::block_spool::Spool;
@@ -136,10 +138,13 @@ impl RunningThreads {
         listener: Option<TcpListener>,
         live: TelemetryReader,
         (orders, payouts): (&Orders, &PayoutControl),
+        in_force: OptionsInForce,
     ) -> anyhow::Result<()> {
         let Some(listener) = listener else {
             return Ok(());
         };
+        let setup = Setup::of_running(deps.settings, in_force);
+        let console = Console::new(deps.log_lines.clone(), setup);
         let alerts = Alerts::start(
             deps.settings,
             deps.statuses,
@@ -152,7 +157,7 @@ impl RunningThreads {
             live,
             &deps.alarm_feed,
             deps.statuses,
-            (orders, payouts, Console::new(deps.log_lines.clone())),
+            (orders, payouts, console),
             SignInParts {
                 sessions: deps.sessions.clone(),
                 known_keys: deps.known_keys.clone(),
