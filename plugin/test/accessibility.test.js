@@ -14,6 +14,7 @@ const {Miner} = require('./miner');
 
 const AXE = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 const PASSWORD = 'first password';
+const TOKEN = '0123456789abcdef';
 const LONG = 'w'.repeat(60);
 const TABS_MAX = 200;
 /** What a reader may operate. */
@@ -23,7 +24,7 @@ const CONTROLS = 'a[href], button, input, select, summary, [tabindex="0"]';
 
 async function startPool(t) {
   const node = await startNode(t, {args: ['--stratum-fee=1',
-    '--stratum-http-token=0123456789abcdef']});
+    `--stratum-http-token=${TOKEN}`]});
 
   for (const name of ['alice', LONG])
     await node.rpc('addstratumuser', [name, PASSWORD]);
@@ -83,6 +84,14 @@ async function eachPage(browser, {node, hash, refuse}, options, look) {
   await shown('#settings form');
   await shown('#workers tbody tr');
   await look(page, 'the own account, with its settings');
+  await page.context().clearCookies();
+  await page.setExtraHTTPHeaders({Authorization: `Bearer ${TOKEN}`});
+  await page.goto(new URL('/console', page.url()).href);
+  await shown('#log li');
+  await shown('#payouts dd');
+  await page.locator('#doctor button').click();
+  await shown('#doctor li');
+  await look(page, 'the console');
   page.check();
   await page.context().close();
 }

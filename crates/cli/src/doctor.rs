@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
-use hstratum::doctor::{CheckedPart, Finding, FindingSeverity, Setup, examine};
+use hstratum::doctor::{CheckedPart, Finding, FindingSeverity, Setup, environment, examine};
 use hstratum::payout::hsd::Url;
 use hstratum::secret::Secret;
 use hstratum::stratum_url::StratumUrl;
@@ -118,6 +118,7 @@ fn setup(args: &Args) -> anyhow::Result<Setup> {
         environment: environment(),
         user: args.user.clone(),
         password: args.password.clone(),
+        running: None,
     })
 }
 
@@ -127,14 +128,6 @@ pub(crate) fn node_dir(prefix: PathBuf, network: Network) -> PathBuf {
         Network::Main => prefix,
         network => prefix.join(network.name()),
     }
-}
-
-/// Variables that are hsd's. What is not UTF-8 cannot be an option's value either.
-pub(crate) fn environment() -> Vec<(String, String)> {
-    env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("HSD_"))
-        .collect()
 }
 
 /// A prefix that was given is there, and is not a network's directory below one.

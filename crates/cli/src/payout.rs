@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use hstratum::config::Config;
 use hstratum::config::settings::Settings;
-use hstratum::doctor::options_of;
+use hstratum::doctor::{environment, options_of};
 use hstratum::ledger_tools::{self, LedgerLocation};
 use hstratum::payout::hsd::HsdAddresses;
 use hstratum::payout::{AwaitedServers, Scheme, TermsHistory};
@@ -20,7 +20,7 @@ use hstratum::sql::Db;
 use hstratum_core::accounting::reward_split::{Decimal, FeePpm, parse_hns};
 use hstratum_core::chain::address::Network;
 
-use crate::doctor::{check_prefix, environment, node_dir, parse_network};
+use crate::doctor::{check_prefix, node_dir, parse_network};
 
 /// Arguments of `hstratum payout`.
 #[derive(clap::Args)]

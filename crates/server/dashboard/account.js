@@ -4,10 +4,12 @@ import {Chart} from './chart.js';
 import {get, h, name, setText} from './dom.js';
 import {
   ago, ahead, amount, amountParts, count, date, difficulty, duration, percent,
-  rateParts, shortHash
+  rateParts
 } from './format.js';
 import {t, word} from './language.js';
-import {blocksTable, stat, workersTable} from './parts.js';
+import {
+  blocksTable, payoutsTable, stat, transaction, when, workersTable
+} from './parts.js';
 import {viewer} from './session.js';
 import {settingsCard} from './settings.js';
 import {Table} from './table.js';
@@ -196,34 +198,6 @@ function creditsTable(path) {
       {title: t('label.amount'), kind: 'number',
         cell: row => amount(row.amount)},
       {title: t('credits.paid'), kind: 'minor', cell: row => when(row.paid_at)},
-      {title: t('label.transaction'), kind: 'minor',
-        cell: row => transaction(row)}
-    ]
-  });
-}
-
-function when(time) {
-  return time === null ? '–' : h('span', {title: date(time)}, ago(time));
-}
-
-function transaction({txid}) {
-  return txid ? h('code', {title: txid}, shortHash(txid)) : '–';
-}
-
-function payoutsTable(params) {
-  return new Table({
-    title: t('payouts.title'), path: '/api/v1/payouts', key: 'payouts', params,
-    empty: t('payouts.none'),
-    columns: [
-      {title: t('payouts.when'), cell: row => when(row.created_at)},
-      {title: t('block.state'), cell: row => h('span', {
-        class: `state ${row.state}`
-      }, word('state', row.state))},
-      {title: t('label.amount'), kind: 'number',
-        cell: row => amount(row.amount)},
-      {title: t('payouts.by'), kind: 'minor', cell: row => row.block
-        ? h('a', {href: `/block/${row.block}`}, t('payouts.block'))
-        : t('payouts.wallet')},
       {title: t('label.transaction'), kind: 'minor',
         cell: row => transaction(row)}
     ]

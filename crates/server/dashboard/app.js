@@ -507,8 +507,10 @@ function decoded(text) {
   }
 }
 
-function choosePage() {
-  const alone = {'/sign-in': signInPage, '/connect': connectPage};
+async function choosePage() {
+  const alone = {'/sign-in': signInPage, '/connect': connectPage,
+    // Only its reader loads it.
+    '/console': async () => (await import('./console.js')).consolePage()};
 
   if (Object.hasOwn(alone, location.pathname))
     return alone[location.pathname]();
@@ -623,7 +625,7 @@ async function start() {
   if (pool)
     await recognise(pool).catch(() => {});
 
-  const page = choosePage();
+  const page = await choosePage();
 
   if (pool)
     $('session').replaceChildren(...sessionControl(pool));

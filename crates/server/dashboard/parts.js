@@ -2,7 +2,8 @@
 
 import {accountLink, h, name, setText} from './dom.js';
 import {
-  ago, amount, count, date, difficulty, duration, millis, percent, rate
+  ago, amount, count, date, difficulty, duration, millis, percent, rate,
+  shortHash
 } from './format.js';
 import {
   LANGUAGES, chooseLanguage, language, t, word
@@ -250,4 +251,32 @@ export function effort(value) {
     return '–';
 
   return h('span', {class: value <= 1 ? 'good' : null}, percent(value));
+}
+
+export function when(time) {
+  return time === null ? '–' : h('span', {title: date(time)}, ago(time));
+}
+
+export function transaction({txid}) {
+  return txid ? h('code', {title: txid}, shortHash(txid)) : '–';
+}
+
+export function payoutsTable(params) {
+  return new Table({
+    title: t('payouts.title'), path: '/api/v1/payouts', key: 'payouts', params,
+    empty: t('payouts.none'),
+    columns: [
+      {title: t('payouts.when'), cell: row => when(row.created_at)},
+      {title: t('block.state'), cell: row => h('span', {
+        class: `state ${row.state}`
+      }, word('state', row.state))},
+      {title: t('label.amount'), kind: 'number',
+        cell: row => amount(row.amount)},
+      {title: t('payouts.by'), kind: 'minor', cell: row => row.block
+        ? h('a', {href: `/block/${row.block}`}, t('payouts.block'))
+        : t('payouts.wallet')},
+      {title: t('label.transaction'), kind: 'minor',
+        cell: row => transaction(row)}
+    ]
+  });
 }

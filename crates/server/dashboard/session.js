@@ -62,7 +62,7 @@ export function endedLinkPage() {
 
 /** A page of which nothing changes by itself. */
 
-function still(title, element) {
+export function still(title, element) {
   return {
     element, title, sections: [],
     fast() {},
@@ -101,10 +101,11 @@ export function sessionControl({can_sign_in: canSignIn}) {
       type: 'button', onclick: () => leaveLink('/')
     }, t('link.leave'))];
 
-  const who = viewer.isOperator ? t('sign_in.owner')
-    : accountLink(viewer.account);
+  const who = viewer.isOperator
+    ? [t('sign_in.owner'), ' ', h('a', {href: '/console'}, t('console.title'))]
+    : [accountLink(viewer.account)];
 
-  return [who, ' ', h('button', {type: 'button', onclick: async () => {
+  return [...who, ' ', h('button', {type: 'button', onclick: async () => {
     await send('DELETE', SESSION, null, viewer.token);
     location.assign('/');
   }}, t('sign_in.out'))];

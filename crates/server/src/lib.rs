@@ -20,6 +20,7 @@ pub mod files;
 mod http;
 pub mod ledger_tools;
 pub mod limits;
+mod log_lines;
 pub mod messages;
 mod miner_wire;
 pub mod net;

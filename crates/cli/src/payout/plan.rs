@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hstratum::payout::hsd::{HsdNode, HsdPart, HsdTimeouts, Url};
-use hstratum::payout::{
-    BalanceOutcome, HeldReason, PayoutPlan, Wait, check_agreement, check_node, plan,
-};
+use hstratum::payout::{BalanceOutcome, PayoutPlan, PlanTotals, check_agreement, check_node, plan};
 use hstratum::secret::Secret;
 use hstratum::sql::Db;
 use serde_json::{Value, json};
@@ -124,7 +122,7 @@ pub(crate) fn as_table(plan: &PayoutPlan) -> String {
     let mut table = Table::new(["height", "hash", "reward", "why"]);
     for block in &plan.held {
         let (height, reward) = (block.height.to_string(), hns(block.reward));
-        table.row([height, block.hash.clone(), reward, why(block.reason)]);
+        table.row([height, block.hash.clone(), reward, block.reason.text()]);
     }
     table.write("Blocks that wait", &mut out);
     write_servers(plan, &mut out);
@@ -183,7 +181,7 @@ fn write_blocks(plan: &PayoutPlan, out: &mut String) {
     }
     table.write("Blocks to be settled", out);
     if !plan.blocks.is_empty() {
-        let totals = Totals::of(plan);
+        let totals = PlanTotals::of(plan);
         let _ = writeln!(
             out,
             "  {} credited + {} fee + {} remainder = {} reward\n",
@@ -207,7 +205,7 @@ fn write_accounts(plan: &PayoutPlan, out: &mut String) {
     for account in &plan.accounts {
         let (pays, to) = match &account.outcome {
             BalanceOutcome::Pays { address, amount } => (*amount, shown(address)),
-            BalanceOutcome::Waits(wait) => (0, reason(*wait).to_owned()),
+            BalanceOutcome::Waits(wait) => (0, wait.text().to_owned()),
         };
         table.row([
             shown(&account.name),
@@ -219,7 +217,7 @@ fn write_accounts(plan: &PayoutPlan, out: &mut String) {
         ]);
     }
     table.write("Accounts", out);
-    let totals = Totals::of(plan);
+    let totals = PlanTotals::of(plan);
     let _ = writeln!(
         out,
         "  {} carried + {} credited = {}: {} to {} now, {} later",
@@ -230,42 +228,6 @@ fn write_accounts(plan: &PayoutPlan, out: &mut String) {
         counted(totals.payees, "account"),
         hns(totals.balance - totals.pays)
     );
-}
-
-/// The sums of a plan, in base units.
-#[derive(Default)]
-struct Totals {
-    reward: i128,
-    fee: i128,
-    remainder: i128,
-    credited: i128,
-    carried: i128,
-    changes: i128,
-    balance: i128,
-    pays: i128,
-    payees: usize,
-}
-
-impl Totals {
-    fn of(plan: &PayoutPlan) -> Self {
-        let mut totals = Self::default();
-        for block in &plan.blocks {
-            totals.reward += i128::from(block.reward);
-            totals.fee += i128::from(block.fee);
-            totals.remainder += i128::from(block.remainder);
-            totals.credited += i128::from(block.credited);
-        }
-        for account in &plan.accounts {
-            totals.carried += i128::from(account.carried);
-            totals.changes += i128::from(account.credited);
-            totals.balance += i128::from(account.balance);
-            if let BalanceOutcome::Pays { amount, .. } = account.outcome {
-                totals.pays += i128::from(amount);
-                totals.payees += 1;
-            }
-        }
-        totals
-    }
 }
 
 /// The plan for scripts: amounts in base units.
@@ -290,7 +252,7 @@ pub(crate) fn as_json(plan: &PayoutPlan) -> Value {
     let held = plan.held.iter().map(|block| {
         json!({
             "height": block.height, "hash": block.hash, "reward": block.reward,
-            "why": why(block.reason),
+            "why": block.reason.text(),
         })
     });
     let servers = plan.servers.iter().map(|server| {
@@ -311,7 +273,7 @@ pub(crate) fn as_json(plan: &PayoutPlan) -> Value {
             }
             BalanceOutcome::Waits(wait) => {
                 value["pays"] = 0.into();
-                value["why"] = reason(*wait).into();
+                value["why"] = wait.text().into();
             }
         }
         value
@@ -329,27 +291,4 @@ pub(crate) fn as_json(plan: &PayoutPlan) -> Value {
         "servers": servers.collect::<Vec<_>>(),
         "accounts": accounts.collect::<Vec<_>>(),
     })
-}
-
-fn why(reason: HeldReason) -> String {
-    match reason {
-        HeldReason::Unanswered => "the node has not answered".into(),
-        HeldReason::Immature => "its reward cannot be spent yet".into(),
-        HeldReason::Behind(height) => format!("the block at {height} comes first"),
-        HeldReason::Unshipped => "a server has not shipped all work up to it".into(),
-        HeldReason::Lost => "off the main chain, not yet for good".into(),
-        HeldReason::Incomplete => "credit of it is deleted: it is never divided".into(),
-        HeldReason::Inexact => {
-            "it or the block below came too late to tell its work: settle it by hand".into()
-        }
-    }
-}
-
-fn reason(wait: Wait) -> &'static str {
-    match wait {
-        Wait::Owes => "owes: a block was lost after it was paid",
-        Wait::BelowThreshold => "below the threshold",
-        Wait::InCoinbase => "paid by the blocks themselves",
-        Wait::NoAddress => "no address",
-    }
 }

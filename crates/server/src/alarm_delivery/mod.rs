@@ -17,20 +17,28 @@ use parking_lot::Mutex;
 use crate::alarm_delivery::webhook::AlarmQueue;
 use crate::clock::unix_s;
 use crate::cluster::cluster_status::ClusterLink;
-use crate::limits::HTTP_EVENTS_MAX;
+use crate::limits::{HTTP_EVENTS_MAX, RECENT_ALARMS_MAX};
 use crate::node::Node;
 use crate::statuses::Statuses;
 
 /// Interval at which the monitor is told the time.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Feed of recent alarms to open dashboard pages.
+/// Feed of alarms to open dashboard pages, and the last ones for the operator's console.
 #[derive(Default)]
-pub(crate) struct AlarmFeed(Mutex<VecDeque<Notice>>);
+pub(crate) struct AlarmFeed(Mutex<Notices>);
+
+#[derive(Default)]
+struct Notices {
+    waiting: VecDeque<Notice>,
+    recent: VecDeque<Notice>,
+}
 
 /// An alarm as the dashboard shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
+    /// Unix seconds.
+    pub at: u64,
     pub kind: AlarmKind,
     pub text: String,
 }
@@ -38,20 +46,32 @@ pub(crate) struct Notice {
 impl AlarmFeed {
     /// Appends an alarm; drops the oldest if nobody takes them.
     fn put(&self, alarm: &Alarm) {
-        let mut notices = self.0.lock();
-        if notices.len() == HTTP_EVENTS_MAX {
-            notices.pop_front();
-        }
-        notices.push_back(Notice {
+        let notice = Notice {
+            at: unix_s(),
             kind: alarm.kind,
             text: alarm.text.clone(),
-        });
+        };
+        let mut notices = self.0.lock();
+        push(&mut notices.recent, RECENT_ALARMS_MAX, notice.clone());
+        push(&mut notices.waiting, HTTP_EVENTS_MAX, notice);
     }
 
     /// Takes the alarms since the last call.
     pub(crate) fn take(&self) -> VecDeque<Notice> {
-        std::mem::take(&mut *self.0.lock())
+        std::mem::take(&mut self.0.lock().waiting)
     }
+
+    /// The last alarms, newest first.
+    pub(crate) fn recent(&self) -> Vec<Notice> {
+        self.0.lock().recent.iter().rev().cloned().collect()
+    }
+}
+
+fn push(notices: &mut VecDeque<Notice>, most: usize, notice: Notice) {
+    if notices.len() == most {
+        notices.pop_front();
+    }
+    notices.push_back(notice);
 }
 
 /// The alarm inputs that follow from the statuses, beside those that other threads send.
@@ -158,5 +178,6 @@ mod tests {
         assert_eq!(notices.len(), HTTP_EVENTS_MAX);
         assert_eq!(notices[0].kind, AlarmKind::PoolFailed);
         assert!(alarm_feed.take().is_empty());
+        assert_eq!(alarm_feed.recent().len(), RECENT_ALARMS_MAX);
     }
 }

@@ -17,7 +17,7 @@ use crate::limits::LEDGER_CHECK_BYTES_MAX;
 use crate::sql::{Db, Sqlite};
 
 use super::conf::NodeSettings;
-use super::{CheckedPart, Findings};
+use super::{CheckedPart, Findings, Setup};
 
 const MIB: u64 = 1 << 20;
 
@@ -30,12 +30,7 @@ const FREE_BYTES_LOW: u64 = 2048 * MIB;
 /// Age at which a spooled block that the node has not answered is reported.
 const SPOOLED_LONG: Duration = Duration::from_secs(60);
 
-pub(super) fn examine(
-    dir: &Path,
-    network: Network,
-    settings: &NodeSettings,
-    findings: &mut Findings,
-) {
+pub(super) fn examine(dir: &Path, setup: &Setup, settings: &NodeSettings, findings: &mut Findings) {
     if settings
         .node
         .get("memory")
@@ -61,7 +56,9 @@ pub(super) fn examine(
         return;
     }
     check_users(&stratum.join("users.json"), findings);
-    check_ledger(&stratum.join("ledger.db"), network, findings);
+    if setup.running.is_none() {
+        check_ledger(&stratum.join("ledger.db"), setup.network, findings);
+    }
     check_spool(&stratum.join("spool"), findings);
 }
 
@@ -282,7 +279,20 @@ mod tests {
     fn examined(dir: &Path, network: Network) -> Vec<(FindingSeverity, String)> {
         let mut findings = Findings::default();
         let settings = NodeSettings::read(dir, &[], &mut Findings::default());
-        examine(dir, network, &settings, &mut findings);
+        let setup = Setup {
+            network,
+            dir: Some(dir.to_owned()),
+            server: None,
+            others: Vec::new(),
+            mines: false,
+            node_url: None,
+            node_key: None,
+            environment: Vec::new(),
+            user: None,
+            password: String::new(),
+            running: None,
+        };
+        examine(dir, &setup, &settings, &mut findings);
         let found = findings.0.into_iter();
         found
             .map(|finding| (finding.severity, finding.text))

@@ -14,6 +14,7 @@ mod node;
 mod port;
 mod solo;
 
+use std::env;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -23,7 +24,9 @@ use hstratum_core::chain::address::Network;
 use hstratum_core::chain::coinbase::Payout;
 
 use crate::config::Config;
+use crate::config::hsd_address::HsdPart;
 use crate::config::options_in_force::{OptionsInForce, plain};
+use crate::config::settings::Settings;
 use crate::net::cidr::AddressRange;
 use crate::payout::hsd::Url;
 use crate::secret::Secret;
@@ -132,6 +135,48 @@ pub struct Setup {
     pub user: Option<String>,
     /// Its password.
     pub password: String,
+    /// The server that examines itself, if it is one.
+    pub running: Option<RunningServer>,
+}
+
+/// A server that examines itself.
+pub struct RunningServer {
+    config: Config,
+    in_force: OptionsInForce,
+}
+
+impl Setup {
+    /// The setup of a server that examines itself, in the node's process. Its ledger is left out: a file of SQLite that
+    /// is opened and closed by other means takes away the locks that the process has on it.
+    pub(crate) fn of_running(settings: &Settings, in_force: OptionsInForce) -> Self {
+        let node = settings.hsd.of(HsdPart::Node, settings.network);
+        let dir = settings.dir.as_deref().and_then(|dir| dir.parent());
+        Self {
+            network: settings.network,
+            dir: dir.map(PathBuf::from),
+            server: None,
+            others: Vec::new(),
+            mines: false,
+            node_url: Some(node.url),
+            node_key: node.key,
+            environment: environment(),
+            user: None,
+            password: "x".to_owned(),
+            running: Some(RunningServer {
+                config: settings.config.clone(),
+                in_force,
+            }),
+        }
+    }
+}
+
+/// Variables that are hsd's. What is not UTF-8 cannot be an option's value either.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("HSD_"))
+        .collect()
 }
 
 /// Makes all checks. The findings are in the order of their parts.
@@ -139,10 +184,8 @@ pub struct Setup {
 pub fn examine(setup: &Setup) -> Vec<Finding> {
     let mut findings = Findings::default();
     let Some(dir) = &setup.dir else {
-        let server = setup.server.as_ref();
-        let server = server.map_or(("", false), |(place, tls)| (place, *tls));
-        let known = KnownServer::default();
-        port::examine(setup, &known, server, NodeState::NotAsked, &mut findings);
+        let known = KnownServer::running(setup);
+        examine_port(setup, &known, NodeState::NotAsked, &mut findings);
         return findings.0;
     };
     if let Some(other) = setup.others.first() {
@@ -157,12 +200,21 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
             format!("did you mean --network {}?", other.name()),
         );
     }
-    let settings = NodeSettings::read(dir, &setup.environment, &mut findings);
-    files::examine(dir, setup.network, &settings, &mut findings);
+    let mut settings = NodeSettings::read(dir, &setup.environment, &mut findings);
+    if let Some(running) = &setup.running {
+        settings.config = Some(running.config.clone());
+    }
+    files::examine(dir, setup, &settings, &mut findings);
     if let Some(config) = &settings.config {
         machine::examine(config, &mut findings);
     }
-    let (state, in_force) = node::examine(setup, &settings, &mut findings);
+    let (state, in_force) = match (
+        node::examine(setup, &settings, &mut findings),
+        &setup.running,
+    ) {
+        (_, Some(running)) => (NodeState::Serving, Some(running.in_force.clone())),
+        (told, None) => told,
+    };
     settings.tell(in_force.as_ref(), &mut findings);
     let known = (state, in_force.as_ref());
     solo::examine(setup.network, &settings, known, &mut findings);
@@ -174,25 +226,28 @@ pub fn examine(setup: &Setup) -> Vec<Finding> {
         in_force: in_force.as_ref(),
     };
     dashboard::examine(&known, state, &mut findings);
+    examine_port(setup, &known, state, &mut findings);
+    findings.0
+}
+
+/// Tries the server that was given, or the first listener of the known one.
+fn examine_port(setup: &Setup, known: &KnownServer<'_>, state: NodeState, findings: &mut Findings) {
     let own = known.listeners();
     match &setup.server {
         // Nothing of this is known of a server elsewhere.
         Some((server, tls)) if !is_of(server, &own) => {
             let (known, state) = (KnownServer::default(), NodeState::NotAsked);
-            port::examine(setup, &known, (server, *tls), state, &mut findings);
+            port::examine(setup, &known, (server, *tls), state, findings);
         }
-        Some((server, tls)) => {
-            port::examine(setup, &known, (server, *tls), state, &mut findings);
-        }
+        Some((server, tls)) => port::examine(setup, known, (server, *tls), state, findings),
         // Plain listeners come first. Without any, the faults of the options were reported already.
         None => {
             if let Some((first, tls)) = own.first() {
                 let server = near(*first).to_string();
-                port::examine(setup, &known, (&server, *tls), state, &mut findings);
+                port::examine(setup, known, (&server, *tls), state, findings);
             }
         }
     }
-    findings.0
 }
 
 /// Known facts of the server on this machine.
@@ -204,7 +259,16 @@ struct KnownServer<'a> {
     in_force: Option<&'a OptionsInForce>,
 }
 
-impl KnownServer<'_> {
+impl<'a> KnownServer<'a> {
+    /// What a server that examines itself knows.
+    fn running(setup: &'a Setup) -> Self {
+        let running = setup.running.as_ref();
+        Self {
+            config: running.map(|running| &running.config),
+            in_force: running.map(|running| &running.in_force),
+        }
+    }
+
     /// Its listeners, and whether each accepts only TLS; those with plain TCP first.
     fn listeners(&self) -> Vec<(SocketAddr, bool)> {
         match (self.in_force, self.config) {

@@ -67,7 +67,7 @@ pub(super) fn examine(
     let status = match node.status() {
         Ok(status) => status,
         Err(error) => {
-            let state = unreachable(&node, &error, setup.network, settings, findings);
+            let state = unreachable(&node, &error, setup, settings, findings);
             return (state, None);
         }
     };
@@ -202,10 +202,21 @@ fn configured(network: Network, settings: &NodeSettings) -> Option<Url> {
 fn unreachable(
     node: &HsdNode,
     error: &anyhow::Error,
-    network: Network,
+    setup: &Setup,
     settings: &NodeSettings,
     findings: &mut Findings,
 ) -> NodeState {
+    if setup.running.is_some() {
+        findings.warn(
+            CheckedPart::Node,
+            format!(
+                "the node's own HTTP cannot be asked at {}: {error:#}",
+                node.url()
+            ),
+            "see http-host, http-port and api-key of hsd: payouts need them too",
+        );
+        return NodeState::Serving;
+    }
     let refused = match error.downcast_ref::<ureq::Error>() {
         Some(ureq::Error::Io(cause)) => cause.kind() == io::ErrorKind::ConnectionRefused,
         _ => false,
@@ -224,7 +235,7 @@ fn unreachable(
         "start hsd with --plugins hstratum; give --node-url if it was told another --http-port",
     );
     if let Some(addresses) = settings.node.get("coinbaseaddress") {
-        check_configured_payee(addresses, network, findings);
+        check_configured_payee(addresses, setup.network, findings);
     }
     NodeState::Stopped
 }

@@ -41,6 +41,10 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
             "/refusals",
             axum::routing::get(super::refusals::with_addresses),
         )
+        .route("/alarms", axum::routing::get(super::conditions::alarms))
+        .route("/log", axum::routing::get(super::log::log))
+        .route("/doctor", axum::routing::get(super::doctor::doctor))
+        .route("/payout/plan", axum::routing::get(super::payouts::plan))
         .route("/drain", put(drain).delete(undrain))
         .route("/payout", axum::routing::get(payouts))
         .route("/payout/pause", put(pause_payouts).delete(resume_payouts))
@@ -63,7 +67,7 @@ async fn admit(Extension(viewer): Extension<Viewer>, request: Request, next: Nex
     response
 }
 
-fn operator(site: &Site) -> &Operator {
+pub(super) fn operator(site: &Site) -> &Operator {
     let operator = site.operator.as_ref();
     operator.expect("the paths are there for an operator")
 }
@@ -396,7 +400,8 @@ enum OrderResponses {
 #[openapi(
     paths(super::users::users, super::users::user, super::audit::audit, add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, drain, undrain,
         payouts, pause_payouts, resume_payouts,
-        super::refusals::with_addresses),
+        super::refusals::with_addresses, super::conditions::alarms, super::log::log,
+        super::doctor::doctor, super::payouts::plan),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
 )]
 pub(crate) struct AdminDocument;

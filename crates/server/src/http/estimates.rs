@@ -183,7 +183,7 @@ fn read(
 }
 
 /// The error of the ledger itself, which tells whether it is away.
-fn sql_error(error: anyhow::Error) -> SqlError {
+pub(super) fn sql_error(error: anyhow::Error) -> SqlError {
     match error.downcast_ref::<SqlError>() {
         Some(error) => error.clone(),
         None => SqlError::Failed(format!("{error:#}")),

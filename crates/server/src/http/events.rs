@@ -329,6 +329,7 @@ mod tests {
     fn alarms_are_told_once_and_in_their_own_words() {
         let of = |kind| {
             ApiEvent::of_alarm(Notice {
+                at: 0,
                 kind,
                 text: "alice.rig1 is gone".to_owned(),
             })

@@ -12,9 +12,12 @@ mod audit;
 mod background;
 mod cached_query;
 pub(crate) mod challenges;
+mod conditions;
 mod conns;
+mod console;
 mod credits;
 mod csv;
+mod doctor;
 mod estimates;
 mod event_watch;
 pub(crate) mod events;
@@ -28,6 +31,7 @@ mod late_hours;
 mod ledger_queries;
 mod ledger_reader;
 mod listeners;
+mod log;
 mod me;
 mod me_alerts;
 pub(crate) mod metrics;
@@ -37,6 +41,7 @@ mod orders;
 mod own_changes;
 mod pages;
 mod payer;
+mod payout_plan;
 mod payouts;
 mod pool;
 mod privacy;
@@ -77,6 +82,7 @@ use tower_service::Service;
 
 use self::answer::ApiError;
 use self::conns::{ConnPermit, Conns};
+pub(crate) use self::console::Console;
 use self::host_guard::{LocalAddress, PeerAddress, Public};
 use self::privacy::{Shows, shown};
 pub(crate) use self::site::{SignInParts, Site};
@@ -143,9 +149,10 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("hstratum-query")
-        // One thread for the background reader, one that sums up its results, and one for estimates.
+        // One thread for the background reader, one that sums up its results, one for estimates, and one for the
+        // doctor.
         .max_blocking_threads(
-            HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + HTTP_CHANGES_MAX + CODES_SENT_AT_ONCE + 3,
+            HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + HTTP_CHANGES_MAX + CODES_SENT_AT_ONCE + 4,
         )
         .build()
         .context("failed to start the runtime")?;

@@ -101,13 +101,17 @@ mod tests {
         document.merge(admin::AdminDocument::openapi());
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
-        let known = "Account AccountInFull AccountKey AccountSort Accounts AddressBody AlertSettings BanBody BanRow \
-                     Block BlockStateAsked Blocks ChallengeBody CodeBody Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Estimate \
-                     ExtraNode Happening Health History Job JobOutput KeyBody KeyMay Language LinkBody ListFormat Listener Listeners Luck MadeKey MadeLink MinerSignIn NewAddressBody \
-                     NewAddressByPassword NewAddressBySignature NewPasswordBody NextAddress OperatorSignIn Order OwnAlerts OwnBlocks \
-                     OwnerSignIn PasswordBody Payment PayoutReport Payouts Places Point Pool PoolMoney PoolPayouts Problem Race Range RecordedChange RecordedChanges Records \
-                     Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \
-                     Terms ThresholdBody User UserBody Users Wallet Worker WorkerSort Workers";
+        let known = "Account AccountInFull AccountKey AccountSort Accounts AddressBody Alarms AlertSettings \
+                     AwaitedServer BanBody BanRow Block BlockStateAsked Blocks ChallengeBody CodeBody \
+                     Condition Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Estimate \
+                     ExtraNode Finding Findings Happening Health HeldBlock History Job JobOutput KeyBody \
+                     KeyMay Language LinkBody ListFormat Listener Listeners Log LogLine Luck MadeKey MadeLink \
+                     MinerSignIn NewAddressBody NewAddressByPassword NewAddressBySignature NewPasswordBody \
+                     NextAddress OperatorSignIn Order OwnAlerts OwnBlocks OwnerSignIn PasswordBody Payee \
+                     Payment PayoutPlan PayoutReport Payouts Places PlannedBlock PlannedPayouts Point Pool \
+                     PoolMoney PoolPayouts Problem Race RaisedAlarm Range RecordedChange RecordedChanges Records Refusal Refusals Round \
+                     RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine \
+                     Sums Terms ThresholdBody User UserBody Users Waiting Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
     }
 }

@@ -51,13 +51,16 @@ macro_rules! file {
 
 static INDEX: File = file!("/index.html", HTML);
 
-static FILES: [File; 22] = [
+static FILES: [File; 25] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
     file!("/alerts.js", SCRIPT),
     file!("/chart.js", SCRIPT),
     file!("/connect.js", SCRIPT),
+    file!("/console.js", SCRIPT),
+    file!("/console_parts.js", SCRIPT),
+    file!("/console_payouts.js", SCRIPT),
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),
     file!("/forms.js", SCRIPT),
@@ -83,6 +86,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/account/{name}", get(page))
         .route("/block/{hash}", get(page))
         .route("/connect", get(page))
+        .route("/console", get(page))
         .route("/sign-in", get(page))
         .route("/stratum.svg", get(code));
     for file in &FILES {

@@ -9,24 +9,24 @@ use crate::payer::PayerReading;
 #[derive(Clone, Default, Serialize, ToSchema)]
 pub(crate) struct PoolPayouts {
     /// `off`, `scheduled`, `pays`, `waits`, `paused` or `failed`.
-    payout_state: &'static str,
+    pub(super) payout_state: &'static str,
     /// The reason why nobody is paid now; none while there is none.
-    payout_reason: Option<String>,
+    pub(super) payout_reason: Option<String>,
     /// When this server pays next whoever is due, Unix seconds; none where that is not known.
     next_payment_at: Option<u64>,
     /// The wallet that pays; none where none is set, or before it was asked.
-    wallet: Option<ApiWallet>,
+    pub(super) wallet: Option<ApiWallet>,
 }
 
 /// The wallet that pays miners.
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = Wallet)]
 pub(crate) struct ApiWallet {
-    name: String,
+    pub(super) name: String,
     /// What it can spend now or later, in base units; none if it is not known.
     balance: Option<u64>,
     /// Why it could not pay now, or falls short of what the pool owes; none while it does not.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
 }
 
 impl PoolPayouts {

@@ -7,8 +7,12 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{ApiResult, Problem, QueryParams, page_of};
+use super::admin::operator;
+use super::answer::{ApiResult, NoParams, Problem, QueryParams, page_of};
+use super::payer::PoolPayouts;
+use super::payout_plan::{self, ApiPlan};
 use super::site::Site;
+use crate::limits::PLAN_KEPT;
 use crate::sql::{Sql, SqlError};
 use crate::values;
 
@@ -110,4 +114,40 @@ fn read(
         total: count.get(0)?,
         payouts: payments.collect::<Result<_, SqlError>>()?,
     })
+}
+
+/// A plan of payouts, and the state of the server's own.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PlannedPayouts)]
+pub(super) struct ApiPlannedPayouts {
+    #[serde(flatten)]
+    plan: ApiPlan,
+    #[serde(flatten)]
+    payouts: PoolPayouts,
+    /// Seconds since the plan was read.
+    age_s: f64,
+}
+
+/// What `hstratum payout plan` says now: what is due to whom, and what waits for which reason.
+#[utoipa::path(get, path = "/api/v1/admin/payout/plan", tag = "admin", responses(
+    (status = 200, body = ApiPlannedPayouts), (status = 401, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn plan(
+    State(site): State<Arc<Site>>,
+    _: NoParams,
+) -> ApiResult<ApiPlannedPayouts> {
+    site.ledger()?;
+    let (reader, network) = (site.background(), site.network);
+    let is_shared = reader.is_shared();
+    let read = move |sql: &mut dyn Sql| payout_plan::read(sql, network, is_shared);
+    let plan = &operator(&site).console.plan;
+    let (plan, age) = plan.get_with_age(reader, PLAN_KEPT, read).await?;
+    let mut plan = ApiPlan::clone(&plan);
+    let behind = || site.statuses.node_lag.behind();
+    let behind = || behind().map(|what| format!("the node: {what}"));
+    plan.refusal = plan.refusal.or_else(behind);
+    Ok(Json(ApiPlannedPayouts {
+        plan,
+        payouts: site.own_payouts(&site.money().await),
+        age_s: age.as_secs_f64(),
+    }))
 }

@@ -47,7 +47,7 @@ pub(crate) struct ApiPool {
     /// How blocks of this server's listeners pay: `operator`, `solo`, `split`.
     block_payouts: BTreeSet<String>,
     /// In what other servers of the pool differ from this one, a line each. Untrusted text.
-    differences: Vec<String>,
+    pub(super) differences: Vec<String>,
     /// Whether a ledger is kept; without one there is no history and no money.
     has_ledger: bool,
     /// What a miner is to be pointed at: the first of `/api/v1/listeners`, by this server's own address where a
@@ -68,34 +68,34 @@ pub(crate) struct ApiPool {
     /// Seconds since the newest template came.
     template_age_s: Option<f64>,
     /// Whether miners have a job that is worth their work.
-    has_job: bool,
+    pub(super) has_job: bool,
     /// Why they have none, where that is known.
-    no_job_reason: Option<String>,
+    pub(super) no_job_reason: Option<String>,
     /// What the node was asked and has not answered for too long; none where there is nothing.
-    node_overdue: Option<String>,
+    pub(super) node_overdue: Option<String>,
     /// The node's reason to refuse the block of its own template, of which miners get what is valid; none
     /// while templates are valid.
-    template_invalid: Option<String>,
+    pub(super) template_invalid: Option<String>,
     /// Reason why a found block would be lost, by the last drill; none if that worked.
-    block_path_broken: Option<String>,
+    pub(super) block_path_broken: Option<String>,
     /// That the node knows less of the chain than the ledger was shown; none while it knows enough.
-    node_behind: Option<String>,
+    pub(super) node_behind: Option<String>,
     /// The network's deployments, and which of them the pool's blocks signal for; empty before the first
     /// template.
     deployments: Vec<DeploymentStatus>,
     /// The nodes of option `extra-nodes`.
-    extra_nodes: Vec<ExtraNodeStatus>,
+    pub(super) extra_nodes: Vec<ExtraNodeStatus>,
     /// What the server's threads have left undone for over a minute, by the names that
     /// `hstratum_duty_age_seconds` gives them.
-    undone: Vec<&'static str>,
+    pub(super) undone: Vec<&'static str>,
     /// Why shares are refused; none while the ledger takes them.
-    ledger_failing: Option<String>,
+    pub(super) ledger_failing: Option<String>,
     /// Whether another process holds the ledger, and shares wait for it.
-    ledger_stalled: bool,
+    pub(super) ledger_stalled: bool,
     /// Servers of the pool that run.
     servers: usize,
     /// Why the ledger that they share cannot be read; none while it can, or where there is none.
-    shared_ledger_away: Option<String>,
+    pub(super) shared_ledger_away: Option<String>,
     /// Connections of miners, to all servers.
     connections: u64,
     /// Workers that are online: those of one name count once, on whatever servers. While the shared ledger
@@ -104,7 +104,7 @@ pub(crate) struct ApiPool {
     /// Their accounts.
     accounts: u64,
     /// How full the sockets of this server are.
-    places: Places,
+    pub(super) places: Places,
     /// Addresses that are refused.
     banned: usize,
     /// Submits to this server since it started.
@@ -112,7 +112,7 @@ pub(crate) struct ApiPool {
     #[serde(flatten)]
     money: PoolMoney,
     #[serde(flatten)]
-    payouts: PoolPayouts,
+    pub(super) payouts: PoolPayouts,
 }
 
 /// How full the sockets are, and who was not let in since the start.
@@ -144,7 +144,7 @@ pub(crate) struct Places {
     /// Connections that had logged in, without an accepted share, and were closed for new ones.
     gave_way_unproven: u64,
     /// Whether somebody found no place within the last minute.
-    is_crowded: bool,
+    pub(super) is_crowded: bool,
     /// Logins that were refused since the start, see `/api/v1/refusals`.
     refused_logins: u64,
 }
@@ -271,10 +271,7 @@ impl ApiPool {
     }
 
     pub(crate) fn with_money(self, site: &Site, money: PoolMoney) -> Self {
-        let next = site.next_payout().map(|next| next.at);
-        let payer = &site.statuses.payer;
-        let shortfall = money.owed().and_then(|owed| payer.shortfall(owed));
-        let payouts = PoolPayouts::of(site.payouts(), next, shortfall);
+        let payouts = site.own_payouts(&money);
         Self {
             money,
             payouts,

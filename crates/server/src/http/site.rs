@@ -13,6 +13,7 @@ use super::answer::{Answers, ApiError};
 use super::cached_query::CachedQuery;
 use super::challenges::Challenges;
 use super::conns::Conns;
+use super::console::Console;
 use super::estimates::{CachedEstimates, LedgerEstimates, NextPayout, PoolMoney};
 use super::events::Events;
 use super::jobs::ListenerPayouts;
@@ -22,6 +23,7 @@ use super::ledger_reader::LedgerReader;
 use super::listeners::Listeners;
 use super::newest_split::NewestSplit;
 use super::own_changes::OwnChanges;
+use super::payer::PoolPayouts;
 use super::server_list::ServerList;
 use super::sessions::Sessions;
 use super::work_history::WorkHistory;
@@ -112,6 +114,7 @@ pub(crate) struct SignInParts {
 pub(crate) struct Operator {
     pub token: Secret,
     pub payouts: PayoutControl,
+    pub console: Console,
     /// For those that wait.
     pub places: Arc<Semaphore>,
 }
@@ -122,7 +125,7 @@ impl Site {
         live: TelemetryReader,
         alarm_feed: &Arc<AlarmFeed>,
         statuses: &Statuses,
-        (orders, payouts): (&Orders, &PayoutControl),
+        (orders, payouts, console): (&Orders, &PayoutControl, Console),
         sign_in: SignInParts,
         alerts: Option<Arc<Alerts>>,
     ) -> Self {
@@ -174,6 +177,7 @@ impl Site {
             operator: config.http_token.clone().map(|token| Operator {
                 token,
                 payouts: payouts.clone(),
+                console,
                 places: Arc::new(Semaphore::new(HTTP_ORDERS_MAX)),
             }),
         }
@@ -259,6 +263,14 @@ impl Site {
             in_s,
             maturity: self.network.coinbase_maturity(),
         })
+    }
+
+    /// The server's payouts and its wallet, which may fall short of what the pool owes.
+    pub(crate) fn own_payouts(&self, money: &PoolMoney) -> PoolPayouts {
+        let next = self.next_payout().map(|next| next.at);
+        let payer = &self.statuses.payer;
+        let shortfall = money.owed().and_then(|owed| payer.shortfall(owed));
+        PoolPayouts::of(self.payouts(), next, shortfall)
     }
 
     /// What the pool owes and its terms; nothing where that is not known soon.

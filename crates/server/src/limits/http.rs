@@ -16,6 +16,28 @@ pub(crate) const HTTP_CONNS_RESERVED: usize = 32;
 /// Orders of the operator waiting at a time. The next is refused with 503.
 pub(crate) const HTTP_ORDERS_MAX: usize = 4;
 
+/// Lines of the log kept for the operator's console. Beyond it the oldest is dropped.
+pub(crate) const LOG_LINES_MAX: usize = 500;
+
+/// Bytes kept of such a line. The rest is cut off.
+pub(crate) const LOG_LINE_BYTES_MAX: usize = 512;
+
+/// Raised alarms kept for the console. Beyond it the oldest is dropped.
+pub(crate) const RECENT_ALARMS_MAX: usize = 50;
+
+/// Time for which findings of the doctor about the own server are kept.
+pub(crate) const EXAMINATION_KEPT: Duration = Duration::from_secs(60);
+
+/// Time that a request waits for them. Then it is 503, or answered with the last ones.
+pub(crate) const EXAMINATION: Duration = Duration::from_secs(12);
+
+/// Age at which a plan of payouts is read again, however long reading takes; most are read earlier, see
+/// [`HTTP_REST`].
+pub(crate) const PLAN_KEPT: Duration = Duration::from_secs(60);
+
+/// Rows of each list of a plan of payouts. The others are only counted.
+pub(crate) const PLAN_ROWS: usize = 50;
+
 /// Changes by miners of what their accounts have waiting at a time. The next is refused with 503.
 pub(crate) const HTTP_CHANGES_MAX: usize = 4;
 

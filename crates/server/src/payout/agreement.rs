@@ -105,11 +105,15 @@ pub(crate) fn put_agreed_terms(
 /// # Errors
 /// Names the servers that differ, and in what.
 pub fn check_agreement(db: &mut Db) -> anyhow::Result<()> {
-    if matches!(db, Db::Sqlite(_)) {
-        return Ok(());
+    match db {
+        Db::Sqlite(_) => Ok(()),
+        Db::Postgres(_) => db.read(check_agreement_of),
     }
-    let (history, servers) =
-        db.read(|sql| -> Result<_, SqlError> { Ok((TermsHistory::read(sql)?, published(sql)?)) })?;
+}
+
+/// [`check_agreement`] of a shared ledger, in a reading that has begun.
+pub(crate) fn check_agreement_of(sql: &mut dyn Sql) -> anyhow::Result<()> {
+    let (history, servers) = (TermsHistory::read(sql)?, published(sql)?);
     if servers.is_empty() {
         return Ok(());
     }

@@ -41,23 +41,24 @@ pub struct AwaitedServers {
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn shipped_by_all(sql: &mut dyn Sql) -> anyhow::Result<i64> {
-    let awaited_servers = AwaitedServers {
-        is_shared: true,
-        without: Vec::new(),
-    };
-    awaited_servers.shipped(sql)
+    AwaitedServers::all(true).shipped(sql)
 }
 
 impl AwaitedServers {
+    /// All servers of a ledger, which is shared or a file.
+    pub(crate) fn all(is_shared: bool) -> Self {
+        Self {
+            is_shared,
+            without: Vec::new(),
+        }
+    }
+
     /// The servers of a ledger without those given, each by its name or as `#` and its number.
     ///
     /// # Errors
     /// When it has no such server, or several of that name.
     pub fn of(db: &mut Db, without: &[String]) -> anyhow::Result<Self> {
-        let mut awaited_servers = Self {
-            is_shared: matches!(db, Db::Postgres(_)),
-            without: Vec::new(),
-        };
+        let mut awaited_servers = Self::all(matches!(db, Db::Postgres(_)));
         let servers = db.read(|sql| awaited_servers.servers(sql))?;
         for name in without {
             let is_meant = |server: &&AwaitedServer| {

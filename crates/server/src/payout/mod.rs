@@ -37,6 +37,7 @@ mod transaction_fate;
 pub use hstratum_core::accounting::terms::{PayoutTerms, Scheme};
 
 pub use agreement::check_agreement;
+pub(crate) use agreement::check_agreement_of;
 pub(crate) use agreement::put_agreed_terms;
 pub(crate) use awaited_servers::shipped_by_all;
 pub use awaited_servers::{AwaitedServer, AwaitedServers};
@@ -46,7 +47,10 @@ pub use lock::{LockHeld, PayoutLock};
 pub use node_knowledge::{check_blocks, check_node};
 pub use payee::{Payee, Wait, payees};
 pub use payment::{PaymentState, payment_under_way};
-pub use plan::{AccountPlan, BalanceOutcome, BlockPlan, HeldBlock, HeldReason, PayoutPlan, plan};
+pub(crate) use plan::plan_of;
+pub use plan::{
+    AccountPlan, BalanceOutcome, BlockPlan, HeldBlock, HeldReason, PayoutPlan, PlanTotals, plan,
+};
 pub use prune::prune;
 pub use record::{LastRun, Pause, PayoutRecord, pause, resume};
 pub use run::{PayoutRun, RunTotals};

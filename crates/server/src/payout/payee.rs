@@ -39,6 +39,38 @@ pub enum Wait {
     NoAddress,
 }
 
+impl Wait {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Owes,
+        Self::BelowThreshold,
+        Self::InCoinbase,
+        Self::NoAddress,
+    ];
+
+    /// Its name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Owes => "owes",
+            Self::BelowThreshold => "below_threshold",
+            Self::InCoinbase => "in_coinbase",
+            Self::NoAddress => "no_address",
+        }
+    }
+
+    /// The reason in words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Owes => "owes: a block was lost after it was paid",
+            Self::BelowThreshold => "below the threshold",
+            Self::InCoinbase => "paid by the blocks themselves",
+            Self::NoAddress => "no address",
+        }
+    }
+}
+
 /// All accounts with an address whose balance reaches the threshold, the account's own or the pool's, by name.
 /// A balance below 333 base units is never due, whatever the threshold: nodes would not relay the output.
 ///

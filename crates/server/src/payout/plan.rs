@@ -89,6 +89,38 @@ pub enum HeldReason {
     Inexact,
 }
 
+impl HeldReason {
+    /// Its name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unanswered => "unanswered",
+            Self::Immature => "immature",
+            Self::Behind(_) => "behind",
+            Self::Unshipped => "unshipped",
+            Self::Lost => "lost",
+            Self::Incomplete => "incomplete",
+            Self::Inexact => "inexact",
+        }
+    }
+
+    /// The reason in words.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Self::Unanswered => "the node has not answered".into(),
+            Self::Immature => "its reward cannot be spent yet".into(),
+            Self::Behind(height) => format!("the block at {height} comes first"),
+            Self::Unshipped => "a server has not shipped all work up to it".into(),
+            Self::Lost => "off the main chain, not yet for good".into(),
+            Self::Incomplete => "credit of it is deleted: it is never divided".into(),
+            Self::Inexact => {
+                "it or the block below came too late to tell its work: settle it by hand".into()
+            }
+        }
+    }
+}
+
 /// An account after the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountPlan {
@@ -120,6 +152,48 @@ pub enum BalanceOutcome {
     Waits(Wait),
 }
 
+/// The sums of a plan, in base units.
+#[derive(Debug, Default)]
+#[allow(missing_docs, reason = "each is the sum of what has its name")]
+pub struct PlanTotals {
+    pub reward: i128,
+    pub fee: i128,
+    pub remainder: i128,
+    pub credited: i128,
+    pub carried: i128,
+    /// Credits of accounts, less what is taken back.
+    pub changes: i128,
+    pub balance: i128,
+    /// What is due now.
+    pub pays: i128,
+    /// Accounts that are due.
+    pub payees: usize,
+}
+
+impl PlanTotals {
+    /// Adds everything up.
+    #[must_use]
+    pub fn of(plan: &PayoutPlan) -> Self {
+        let mut totals = Self::default();
+        for block in &plan.blocks {
+            totals.reward += i128::from(block.reward);
+            totals.fee += i128::from(block.fee);
+            totals.remainder += i128::from(block.remainder);
+            totals.credited += i128::from(block.credited);
+        }
+        for account in &plan.accounts {
+            totals.carried += i128::from(account.carried);
+            totals.changes += i128::from(account.credited);
+            totals.balance += i128::from(account.balance);
+            if let BalanceOutcome::Pays { amount, .. } = account.outcome {
+                totals.pays += i128::from(amount);
+                totals.payees += 1;
+            }
+        }
+        totals
+    }
+}
+
 /// Computes what settling and paying would do now. Reads only, from one state of the ledger.
 ///
 /// # Errors
@@ -133,7 +207,8 @@ pub fn plan(
     db.read(|sql| plan_of(sql, network, terms, awaited_servers))
 }
 
-fn plan_of(
+/// [`plan`] in a reading that has begun.
+pub(crate) fn plan_of(
     sql: &mut dyn Sql,
     network: Network,
     terms: &TermsHistory,

@@ -15,17 +15,20 @@ use hstratum_core::event::Level;
 use hstratum_core::operator_order::Order;
 use hstratum_core::units::{Hash, Height};
 
-use self::threads::{ThreadDeps, spawn};
+use self::threads::{RunningThreads, ThreadDeps, spawn};
 use crate::audit_trail::Actor;
 use crate::cluster;
 use crate::cluster::cluster_status::ClusterReading;
 use crate::cluster::threads::Threads;
 use crate::config::options_in_force::OptionsInForce;
 use crate::config::settings::Settings;
+use crate::driver::Driver;
+use crate::driver::io::SystemIo;
 use crate::files::ServerFiles;
 use crate::http;
 pub use crate::ledger_tools::round_reader::{RoundKnown, RoundReader};
 use crate::limits::CLOSE_MS;
+use crate::log_lines::LoggedNode;
 use crate::messages::{Drilled, DriverHandle, NodeEvent};
 use crate::node::{Look, Node};
 use crate::operator::Orders;
@@ -63,6 +66,7 @@ impl Server {
     /// One line that names the file or the address that is wrong.
     pub fn start(settings: Settings, node: Arc<dyn Node>) -> anyhow::Result<Self> {
         settings.check()?;
+        let (node, log_lines) = LoggedNode::wrap(node);
         // What an earlier run has left on the disk, and what the shared ledger knows.
         let files = ServerFiles::open(&settings, &*node)?;
         let cluster_threads = Threads::none();
@@ -93,6 +97,7 @@ impl Server {
             to_driver: &to_driver,
             node: &node,
             alarm_feed: Arc::default(),
+            log_lines,
             statuses: &statuses,
             cluster_threads: &cluster_threads,
             sessions: Arc::default(),
@@ -103,20 +108,11 @@ impl Server {
         startup::relay_again(senders.relay.as_ref(), &recovered.unanswered);
         startup::ship(&deps, shipper_exchange, live.clone(), connected)?;
         let payouts = running.start_payer(&deps, live.clone(), senders.alarms.clone())?;
-        running.start_http(&deps, http, live, (&orders, &payouts))?;
-        let mut driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
+        running.start_http(&deps, http, live, (&orders, &payouts), in_force.clone())?;
+        let driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
         let log = Arc::downgrade(&node);
-
-        // In what order it stops.
         spawn("hstratum", move || {
-            let stopped = driver.run();
-            // The channels close with the driver, and each worker ends when its work is done.
-            drop(driver);
-            running.stop(&*node);
-            // The ledger's last batches are sealed now.
-            cluster_threads.stop();
-            node.log(Level::Info, "stopped");
-            let _ = stopped.send(());
+            run(driver, running, cluster_threads, &*node)
         })?;
         Ok(Self {
             to_driver,
@@ -363,4 +359,16 @@ impl Closing {
         let answer = self.0.recv_timeout(Duration::from_millis(CLOSE_MS));
         !matches!(answer, Err(Timeout))
     }
+}
+
+/// Runs the driver until it stops, and then ends everything else in this order.
+fn run(mut driver: Driver<SystemIo>, running: RunningThreads, shared: Threads, node: &dyn Node) {
+    let stopped = driver.run();
+    // The channels close with the driver, and each worker ends when its work is done.
+    drop(driver);
+    running.stop(node);
+    // The ledger's last batches are sealed now.
+    shared.stop();
+    node.log(Level::Info, "stopped");
+    let _ = stopped.send(());
 }

@@ -21,15 +21,18 @@ use crate::cluster::context::ClusterContext;
 use crate::cluster::notifications::{self, News};
 use crate::cluster::threads::Threads;
 use crate::cluster::users::first_users::FirstUsers;
+use crate::config::options_in_force::OptionsInForce;
 use crate::config::settings::Settings;
+use crate::doctor::Setup;
 use crate::driver::Senders;
 use crate::files::UsersFiles;
 use crate::files::block_spool::Spool;
 use crate::http::challenges::Challenges;
 use crate::http::known_keys::KnownKeys;
 use crate::http::sessions::Sessions;
-use crate::http::{self, SignInParts, Site};
+use crate::http::{self, Console, SignInParts, Site};
 use crate::limits::{PASSWORD_THREADS_MAX, WORKERS_STOP};
+use crate::log_lines::LogLines;
 use crate::messages::{DriverHandle, MinedBlock, SpoolCommand};
 use crate::node::Node;
 use crate::operator::Orders;
@@ -53,6 +56,7 @@ pub(super) struct ThreadDeps<'a> {
     pub node: &'a Arc<dyn Node>,
     /// Feed that alarms are published to.
     pub alarm_feed: Arc<AlarmFeed>,
+    pub log_lines: Arc<LogLines>,
     pub statuses: &'a Statuses,
     /// Those that wait for the shared ledger.
     pub cluster_threads: &'a Threads,
@@ -135,10 +139,13 @@ impl RunningThreads {
         listener: Option<TcpListener>,
         live: TelemetryReader,
         (orders, payouts): (&Orders, &PayoutControl),
+        in_force: OptionsInForce,
     ) -> anyhow::Result<()> {
         let Some(listener) = listener else {
             return Ok(());
         };
+        let setup = Setup::of_running(deps.settings, in_force);
+        let console = Console::new(deps.log_lines.clone(), setup);
         let alerts = Alerts::start(
             deps.settings,
             deps.statuses,
@@ -151,7 +158,7 @@ impl RunningThreads {
             live,
             &deps.alarm_feed,
             deps.statuses,
-            (orders, payouts),
+            (orders, payouts, console),
             SignInParts {
                 sessions: deps.sessions.clone(),
                 known_keys: deps.known_keys.clone(),

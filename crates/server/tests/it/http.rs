@@ -404,7 +404,7 @@ fn admin_calls_need_the_token() {
             }
         }
     }
-    assert_eq!(calls, 15);
+    assert_eq!(calls, 19);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod cluster_shipping;
 mod cluster_terms;
 mod cluster_users;
 mod connections;
+mod console;
 mod found;
 mod full_disk;
 mod fuzz;

@@ -1,0 +1,130 @@
+// The operator's console: what is wrong and what to do about it.
+
+import {cardSection, severity, time, told} from './console_parts.js';
+import {payoutsSection} from './console_payouts.js';
+import {h, setText} from './dom.js';
+import {date, duration} from './format.js';
+import {t, word} from './language.js';
+import {serversTable} from './parts.js';
+import {still, viewer} from './session.js';
+
+const LINES = 100;
+/** Distance from the end, in pixels, at which a reader follows it. */
+const END_PX = 4;
+
+/**
+ * The sections in their order; each makes {id, title, element, refresh()},
+ * which is called every five seconds while the page is seen.
+ */
+
+const SECTIONS = [alarmsSection, serversSection, payoutsSection, doctorSection,
+  logSection];
+
+export function consolePage() {
+  if (!viewer.isOperator) {
+    return still(t('console.title'), h('div', {class: 'card sign-in'},
+      h('h1', {}, t('console.title')), h('p', {}, t('console.for_owner')),
+      h('p', {}, h('a', {href: '/sign-in'}, t('sign_in.title')))));
+  }
+
+  const sections = SECTIONS.map(make => make());
+
+  return {
+    element: h('div', {}, h('div', {class: 'title'},
+      h('a', {href: '/', class: 'back'}, t('pool.back')),
+      h('h1', {}, t('console.title'))),
+    sections.map(section => section.element)),
+    title: t('console.title'),
+    sections: sections.map(({id, title}) => [id, title]),
+    fast() {
+      for (const section of sections)
+        section.refresh();
+    },
+    slow() {},
+    onPool() {},
+    onHappening() {}
+  };
+}
+
+function alarmsSection() {
+  const conditions = h('ul', {class: 'events', id: 'conditions'});
+  const well = h('p', {class: 'empty'}, t('console.well'));
+  const alarms = h('ol', {class: 'events', id: 'last-alarms'});
+  const none = h('p', {class: 'empty'}, t('console.no_alarm'));
+
+  return cardSection('alarms', t('console.alarms'), '/api/v1/admin/alarms',
+    h('div', {}, conditions, well, h('h3', {}, t('console.last_alarms')),
+      alarms, none),
+    (answer) => {
+      well.hidden = answer.conditions.length > 0;
+      none.hidden = answer.alarms.length > 0;
+      conditions.replaceChildren(...answer.conditions.map(one => h('li', {},
+        severity(one.severity), h('div', {},
+          h('strong', {}, word('condition', one.kind)), told(one.reason),
+          told(one.advice, 'faint')))));
+      alarms.replaceChildren(...answer.alarms.map(one => h('li', {},
+        severity(one.severity), told(one.text), time(one.time))));
+    });
+}
+
+function serversSection() {
+  const table = serversTable();
+
+  return {
+    id: 'servers', title: t('servers.title'), element: table.element,
+    refresh: () => table.refresh()
+  };
+}
+
+/** The doctor looks only when it is told to: it also logs in as a miner. */
+
+function doctorSection() {
+  const findings = h('ul', {class: 'events'});
+  const age = h('p', {class: 'faint', role: 'status'}, t('doctor.not_yet'));
+  const button = h('button', {type: 'button', onclick: look}, t('doctor.look'));
+  const section = cardSection('doctor', t('doctor.title'),
+    '/api/v1/admin/doctor', h('div', {}, age, button, findings), (answer) => {
+      setText(age, t('doctor.age', {time: duration(answer.age_s)}));
+      findings.replaceChildren(...answer.findings.map(one => h('li', {},
+        severity(one.severity), h('div', {},
+          h('strong', {}, word('part', one.part)), told(one.text),
+          one.advice ? told(one.advice, 'faint') : null))));
+    });
+
+  async function look() {
+    button.disabled = true;
+    setText(age, t('doctor.looks'));
+    await section.refresh();
+    button.disabled = false;
+    setText(button, t('doctor.again'));
+  }
+
+  return {...section, refresh() {}};
+}
+
+function logSection() {
+  const lines = h('ol', {class: 'log'});
+  const box = h('div', {class: 'log-box', tabindex: '0', role: 'group',
+    'aria-labelledby': 'log-title'}, lines);
+  let shown = null;
+
+  return cardSection('log', t('console.log'),
+    `/api/v1/admin/log?count=${LINES}`, box, (answer) => {
+      const now = JSON.stringify(answer.lines);
+
+      if (now === shown)
+        return;
+
+      // It follows the last line, unless its reader is further up.
+      const isAtEnd = shown === null
+        || box.scrollTop + box.clientHeight >= box.scrollHeight - END_PX;
+
+      shown = now;
+      lines.replaceChildren(...answer.lines.map(line => h('li', {},
+        h('time', {}, date(line.time)), ' ', severity(line.level), ' ',
+        h('bdi', {lang: 'en'}, line.text))));
+
+      if (isAtEnd)
+        box.scrollTop = box.scrollHeight;
+    });
+}

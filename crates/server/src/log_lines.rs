@@ -1,0 +1,111 @@
+//! The last lines of the server's log, for the operator's console.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hstratum_core::event::Level;
+use parking_lot::Mutex;
+
+use crate::clock::unix_s;
+use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+use crate::node::{BlockQuery, Drill, Node, Offer, SignedMessage};
+
+/// The last [`LOG_LINES_MAX`] lines, oldest first, without those of [`Level::Debug`].
+#[derive(Default)]
+pub(crate) struct LogLines(Mutex<VecDeque<LogLine>>);
+
+/// A line of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogLine {
+    /// Unix seconds.
+    pub at: u64,
+    pub level: Level,
+    /// Its first [`LOG_LINE_BYTES_MAX`] bytes. Untrusted text.
+    pub text: String,
+}
+
+impl LogLines {
+    fn push(&self, level: Level, text: &str) {
+        let line = LogLine {
+            at: unix_s(),
+            level,
+            text: text[..text.floor_char_boundary(LOG_LINE_BYTES_MAX)].to_owned(),
+        };
+        let mut lines = self.0.lock();
+        if lines.len() == LOG_LINES_MAX {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    /// The last lines, at most so many, oldest first.
+    pub(crate) fn last(&self, count: usize) -> Vec<LogLine> {
+        let lines = self.0.lock();
+        let before = lines.len().saturating_sub(count);
+        lines.range(before..).cloned().collect()
+    }
+}
+
+/// A node whose log is kept too.
+pub(crate) struct LoggedNode {
+    node: Arc<dyn Node>,
+    lines: Arc<LogLines>,
+}
+
+impl LoggedNode {
+    /// The node, and the lines that are logged from now on.
+    pub(crate) fn wrap(node: Arc<dyn Node>) -> (Arc<dyn Node>, Arc<LogLines>) {
+        let lines: Arc<LogLines> = Arc::default();
+        let logged = Self {
+            node,
+            lines: lines.clone(),
+        };
+        (Arc::new(logged), lines)
+    }
+}
+
+impl Node for LoggedNode {
+    fn offer(&self, offer: Offer) {
+        self.node.offer(offer);
+    }
+
+    fn drill(&self, drill: Drill) {
+        self.node.drill(drill);
+    }
+
+    fn locate(&self, blocks: Vec<BlockQuery>) {
+        self.node.locate(blocks);
+    }
+
+    fn verify_message(&self, id: u64, message: SignedMessage) {
+        self.node.verify_message(id, message);
+    }
+
+    fn log(&self, level: Level, text: &str) {
+        self.node.log(level, text);
+        if level != Level::Debug {
+            self.lines.push(level, text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_and_long_ones_cut() {
+        let lines = LogLines::default();
+        for number in 0..LOG_LINES_MAX + 3 {
+            lines.push(Level::Info, &number.to_string());
+        }
+        let texts = |count| lines.last(count).into_iter().map(|line| line.text);
+        assert_eq!(texts(usize::MAX).count(), LOG_LINES_MAX);
+        assert_eq!(texts(usize::MAX).next().as_deref(), Some("3"));
+        let last = LOG_LINES_MAX + 2;
+        assert!(texts(2).eq([(last - 1).to_string(), last.to_string()]));
+        lines.push(Level::Error, &"é".repeat(LOG_LINE_BYTES_MAX));
+        let cut = texts(1).next().expect("one");
+        assert_eq!(cut, "é".repeat(LOG_LINE_BYTES_MAX / 2));
+    }
+}
