@@ -1,11 +1,14 @@
 // The operator's console: what is wrong and what to do about it.
 
+import {auditSection} from './console_audit.js';
+import {bansSection} from './console_bans.js';
 import {cardSection, severity, time, told} from './console_parts.js';
 import {payoutsSection} from './console_payouts.js';
+import {serversSection} from './console_servers.js';
+import {usersSection} from './console_users.js';
 import {h, setText} from './dom.js';
 import {date, duration} from './format.js';
 import {t, word} from './language.js';
-import {serversTable} from './parts.js';
 import {still, viewer} from './session.js';
 
 const LINES = 100;
@@ -17,8 +20,8 @@ const END_PX = 4;
  * which is called every five seconds while the page is seen.
  */
 
-const SECTIONS = [alarmsSection, serversSection, payoutsSection, doctorSection,
-  logSection];
+const SECTIONS = [alarmsSection, usersSection, payoutsSection, serversSection,
+  bansSection, auditSection, doctorSection, logSection];
 
 export function consolePage() {
   if (!viewer.isOperator) {
@@ -65,15 +68,6 @@ function alarmsSection() {
       alarms.replaceChildren(...answer.alarms.map(one => h('li', {},
         severity(one.severity), told(one.text), time(one.time))));
     });
-}
-
-function serversSection() {
-  const table = serversTable();
-
-  return {
-    id: 'servers', title: t('servers.title'), element: table.element,
-    refresh: () => table.refresh()
-  };
 }
 
 /** The doctor looks only when it is told to: it also logs in as a miner. */

@@ -1,8 +1,9 @@
 // Parts of the sections of the operator's console.
 
-import {get, h, setText} from './dom.js';
+import {get, h, send, setText} from './dom.js';
 import {ago, date} from './format.js';
 import {word} from './language.js';
+import {viewer} from './session.js';
 
 /** The marks of the lists, by severity, as the states of blocks have them. */
 const MARKS = {ok: 'confirmed', info: 'accepted', warning: 'orphaned',
@@ -28,6 +29,12 @@ export function cardSection(id, title, path, content, show) {
       }
     }
   };
+}
+
+/** A change by the operator, of what is below `/api/v1/admin`. */
+
+export function amend(method, path, body = null) {
+  return send(method, `/api/v1/admin/${path}`, body, viewer.token);
 }
 
 /** How much it matters: a word, and a mark beside it. */

@@ -4,7 +4,7 @@ import {accountLink, h, name, setText} from './dom.js';
 import {ahead, amount, count, duration} from './format.js';
 import {t, word} from './language.js';
 import {payoutsTable} from './parts.js';
-import {cardSection, severity, told} from './console_parts.js';
+import {amend, cardSection, severity, told} from './console_parts.js';
 
 const SEVERITY = {failed: 'error', paused: 'warning', waits: 'info'};
 
@@ -13,9 +13,37 @@ export function payoutsSection() {
   const facts = h('dl');
   const lists = h('div');
   const history = payoutsTable({});
+  const problem = h('p', {class: 'bad', role: 'status'});
+  const button = h('button', {type: 'button', onclick: turn});
+  const pause = h('p', {}, button, problem);
+  let isPaused = false;
+
+  function setPause(now) {
+    isPaused = now;
+    setText(button, t(isPaused ? 'payout.resume' : 'payout.pause'));
+  }
+
+  async function turn() {
+    button.disabled = true;
+
+    try {
+      const {state: now} = await amend(isPaused ? 'DELETE' : 'PUT',
+        'payout/pause');
+
+      setPause(now === 'paused');
+      setText(problem, '');
+      await plan.refresh();
+    } catch (e) {
+      setText(problem, e.message);
+    }
+
+    button.disabled = false;
+  }
+
   const plan = cardSection('payouts', t('console.payouts'),
-    '/api/v1/admin/payout/plan', h('div', {}, state, facts, lists),
+    '/api/v1/admin/payout/plan', h('div', {}, state, pause, facts, lists),
     (answer) => {
+      setPause(answer.payout_state === 'paused');
       state.replaceChildren(...stateOf(answer));
       facts.replaceChildren(...factsOf(answer));
       lists.replaceChildren(...listsOf(answer));

@@ -99,3 +99,18 @@ export function signedForms({label, action, challenge, use}) {
       second.hidden = false;
     }), second);
 }
+
+/** Base units of an amount in HNS; null if there is none. */
+
+export function units(text) {
+  if (text.trim() === '')
+    return null;
+
+  const [, whole, part = ''] = /^(\d{1,9})(?:\.(\d{0,6}))?$/.exec(text.trim())
+    || [];
+
+  if (whole === undefined)
+    throw new Error(t('settings.amount_wrong'));
+
+  return Number(whole) * 1e6 + Number(part.padEnd(6, '0'));
+}

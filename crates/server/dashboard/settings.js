@@ -2,7 +2,7 @@
 
 import {alertsPart} from './alerts.js';
 import {h, send, setText} from './dom.js';
-import {form, inputs, signedForms} from './forms.js';
+import {form, inputs, signedForms, units} from './forms.js';
 import {ahead, date} from './format.js';
 import {keysPart, linksPart} from './keys.js';
 import {t} from './language.js';
@@ -96,19 +96,4 @@ function addressPart(refresh) {
         }));
     }
   };
-}
-
-/** Base units of an amount in HNS; null if there is none. */
-
-function units(text) {
-  if (text.trim() === '')
-    return null;
-
-  const [, whole, part = ''] = /^(\d{1,9})(?:\.(\d{0,6}))?$/.exec(text.trim())
-    || [];
-
-  if (whole === undefined)
-    throw new Error(t('settings.amount_wrong'));
-
-  return Number(whole) * 1e6 + Number(part.padEnd(6, '0'));
 }

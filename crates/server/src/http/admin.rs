@@ -17,7 +17,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::answer::{ApiError, ApiResult, JsonBody, PathName, Problem, QueryParams};
+use super::answer::{ApiError, ApiResult, JsonBody, NoParams, PathName, Problem, QueryParams};
 use super::orders;
 use super::site::{Operator, Site};
 use super::viewer::Viewer;
@@ -45,7 +45,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/log", axum::routing::get(super::log::log))
         .route("/doctor", axum::routing::get(super::doctor::doctor))
         .route("/payout/plan", axum::routing::get(super::payouts::plan))
-        .route("/drain", put(drain).delete(undrain))
+        .route("/drain", put(drain).delete(undrain).get(draining))
         .route("/payout", axum::routing::get(payouts))
         .route("/payout/pause", put(pause_payouts).delete(resume_payouts))
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
@@ -294,6 +294,24 @@ async fn unban(
     change(&site, &by, Order::Unban(address)).await
 }
 
+/// Whether this server drains.
+#[derive(Serialize, ToSchema)]
+struct Draining {
+    is_draining: bool,
+}
+
+/// Whether this server drains. Of the others `/servers` tells it.
+#[utoipa::path(get, path = "/api/v1/admin/drain", tag = "admin", responses(
+    (status = 200, body = Draining), (status = 401, body = Problem), (status = 503, body = Problem)))]
+async fn draining(State(site): State<Arc<Site>>, _: NoParams) -> ApiResult<Draining> {
+    match orders::ask(&site.orders, Order::Info).await? {
+        Told::Info(info) => Ok(Json(Draining {
+            is_draining: info.is_draining,
+        })),
+        _ => unreachable!("the status was asked for"),
+    }
+}
+
 /// Take no more connections, and move those there are away.
 #[utoipa::path(put, path = "/api/v1/admin/drain", tag = "admin", request_body = DrainBody,
     responses(OrderResponses))]
@@ -398,7 +416,7 @@ enum OrderResponses {
 /// What there is with a token besides.
 #[derive(OpenApi)]
 #[openapi(
-    paths(super::users::users, super::users::user, super::audit::audit, add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, drain, undrain,
+    paths(super::users::users, super::users::user, super::audit::audit, add_user, set_password, set_address, set_threshold, disable, enable, ban, bans, unban, draining, drain, undrain,
         payouts, pause_payouts, resume_payouts,
         super::refusals::with_addresses, super::conditions::alarms, super::log::log,
         super::doctor::doctor, super::payouts::plan),

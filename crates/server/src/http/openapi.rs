@@ -103,7 +103,7 @@ mod tests {
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountKey AccountSort Accounts AddressBody Alarms AlertSettings \
                      AwaitedServer BanBody BanRow Block BlockStateAsked Blocks ChallengeBody CodeBody \
-                     Condition Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Estimate \
+                     Condition Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Draining Estimate \
                      ExtraNode Finding Findings Happening Health HeldBlock History Job JobOutput KeyBody \
                      KeyMay Language LinkBody ListFormat Listener Listeners Log LogLine Luck MadeKey MadeLink \
                      MinerSignIn NewAddressBody NewAddressByPassword NewAddressBySignature NewPasswordBody \

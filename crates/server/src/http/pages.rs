@@ -51,7 +51,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/index.html", HTML);
 
-static FILES: [File; 25] = [
+static FILES: [File; 29] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
@@ -59,8 +59,12 @@ static FILES: [File; 25] = [
     file!("/chart.js", SCRIPT),
     file!("/connect.js", SCRIPT),
     file!("/console.js", SCRIPT),
+    file!("/console_audit.js", SCRIPT),
+    file!("/console_bans.js", SCRIPT),
     file!("/console_parts.js", SCRIPT),
     file!("/console_payouts.js", SCRIPT),
+    file!("/console_servers.js", SCRIPT),
+    file!("/console_users.js", SCRIPT),
     file!("/dom.js", SCRIPT),
     file!("/format.js", SCRIPT),
     file!("/forms.js", SCRIPT),

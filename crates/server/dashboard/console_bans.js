@@ -1,0 +1,69 @@
+// The console's section of bans.
+
+import {amend, cardSection, time} from './console_parts.js';
+import {h, setText} from './dom.js';
+import {form, inputs} from './forms.js';
+import {ahead} from './format.js';
+import {t} from './language.js';
+
+const MINUTE_S = 60;
+
+export function bansSection() {
+  const list = h('ul', {class: 'events'});
+  const none = h('p', {class: 'empty'}, t('bans.none'));
+  const problem = h('p', {class: 'bad', role: 'status'});
+  const fields = inputs([
+    ['address', t('bans.address'), {type: 'text', maxlength: '45',
+      autocomplete: 'off', spellcheck: 'false'}],
+    ['minutes', t('bans.minutes'), {type: 'number', min: '1',
+      max: '5000000', required: false}],
+    ['reason', t('bans.reason'), {type: 'text', maxlength: '256',
+      autocomplete: 'off', required: false}]
+  ]);
+  const section = cardSection('bans', t('bans.title'), '/api/v1/admin/bans',
+    h('div', {}, list, none, problem, form(fields, t('bans.ban'),
+      async ({address, minutes, reason}) => {
+        await amend('POST', 'bans', {address, reason,
+          ...(minutes === '' ? {} : {seconds: Number(minutes) * MINUTE_S})});
+        fields[0].field.value = '';
+        await section.refresh();
+      })),
+    (bans) => {
+      none.hidden = bans.length > 0;
+
+      // A button with the focus keeps it.
+      const shown = JSON.stringify(bans);
+
+      if (list.dataset.shown !== shown) {
+        list.dataset.shown = shown;
+        list.replaceChildren(...bans.map(row));
+      }
+    });
+
+  function row({address, since, until, reason, by}) {
+    const lift = h('button', {
+      type: 'button', 'aria-label': t('bans.lift_named', {address}),
+      async onclick() {
+        lift.disabled = true;
+
+        try {
+          await amend('DELETE', `bans/${encodeURIComponent(address)}`);
+          setText(problem, '');
+          await section.refresh();
+        } catch (e) {
+          setText(problem, e.message);
+          lift.disabled = false;
+        }
+      }
+    }, t('bans.lift'));
+    const about = [t(by === 'pool' ? 'bans.by_pool' : 'bans.by_owner'),
+      until === null ? t('bans.for_good')
+        : t('bans.until', {time: ahead(until)}), reason];
+
+    return h('li', {}, h('code', {}, address), h('div', {},
+      h('bdi', {}, about.filter(one => one !== '').join(t('text.comma'))),
+      ' ', time(since)), lift);
+  }
+
+  return section;
+}
