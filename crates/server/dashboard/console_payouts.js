@@ -10,29 +10,35 @@ const SEVERITY = {failed: 'error', paused: 'warning', waits: 'info'};
 
 export function payoutsSection() {
   const state = h('div');
+  const problem = h('p', {class: 'bad', role: 'status'});
+  const button = h('button', {type: 'button', onclick: turn});
   const facts = h('dl');
   const lists = h('div');
   const history = payoutsTable({});
-  const problem = h('p', {class: 'bad', role: 'status'});
-  const button = h('button', {type: 'button', onclick: turn});
-  const pause = h('p', {}, button, problem);
+  const plan = cardSection('plan', t('plan.title'),
+    '/api/v1/admin/payout/plan', h('div', {}, facts, lists), (answer) => {
+      facts.replaceChildren(...factsOf(answer));
+      lists.replaceChildren(...(answer.refusal
+        ? [h('p', {}, severity('warning'), ' '), told(answer.refusal)] : []),
+      ...listsOf(answer));
+    });
+  const payouts = cardSection('payouts', t('console.payouts'),
+    '/api/v1/admin/payout', h('div', {}, state, h('p', {}, button), problem),
+    show);
   let isPaused = false;
 
-  function setPause(now) {
-    isPaused = now;
+  function show(report) {
+    isPaused = report.paused_at !== null;
     setText(button, t(isPaused ? 'payout.resume' : 'payout.pause'));
+    state.replaceChildren(...stateOf(report));
   }
 
   async function turn() {
     button.disabled = true;
 
     try {
-      const {state: now} = await amend(isPaused ? 'DELETE' : 'PUT',
-        'payout/pause');
-
-      setPause(now === 'paused');
+      show(await amend(isPaused ? 'DELETE' : 'PUT', 'payout/pause'));
       setText(problem, '');
-      await plan.refresh();
     } catch (e) {
       setText(problem, e.message);
     }
@@ -40,26 +46,17 @@ export function payoutsSection() {
     button.disabled = false;
   }
 
-  const plan = cardSection('payouts', t('console.payouts'),
-    '/api/v1/admin/payout/plan', h('div', {}, state, pause, facts, lists),
-    (answer) => {
-      setPause(answer.payout_state === 'paused');
-      state.replaceChildren(...stateOf(answer));
-      facts.replaceChildren(...factsOf(answer));
-      lists.replaceChildren(...listsOf(answer));
-    });
-
-  return {...plan, element: h('div', {}, plan.element, history.element),
+  return {...payouts,
+    element: h('div', {}, payouts.element, plan.element, history.element),
     refresh() {
-      plan.refresh();
-      history.refresh();
+      for (const part of [payouts, plan, history])
+        part.refresh();
     }};
 }
 
-function stateOf(plan) {
-  const reason = plan.refusal || plan.payout_reason;
-  const code = plan.refusal ? 'warning' : SEVERITY[plan.payout_state];
-  const text = h('strong', {}, word('payout_state', plan.payout_state));
+function stateOf({state, reason}) {
+  const code = SEVERITY[state];
+  const text = h('strong', {}, word('payout_state', state));
 
   return [h('p', {}, ...(code ? [severity(code), ' '] : []), text),
     ...(reason ? [told(reason)] : [])];

@@ -110,7 +110,7 @@ function userPanel(user, changed) {
         t('settings.threshold_set'), values => set('PUT', 'threshold',
           {threshold: units(values.threshold)}))),
       user.has_password ? h('div', {},
-        form(inputs([['password', t('settings.password_new'), PASSWORD[2]]]),
+        form(inputs([['password', t('users.new_password'), PASSWORD[2]]]),
           t('users.password_set'), values => set('PUT', 'password', values)),
         form([], t(user.is_disabled ? 'users.enable' : 'users.disable'),
           () => set(user.is_disabled ? 'DELETE' : 'PUT', 'disabled')))

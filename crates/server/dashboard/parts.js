@@ -180,7 +180,7 @@ export function serversTable() {
     columns: [
       {title: t('label.server'), cell: row => h('span', {class: 'with-dot'},
         dot(row.is_alive), name(row.name))},
-      {title: '', cell: row => h('span', {
+      {title: t('block.state'), cell: row => h('span', {
         class: row.is_alive && row.has_job ? null : 'bad'
       }, serverState(row))},
       {title: t('label.hashrate'), kind: 'number',

@@ -562,6 +562,7 @@ export default {
   'payout_state.waits': 'The payout waits',
   'payout_state.paused': 'Payouts are paused',
   'payout_state.failed': 'The last payout failed',
+  'plan.title': 'The next payout, as it would be now',
   'plan.due': 'Due now',
   'plan.due_to': {one: '{amount} to 1 account',
     other: '{amount} to {count} accounts'},
@@ -626,6 +627,7 @@ export default {
   'users.new_address': 'New payout address, which holds at once',
   'users.new_threshold': 'Pay it from this balance on, in HNS; empty: the '
     + 'pool\'s threshold',
+  'users.new_password': 'New password; who is connected stays',
   'users.address_set': 'Set the address',
   'users.password_set': 'Set the password',
   'users.disable': 'Disable: it mines no more',

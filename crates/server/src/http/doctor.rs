@@ -1,5 +1,6 @@
 //! Findings of the doctor about the own server.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use super::admin::operator;
 use super::answer::{ApiResult, NoParams, Problem};
 use super::site::Site;
-use crate::doctor::Finding;
+use crate::doctor::{CheckedPart, Finding};
 
 /// A finding of the doctor.
 #[derive(Serialize, ToSchema)]
@@ -30,7 +31,7 @@ struct ApiFinding {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Findings)]
 pub(super) struct ApiFindings {
-    /// In the order of their parts.
+    /// The gravest first, then in the order of their parts.
     findings: Vec<ApiFinding>,
     /// Seconds since the server was examined.
     age_s: f64,
@@ -54,8 +55,11 @@ impl From<&Finding> for ApiFinding {
     (status = 200, body = ApiFindings), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn doctor(State(site): State<Arc<Site>>, _: NoParams) -> ApiResult<ApiFindings> {
     let (found, age) = operator(&site).console.examination.findings().await?;
+    let place = |part| CheckedPart::ALL.iter().position(|one| *one == part);
+    let mut sorted: Vec<&Finding> = found.iter().collect();
+    sorted.sort_by_key(|finding| (Reverse(finding.severity), place(finding.part)));
     Ok(Json(ApiFindings {
-        findings: found.iter().map(ApiFinding::from).collect(),
+        findings: sorted.into_iter().map(ApiFinding::from).collect(),
         age_s: age.as_secs_f64(),
     }))
 }
