@@ -17,11 +17,12 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::answer::{ApiError, ApiResult, JsonBody, PathName, Problem, QueryParams};
+use super::answer::{self, ApiError, ApiResult, JsonBody, PathName, Problem, QueryParams};
 use super::orders;
 use super::site::{Operator, Site};
 use super::viewer::Viewer;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
+use crate::messages::SettingRefused;
 use crate::payer::{PayoutControl, PayoutReport};
 
 /// The paths below `/admin`, for a site with an operator.
@@ -108,7 +109,7 @@ struct AddressBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ThresholdBody {
     /// In base units; null: the pool's.
-    #[serde(deserialize_with = "Option::deserialize")]
+    #[serde(deserialize_with = "answer::base_units")]
     #[schema(required)]
     pub(super) threshold: Option<u64>,
 }
@@ -310,6 +311,9 @@ async fn drain_server(site: &Site, server: &str, over_s: Option<u64>) -> OrderRe
     let _place = orders::enter(&operator(site).places)?;
     match tokio::task::spawn_blocking(move || told.wait()).await {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
+        Ok(Err(error)) if error.is::<SettingRefused>() => {
+            Err(ApiError(StatusCode::CONFLICT, format!("{error:#}")))
+        }
         Ok(Err(error)) => Err(ApiError::busy(format!("{error:#}"))),
         Err(_) => Err(ApiError::busy("the server is stopping")),
     }

@@ -419,7 +419,14 @@ fn operator_sets_an_accounts_threshold() {
     for right in [json!(2_000_000), Value::Null] {
         call(&threshold(right), 204);
     }
-    for wrong in [threshold(json!(999_999)), threshold(json!("1")), json!({})] {
+    let too_great = threshold(json!(i64::MAX.unsigned_abs() + 1));
+    for wrong in [
+        threshold(json!(999_999)),
+        threshold(json!("1")),
+        too_great,
+        json!({}),
+        json!([2_000_000]),
+    ] {
         call(&wrong, 400);
     }
 }
@@ -491,7 +498,11 @@ fn operator_rules_users_bans_and_drains() {
     assert!(logs_in("two"));
     let nowhere = json!({"address": "nowhere"});
     call("PUT", "/users/bob/address", &nowhere, 400);
-    for wrong in [json!({"name": "eve"}), json!([]), json!({"nam": "eve"})] {
+    for wrong in [
+        json!({"name": "eve"}),
+        json!(["eve", "three", null]),
+        json!({"nam": "eve"}),
+    ] {
         call("POST", "/users", &wrong, 400);
     }
 
@@ -508,6 +519,10 @@ fn operator_rules_users_bans_and_drains() {
     call("DELETE", "/bans/everybody", &none, 400);
 
     call("PUT", "/drain", &json!({"seconds": 4000}), 400);
+    call("PUT", "/drain", &json!([null, null]), 400);
+    // It is alone.
+    call("PUT", "/drain", &json!({"server": "other"}), 409);
+    call("DELETE", "/drain?server=other", &none, 409);
     call("PUT", "/drain", &json!({"seconds": 0}), 204);
     let is_refused = || TcpStream::connect(running.server.address()).is_err();
     wait_until("nobody is let in", is_refused);
