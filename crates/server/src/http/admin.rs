@@ -131,6 +131,7 @@ struct BanBody {
 #[serde(deny_unknown_fields)]
 struct DrainBody {
     /// Over how long miners are moved away.
+    #[schema(maximum = 3600)]
     seconds: Option<u64>,
     /// Which server of the pool; else this one.
     server: Option<String>,

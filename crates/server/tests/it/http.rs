@@ -373,6 +373,30 @@ fn document_names_nothing_that_it_does_not_have() {
     }
 }
 
+/// Each path may answer so, whatever it is for.
+#[test]
+fn document_says_of_each_path_what_any_may_answer() {
+    let (_running, browser) = serve(&[("http-token", TOKEN)]);
+    let document = browser.json("/api/v1/openapi.json");
+    let paths = document["paths"].as_object().expect("paths");
+    let methods = paths.values().filter_map(Value::as_object).flatten();
+    let mut count = 0;
+    for (method, operation) in methods {
+        count += 1;
+        for status in ["400", "401", "403", "421", "503"] {
+            let answer = &operation["responses"][status];
+            assert!(answer.is_object(), "{status} of {method} {operation}");
+        }
+    }
+    assert!(count > 50, "{count}");
+    let host = format!("127.0.0.1:{}", browser.port);
+    let bearer = format!("Bearer hsk_{}", "0".repeat(64));
+    let with = [("Host", host.as_str()), ("Authorization", bearer.as_str())];
+    for path in paths.keys().filter(|path| !path.contains("/admin/")) {
+        assert_eq!(browser.ask("GET", path, &with).status, 401, "{path}");
+    }
+}
+
 const TOKEN: &str = "0123456789abcdef";
 
 #[test]
