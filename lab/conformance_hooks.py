@@ -45,6 +45,7 @@ BEYOND_SCHEMAS = (
     "not an account name: ",
     "not a password: ",
     "the new password is too short",
+    "the reason is longer than 256 bytes",
     "is below threshold-min",
     "payee: no listener of this server",
     "name: expected 1 to 40 letters",

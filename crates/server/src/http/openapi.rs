@@ -130,6 +130,8 @@ fn add_common_answers(document: &mut utoipa::openapi::OpenApi) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -146,5 +148,29 @@ mod tests {
                      Refusal Refusals Round RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine Sums \
                      Terms ThresholdBody UserBody Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
+    }
+
+    /// Schemas whose format has no place for their maximum.
+    fn contradictions(value: &Value, found: &mut Vec<Value>) {
+        let maximum = value["maximum"].as_f64();
+        if value["format"] == "int32" && maximum.is_some_and(|most| most > i32::MAX.into()) {
+            found.push(value.clone());
+        }
+        match value {
+            Value::Object(fields) => fields.values().for_each(|one| contradictions(one, found)),
+            Value::Array(list) => list.iter().for_each(|one| contradictions(one, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn formats_have_place_for_the_greatest_values() {
+        let mut document = Document::openapi();
+        document.merge(admin::AdminDocument::openapi());
+        let document = serde_json::to_value(document).expect("JSON");
+        assert!(document.to_string().contains("4294967295"));
+        let mut found = Vec::new();
+        contradictions(&document, &mut found);
+        assert_eq!(found, Vec::<Value>::new());
     }
 }
