@@ -75,9 +75,9 @@ dist-test: build ## installs the npm packages and hsd into an empty prefix, and 
 compat: build ## end-to-end tests with each supported hsd release
 	node scripts/compat.js $(VERSIONS)
 
-# URL=http://127.0.0.1:3080
-conformance: ## a running node's API against its OpenAPI document
-	@URL='$(URL)' scripts/conformance.sh
+# EXAMPLES=100 SEED=7 MODES=private USERS='bob operator': lab/README.md. URL=http://127.0.0.1:3080: that one.
+conformance: $(if $(URL),,build) ## the HTTP API against its OpenAPI document, as every kind of user
+	@URL='$(URL)' EXAMPLES='$(EXAMPLES)' SEED='$(SEED)' MODES='$(MODES)' USERS='$(USERS)' scripts/conformance.sh
 
 ##@ Measure
 

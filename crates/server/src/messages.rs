@@ -133,7 +133,7 @@ impl SetAccountCommand {
     }
 }
 
-/// The reason why an account may not have a setting.
+/// The reason why an account may not have a setting, or no server can be told to drain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct SettingRefused(pub(crate) String);

@@ -36,11 +36,11 @@ pub struct AlertSettings {
     pub language: Language,
     /// Minutes without a share after which a worker is silent, 5 to 1440; null: silence is not told.
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schema(required)]
+    #[schema(required, minimum = 5, maximum = 1440)]
     pub silent_minutes: Option<u32>,
     /// Percent of the hashrate of two hours that half an hour has lost, 10 to 90; null: that is not told.
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schema(required)]
+    #[schema(required, minimum = 10, maximum = 90)]
     pub drop_percent: Option<u32>,
     /// Blocks that the account found.
     pub blocks: bool,

@@ -265,7 +265,7 @@ pub(crate) struct WorkersAsked {
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
     /// Rows left out before them.
-    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0, format = Int64)]
     offset: Option<u32>,
 }
 
@@ -283,7 +283,7 @@ pub(crate) struct AccountsAsked {
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
     /// Rows left out before them.
-    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0, format = Int64)]
     offset: Option<u32>,
 }
 

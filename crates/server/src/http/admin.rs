@@ -17,12 +17,15 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::answer::{ApiError, ApiResult, JsonBody, NoParams, PathName, Problem, QueryParams};
+use super::answer::{
+    self, ApiError, ApiResult, JsonBody, NoParams, PathName, Problem, QueryParams,
+};
 use super::orders;
 use super::site::{Operator, Site};
 use super::viewer::Viewer;
 use crate::audit_trail::Actor;
 use crate::limits::{DRAIN_S, HTTP_BODY_BYTES_MAX};
+use crate::messages::SettingRefused;
 use crate::payer::{PayoutControl, PayoutReport};
 
 /// The paths below `/admin`, for a site with an operator.
@@ -111,7 +114,7 @@ struct AddressBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ThresholdBody {
     /// In base units; null: the pool's.
-    #[serde(deserialize_with = "Option::deserialize")]
+    #[serde(deserialize_with = "answer::base_units")]
     #[schema(required)]
     pub(super) threshold: Option<u64>,
 }
@@ -133,6 +136,7 @@ struct BanBody {
 #[serde(deny_unknown_fields)]
 struct DrainBody {
     /// Over how long miners are moved away.
+    #[schema(maximum = 3600)]
     seconds: Option<u64>,
     /// Which server of the pool; else this one.
     server: Option<String>,
@@ -349,9 +353,13 @@ async fn undrain(
 async fn drain_server(site: &Site, by: &Actor, server: &str, over_s: Option<u64>) -> OrderResult {
     let told = site.orders.drain_server(by, server, over_s);
     let told = told.map_err(|error| ApiError::wrong(format!("{error:#}")))?;
-    let told = orders::wait(&operator(site).places, move || told.wait()).await?;
-    told.map_err(|error| ApiError::busy(format!("{error:#}")))?;
-    Ok(StatusCode::NO_CONTENT)
+    match orders::wait(&operator(site).places, move || told.wait()).await? {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(error) if error.is::<SettingRefused>() => {
+            Err(ApiError(StatusCode::CONFLICT, format!("{error:#}")))
+        }
+        Err(error) => Err(ApiError::busy(format!("{error:#}"))),
+    }
 }
 
 /// The state of payouts.

@@ -1,6 +1,8 @@
 //! Common parts of all answers: errors, parameters, pages of lists, and the cache for identical requests.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,8 +16,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::viewer::Viewer;
@@ -116,9 +119,45 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = Json::<T>::from_request(request, state).await;
-        let Json(body) = body.map_err(|error| ApiError::wrong(error.body_text()))?;
+        let body = Json::<JsonObject<T>>::from_request(request, state).await;
+        let Json(JsonObject(body)) = body.map_err(|error| ApiError::wrong(error.body_text()))?;
         Ok(Self(body))
+    }
+}
+
+/// A value whose fields have names: serde takes a struct's from an array too, by their order.
+struct JsonObject<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for JsonObject<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: DeserializeOwned> Visitor<'de> for ObjectVisitor<T> {
+            type Value = JsonObject<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, fields: M) -> Result<Self::Value, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(JsonObject)
+            }
+        }
+
+        json.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+/// Reads an amount that may be null. Those that no ledger can store are refused.
+pub(super) fn base_units<'de, D: Deserializer<'de>>(json: D) -> Result<Option<u64>, D::Error> {
+    let amount = Option::<u64>::deserialize(json)?;
+    match amount.filter(|amount| i64::try_from(*amount).is_err()) {
+        None => Ok(amount),
+        Some(amount) => {
+            let expected = format!("at most {} base units", i64::MAX);
+            let found = Unexpected::Unsigned(amount);
+            Err(D::Error::invalid_value(found, &expected.as_str()))
+        }
     }
 }
 

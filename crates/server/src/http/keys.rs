@@ -93,7 +93,7 @@ pub(crate) struct MadeLink {
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyBody {
     /// One that no other key or link of the account has: up to 40 letters, digits, blanks, `-`, `_` and `.`.
-    #[schema(max_length = 40)]
+    #[schema(min_length = 1, max_length = 40)]
     name: String,
     may: KeyMay,
 }
@@ -110,7 +110,7 @@ pub(crate) enum KeyMay {
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinkBody {
     /// One that no other key or link of the account has: up to 40 letters, digits, blanks, `-`, `_` and `.`.
-    #[schema(max_length = 40)]
+    #[schema(min_length = 1, max_length = 40)]
     name: String,
 }
 

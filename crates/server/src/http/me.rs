@@ -280,7 +280,7 @@ async fn paid_at(site: &Site, account: &Arc<str>) -> Result<PaidAt, ApiError> {
 /// Be paid from another balance on.
 #[utoipa::path(put, path = "/api/v1/me/threshold", tag = "me", request_body = ThresholdBody,
     responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn set_threshold(
     State(site): State<Arc<Site>>,
     by: Actor,

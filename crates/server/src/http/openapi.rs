@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use utoipa::OpenApi;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 use super::accounts::{AccountSort, WorkerSort};
 use super::answer::SortOrder;
@@ -88,11 +89,49 @@ pub(crate) async fn document(State(site): State<Arc<Site>>) -> Json<utoipa::open
     if site.operator.is_some() {
         document.merge(admin::AdminDocument::openapi());
     }
+    add_common_answers(&mut document);
     Json(document)
+}
+
+/// What each path may answer before its handler is asked, or while it is waited for.
+const COMMON_ANSWERS: [(&str, &str); 5] = [
+    ("400", "A parameter or the body is malformed."),
+    ("401", "The key is none."),
+    (
+        "403",
+        "Asked by a page of another site, or by a key in the clear.",
+    ),
+    ("421", "Asked by a host name that is not this server's."),
+    ("503", "The server has no time for it, or is stopping."),
+];
+
+/// Adds those that a path's own answers do not have.
+fn add_common_answers(document: &mut utoipa::openapi::OpenApi) {
+    let body = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
+    for path in document.paths.paths.values_mut() {
+        let methods = [
+            &mut path.get,
+            &mut path.put,
+            &mut path.post,
+            &mut path.delete,
+        ];
+        for operation in methods.into_iter().flatten() {
+            let answers = &mut operation.responses.responses;
+            for (status, description) in COMMON_ANSWERS {
+                let answer = ResponseBuilder::new()
+                    .description(description)
+                    .content("application/json", body().build());
+                let answer = RefOr::T(answer.build());
+                answers.entry(status.to_owned()).or_insert(answer);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -113,5 +152,29 @@ mod tests {
                      RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine \
                      Sums Terms ThresholdBody User UserBody Users Waiting Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
+    }
+
+    /// Schemas whose format has no place for their maximum.
+    fn contradictions(value: &Value, found: &mut Vec<Value>) {
+        let maximum = value["maximum"].as_f64();
+        if value["format"] == "int32" && maximum.is_some_and(|most| most > i32::MAX.into()) {
+            found.push(value.clone());
+        }
+        match value {
+            Value::Object(fields) => fields.values().for_each(|one| contradictions(one, found)),
+            Value::Array(list) => list.iter().for_each(|one| contradictions(one, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn formats_have_place_for_the_greatest_values() {
+        let mut document = Document::openapi();
+        document.merge(admin::AdminDocument::openapi());
+        let document = serde_json::to_value(document).expect("JSON");
+        assert!(document.to_string().contains("4294967295"));
+        let mut found = Vec::new();
+        contradictions(&document, &mut found);
+        assert_eq!(found, Vec::<Value>::new());
     }
 }

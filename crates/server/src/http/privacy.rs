@@ -240,6 +240,8 @@ impl Hidden {
                 }
                 for (key, value) in fields.iter_mut() {
                     match value {
+                        // A number of accounts tells of none.
+                        Value::Number(_) => {}
                         Value::String(text) if self.keys.contains(&key.as_str()) => {
                             *value = self.replacement(text);
                         }

@@ -68,7 +68,7 @@ pub(crate) struct LinesAsked {
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
     /// Rows left out before them.
-    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0, format = Int64)]
     offset: Option<u32>,
 }
 

@@ -5,13 +5,14 @@
 pub mod password_hash;
 
 use crate::messages::{
-    AccountSetting, DrainCommand, DriverHandle, SetAccountCommand, SpoolCommand, WorkerEvent,
+    AccountSetting, DrainCommand, DriverHandle, SetAccountCommand, SettingRefused, SpoolCommand,
+    WorkerEvent,
 };
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use hstratum_core::accounts::ban::{Ban, BanChange};
 use hstratum_core::accounts::password::StoredPassword;
 use hstratum_core::chain::address::Network;
@@ -168,8 +169,9 @@ pub(crate) fn run_users(
                 continue;
             }
             UsersCommand::DrainServer(command) => {
-                let alone = anyhow!("this server shares no ledger with others (database)");
-                let _ = command.answer.send(Err(alone));
+                let alone = "this server shares no ledger with others (database)";
+                let alone = SettingRefused(alone.to_owned());
+                let _ = command.answer.send(Err(alone.into()));
                 continue;
             }
             UsersCommand::Draining(_) | UsersCommand::Look => continue,

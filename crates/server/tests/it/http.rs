@@ -373,6 +373,30 @@ fn document_names_nothing_that_it_does_not_have() {
     }
 }
 
+/// Each path may answer so, whatever it is for.
+#[test]
+fn document_says_of_each_path_what_any_may_answer() {
+    let (_running, browser) = serve(&[("http-token", TOKEN)]);
+    let document = browser.json("/api/v1/openapi.json");
+    let paths = document["paths"].as_object().expect("paths");
+    let methods = paths.values().filter_map(Value::as_object).flatten();
+    let mut count = 0;
+    for (method, operation) in methods {
+        count += 1;
+        for status in ["400", "401", "403", "421", "503"] {
+            let answer = &operation["responses"][status];
+            assert!(answer.is_object(), "{status} of {method} {operation}");
+        }
+    }
+    assert!(count > 50, "{count}");
+    let host = format!("127.0.0.1:{}", browser.port);
+    let bearer = format!("Bearer hsk_{}", "0".repeat(64));
+    let with = [("Host", host.as_str()), ("Authorization", bearer.as_str())];
+    for path in paths.keys().filter(|path| !path.contains("/admin/")) {
+        assert_eq!(browser.ask("GET", path, &with).status, 401, "{path}");
+    }
+}
+
 const TOKEN: &str = "0123456789abcdef";
 
 #[test]
@@ -419,7 +443,14 @@ fn operator_sets_an_accounts_threshold() {
     for right in [json!(2_000_000), Value::Null] {
         call(&threshold(right), 204);
     }
-    for wrong in [threshold(json!(999_999)), threshold(json!("1")), json!({})] {
+    let too_great = threshold(json!(i64::MAX.unsigned_abs() + 1));
+    for wrong in [
+        threshold(json!(999_999)),
+        threshold(json!("1")),
+        too_great,
+        json!({}),
+        json!([2_000_000]),
+    ] {
         call(&wrong, 400);
     }
 }
@@ -444,6 +475,25 @@ fn operator_pauses_payouts() {
     assert_eq!(report.state, "paused");
     assert_eq!(call("DELETE", "/pause")["paused_at"], Value::Null);
     assert_eq!(call("GET", "")["state"], "off");
+}
+
+#[test]
+fn orders_are_objects_and_concern_what_is_there() {
+    let (_running, browser) = serve(&[("http-token", TOKEN)]);
+    let eve = json!(["eve", "three", null]);
+    let other = json!({"server": "other"});
+    let none = json!({});
+    for (method, path, body, status) in [
+        ("POST", "/users", &eve, 400),
+        ("PUT", "/drain", &json!([null, null]), 400),
+        // It is alone.
+        ("PUT", "/drain", &other, 409),
+        ("DELETE", "/drain?server=other", &none, 409),
+    ] {
+        let path = format!("/api/v1/admin{path}");
+        let answer = browser.call(method, &path, Some(TOKEN), body);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+    }
 }
 
 #[test]

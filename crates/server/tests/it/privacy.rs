@@ -146,6 +146,15 @@ fn no_path_shows_names_to_strangers_where_they_are_hidden() {
             _ => Vec::new(),
         };
         assert_eq!(refused, expected, "{dashboard}");
+        let (theirs, ours) = (
+            browser.json("/api/v1/pool"),
+            as_operator(browser, "/api/v1/pool").json(),
+        );
+        assert_eq!(
+            (&theirs["workers"], &theirs["accounts"]),
+            (&ours["workers"], &ours["accounts"]),
+            "{dashboard}"
+        );
         let by_finder = browser.get(&format!("/api/v1/blocks?account={ACCOUNT}"));
         let status = if dashboard == "private" { 401 } else { 200 };
         assert_eq!(by_finder.status, status, "{dashboard}");

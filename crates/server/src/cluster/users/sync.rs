@@ -29,7 +29,7 @@ use crate::cluster::users::cache::{UsersAndBans, UsersCache};
 use crate::cluster::users::local_import;
 use crate::cluster::users::table::{self, ChangeOutcome, ChangePage, UserWrite};
 use crate::limits::{SHARED_AWAY, SHARED_LOOK};
-use crate::messages::{DrainCommand, DriverHandle, Stopped, WorkerEvent};
+use crate::messages::{DrainCommand, DriverHandle, SettingRefused, Stopped, WorkerEvent};
 use crate::node::Node;
 use crate::sql::sqlite_schema::FileId;
 use crate::sql::{Db, SqlError};
@@ -325,7 +325,10 @@ impl UsersSync {
         });
         let ordered = match ordered {
             Ok(true) => Ok(()),
-            Ok(false) => Err(anyhow::anyhow!("no server has the name {server:?}")),
+            Ok(false) => {
+                let text = format!("no server has the name {server:?}");
+                Err(SettingRefused(text).into())
+            }
             Err(error) => Err(anyhow::Error::from(error)),
         };
         let _ = answer.send(ordered);
