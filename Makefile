@@ -61,7 +61,7 @@ test: check build ## everything that says whether the tree is right
 
 check: ## formatting and lints
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --release --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
 	find plugin lab bench scripts -name '*.js' -print0 | xargs -0 -n1 node --check
 
 proxied: build ## end-to-end suites once more, with a proxy between the miners and each node

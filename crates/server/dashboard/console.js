@@ -2,7 +2,7 @@
 
 import {auditSection} from './console_audit.js';
 import {bansSection} from './console_bans.js';
-import {cardSection, severity, time, told} from './console_parts.js';
+import {cardSection, severity, time, told, whenAmended} from './console_parts.js';
 import {payoutsSection} from './console_payouts.js';
 import {serversSection} from './console_servers.js';
 import {usersSection} from './console_users.js';
@@ -32,6 +32,13 @@ export function consolePage() {
 
   const sections = SECTIONS.map(make => make());
 
+  function fast() {
+    for (const section of sections)
+      section.refresh();
+  }
+
+  whenAmended(fast);
+
   return {
     element: h('div', {}, h('div', {class: 'title'},
       h('a', {href: '/', class: 'back'}, t('pool.back')),
@@ -39,10 +46,7 @@ export function consolePage() {
     sections.map(section => section.element)),
     title: t('console.title'),
     sections: sections.map(({id, title}) => [id, title]),
-    fast() {
-      for (const section of sections)
-        section.refresh();
-    },
+    fast,
     slow() {},
     onPool() {},
     onHappening() {}

@@ -26,7 +26,6 @@ export function bansSection() {
         await amend('POST', 'bans', {address, reason,
           ...(minutes === '' ? {} : {seconds: Number(minutes) * MINUTE_S})});
         fields[0].field.value = '';
-        await section.refresh();
       })),
     (bans) => {
       none.hidden = bans.length > 0;
@@ -49,7 +48,6 @@ export function bansSection() {
         try {
           await amend('DELETE', `bans/${encodeURIComponent(address)}`);
           setText(problem, '');
-          await section.refresh();
         } catch (e) {
           setText(problem, e.message);
           lift.disabled = false;

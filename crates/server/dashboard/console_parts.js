@@ -31,10 +31,23 @@ export function cardSection(id, title, path, content, show) {
   };
 }
 
+let onAmended = () => {};
+
+/** Call this after each change. */
+
+export function whenAmended(call) {
+  onAmended = call;
+}
+
 /** A change by the operator, of what is below `/api/v1/admin`. */
 
-export function amend(method, path, body = null) {
-  return send(method, `/api/v1/admin/${path}`, body, viewer.token);
+export async function amend(method, path, body = null) {
+  const answer = await send(method, `/api/v1/admin/${path}`, body,
+    viewer.token);
+
+  onAmended();
+
+  return answer;
 }
 
 /** How much it matters: a word, and a mark beside it. */

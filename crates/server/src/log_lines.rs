@@ -29,7 +29,7 @@ impl LogLines {
         let line = LogLine {
             at: unix_s(),
             level,
-            text: text[..text.floor_char_boundary(LOG_LINE_BYTES_MAX)].to_owned(),
+            text: text[..kept_bytes(text)].to_owned(),
         };
         let mut lines = self.0.lock();
         if lines.len() == LOG_LINES_MAX {
@@ -44,6 +44,13 @@ impl LogLines {
         let before = lines.len().saturating_sub(count);
         lines.range(before..).cloned().collect()
     }
+}
+
+/// Length of the part of a line that is kept.
+fn kept_bytes(text: &str) -> usize {
+    let most = text.len().min(LOG_LINE_BYTES_MAX);
+    let mut ends = (0..=most).rev();
+    ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
 /// A node whose log is kept too.

@@ -70,7 +70,7 @@ async fn admit(Extension(viewer): Extension<Viewer>, request: Request, next: Nex
     response
 }
 
-pub(super) fn operator(site: &Site) -> &Operator {
+fn operator(site: &Site) -> &Operator {
     let operator = site.operator.as_ref();
     operator.expect("the paths are there for an operator")
 }

@@ -8,7 +8,6 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::admin::operator;
 use super::answer::{ApiResult, NoParams, Problem};
 use super::site::Site;
 use crate::doctor::{CheckedPart, Finding};
@@ -54,7 +53,7 @@ impl From<&Finding> for ApiFinding {
 #[utoipa::path(get, path = "/api/v1/admin/doctor", tag = "admin", responses(
     (status = 200, body = ApiFindings), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn doctor(State(site): State<Arc<Site>>, _: NoParams) -> ApiResult<ApiFindings> {
-    let (found, age) = operator(&site).console.examination.findings().await?;
+    let (found, age) = site.console().examination.findings().await?;
     let place = |part| CheckedPart::ALL.iter().position(|one| *one == part);
     let mut sorted: Vec<&Finding> = found.iter().collect();
     sorted.sort_by_key(|finding| (Reverse(finding.severity), place(finding.part)));

@@ -8,7 +8,6 @@ use hstratum_core::event::Level;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::admin::operator;
 use super::answer::{ApiError, ApiResult, Problem, QueryParams};
 use super::site::Site;
 use crate::limits::LOG_LINES_MAX;
@@ -73,7 +72,7 @@ pub(super) async fn log(
             "count: expected 1 to {LOG_LINES_MAX}, found {count}"
         )));
     }
-    let lines = operator(&site).console.log_lines.last(count).into_iter();
+    let lines = site.console().log_lines.last(count).into_iter();
     Ok(Json(ApiLog {
         lines: lines.map(ApiLogLine::from).collect(),
     }))

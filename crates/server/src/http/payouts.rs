@@ -7,7 +7,6 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::admin::operator;
 use super::answer::{ApiResult, NoParams, Problem, QueryParams, page_of};
 use super::payer::PoolPayouts;
 use super::payout_plan::{self, ApiPlan};
@@ -139,7 +138,7 @@ pub(super) async fn plan(
     let (reader, network) = (site.background(), site.network);
     let is_shared = reader.is_shared();
     let read = move |sql: &mut dyn Sql| payout_plan::read(sql, network, is_shared);
-    let plan = &operator(&site).console.plan;
+    let plan = &site.console().plan;
     let (plan, age) = plan.get_with_age(reader, PLAN_KEPT, read).await?;
     let mut plan = ApiPlan::clone(&plan);
     let behind = || site.statuses.node_lag.behind();

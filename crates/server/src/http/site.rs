@@ -195,6 +195,14 @@ impl Site {
         reader.ok_or_else(|| ApiError::busy("there is no ledger"))
     }
 
+    /// The operator's console. There is an operator.
+    pub(crate) fn console(&self) -> &Console {
+        let operator = self.operator.as_ref();
+        &operator
+            .expect("the paths are there for an operator")
+            .console
+    }
+
     /// For queries that take long. There is a ledger.
     pub(crate) fn background(&self) -> &LedgerReader {
         self.background.as_ref().expect("there is a ledger")

@@ -112,7 +112,7 @@ impl Server {
         let driver = startup::driver(&deps, (net, inbox), senders, recovered, telemetry);
         let log = Arc::downgrade(&node);
         spawn("hstratum", move || {
-            run(driver, running, cluster_threads, &*node)
+            run(driver, running, cluster_threads, &*node);
         })?;
         Ok(Self {
             to_driver,
