@@ -88,7 +88,7 @@ async function eachPage(browser, {node, hash, refuse}, options, look) {
   await page.setExtraHTTPHeaders({Authorization: `Bearer ${TOKEN}`});
   await page.goto(new URL('/console', page.url()).href);
   await shown('#log li');
-  await shown('#payouts dd');
+  await shown('#plan dd');
   await page.locator('#doctor button').click();
   await shown('#doctor li');
   await look(page, 'the console');

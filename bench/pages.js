@@ -1,0 +1,178 @@
+'use strict';
+
+/*
+ * From a click on the dashboard to the page that follows, in headless
+ * Chromium, with many workers in the ledger's last day.
+ */
+
+const {execFileSync} = require('child_process');
+const path = require('path');
+const {parseArgs} = require('util');
+const {launch, open} = require('../plugin/test/browser');
+const {startNode} = require('../plugin/test/harness');
+const {ledgerOf} = require('../plugin/test/paying_blocks');
+const {Bench, exitWith, number, runAtMost} = require('./command');
+const {median, table} = require('./numbers');
+
+const SEED = path.join(__dirname, 'seed_workers.py');
+const TOKEN = '0123456789abcdef';
+
+const HELP = `usage: node bench/pages.js [options]
+
+From a click to the page that follows, with many workers. Needs make build and
+Chromium.
+
+  --workers N      workers with shares of the last day (100000)
+  --accounts N     accounts that they are of (10000)
+  --big N          workers of one of them (5000)
+  --rounds N       clicks of each kind, 1 to 100 (10)
+  --help           print this
+`;
+
+const RUN_MS = 600000;
+
+/** What is clicked, from where, and what has to be seen then. */
+const CLICKS = [
+  {what: 'the pool', from: '/account/big', click: 'a.back',
+    seen: '#workers tbody tr'},
+  {what: 'the big account', from: '/', click: '#big', seen: '#workers tbody tr'},
+  {what: 'next page of workers', from: '/',
+    click: '#workers .pages button:last-of-type', seen: '#workers tbody tr',
+    isNew: true},
+  {what: 'workers by name', from: '/', click: '#workers th:first-child button',
+    seen: '#workers tbody tr', isNew: true},
+  {what: 'next page of the big account', from: '/account/big',
+    click: '#workers .pages button:last-of-type', seen: '#workers tbody tr',
+    isNew: true},
+  {what: 'the console', from: '/', click: '#session a[href="/console"]',
+    seen: '#audit tbody tr, #audit .empty'}
+];
+
+class PagesBench extends Bench {
+  constructor(options) {
+    super();
+    this.options = options;
+  }
+
+  async run() {
+    const {workers, accounts, big, rounds} = this.options;
+    const args = ['--stratum-auth=open', `--stratum-http-token=${TOKEN}`];
+    const node = await startNode(this, {args});
+
+    // The server reads it when it starts again.
+    execFileSync('python3', [SEED, ledgerOf(node), accounts, workers, big]
+      .map(String));
+    await node.restart({args});
+
+    const browser = await launch({after: fn => this.after(fn),
+      diagnostic: console.error});
+    const page = await open(browser, node, '/sign-in', {offline: true});
+
+    await page.locator('details:has(input[name=token]) summary').click();
+    await page.locator('input[name=token]').fill(TOKEN);
+    await page.locator('input[name=token]').press('Enter');
+    await page.locator('#workers tbody tr').first().waitFor({timeout: 120000});
+
+    const rows = [];
+
+    for (const one of CLICKS) {
+      const times = [];
+
+      for (let i = 0; i < rounds; i++)
+        times.push(await this.time(page, one));
+
+      rows.push([one.what, median(times).toFixed(0),
+        Math.max(...times).toFixed(0)]);
+    }
+
+    console.log(table([['click', 'median ms', 'longest ms'], ...rows]));
+  }
+
+  /** Milliseconds from a click to the paint after its rows are there. */
+
+  async time(page, {from, click, seen, isNew = false}) {
+    await page.goto(new URL(from, page.url()).href);
+    await page.locator('#workers tbody tr').first().waitFor();
+    // The list of accounts begins with others.
+    await page.evaluate(() => {
+      const link = Object.assign(document.createElement('a'),
+        {id: 'big', href: '/account/big', textContent: 'big'});
+
+      document.querySelector('main').prepend(link);
+    });
+    await page.locator(click).first().waitFor();
+    // What is loaded after that is no part of the click.
+    await page.waitForTimeout(500);
+
+    const before = isNew
+      ? await page.locator(seen).first().textContent() : null;
+
+    // A page that follows has no memory of the click but this.
+    await page.evaluate(() => {
+      addEventListener('click', () => {
+        sessionStorage.setItem('clicked', performance.timeOrigin
+          + performance.now());
+      }, {capture: true});
+    });
+    await page.addInitScript(watch, [seen, before]);
+
+    if (isNew)
+      await page.evaluate(watch, [seen, before]);
+
+    await page.locator(click).first().click();
+    await page.waitForFunction(() => sessionStorage.getItem('painted'));
+
+    return page.evaluate(() => {
+      const time = sessionStorage.getItem('painted')
+        - sessionStorage.getItem('clicked');
+      sessionStorage.clear();
+      return time;
+    });
+  }
+}
+
+/** In the page: notes when the rows are painted that a click asked for. */
+
+function watch([seen, before]) {
+  const look = () => {
+    const row = document.querySelector(seen);
+    const isThere = row && row.offsetParent !== null
+      && row.textContent !== before;
+
+    if (isThere && sessionStorage.getItem('clicked')
+        && !sessionStorage.getItem('painted')) {
+      requestAnimationFrame(() => setTimeout(() => {
+        sessionStorage.setItem('painted', performance.timeOrigin
+          + performance.now());
+      }));
+    } else if (!sessionStorage.getItem('painted')) {
+      requestAnimationFrame(look);
+    }
+  };
+
+  requestAnimationFrame(look);
+}
+
+async function main() {
+  const {values} = parseArgs({options: {
+    workers: {type: 'string', default: '100000'},
+    accounts: {type: 'string', default: '10000'},
+    big: {type: 'string', default: '5000'},
+    rounds: {type: 'string', default: '10'},
+    help: {type: 'boolean', default: false}
+  }});
+
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
+
+  await runAtMost(new PagesBench({
+    workers: number(values.workers, 'workers', 1, 1000000),
+    accounts: number(values.accounts, 'accounts', 2, 100000),
+    big: number(values.big, 'big', 1, 1000000),
+    rounds: number(values.rounds, 'rounds', 1, 100)
+  }), RUN_MS);
+}
+
+exitWith(main());
