@@ -81,7 +81,7 @@ enum Command {
         #[command(flatten)]
         ledger: LedgerArgs,
 
-        /// Only of accounts, addresses and servers with this in their name
+        /// Only those with this in the account, address, server or new value
         search: Option<String>,
 
         /// Changes to show, at most

@@ -1,7 +1,7 @@
 // The console's section of changes: who has made them, when and from where.
 
 import {time} from './console_parts.js';
-import {h, name} from './dom.js';
+import {accountLink, h} from './dom.js';
 import {t, word} from './language.js';
 import {Table} from './table.js';
 
@@ -11,16 +11,13 @@ export function auditSection() {
     key: 'changes', search: t('audit.search'), empty: t('audit.none'),
     limit: 10, columns: [
       {title: t('audit.when'), cell: row => time(row.at)},
-      {title: t('audit.who'), cell: row => row.account === null
-        ? t('sign_in.owner') : name(row.account)},
-      {title: t('audit.from'), kind: 'minor', cell: row => h('span', {},
-        word('via', row.via), ' ', h('bdi', {}, row.origin || ''))},
-      {title: t('audit.change'), cell: row => word('change', row.change)},
-      {title: t('audit.of'), cell: row => row.subject === '' ? '–'
-        : name(row.subject)},
-      {title: t('audit.to'), kind: 'minor', cell: row => h('bdi', {
-        class: 'wrap'
-      }, row.detail || '–')},
+      {title: t('audit.who'), cell: row => h('div', {}, who(row), h('div', {
+        class: 'faint'
+      }, word('via', row.via), ' ', h('bdi', {}, row.origin || '')))},
+      {title: t('audit.change'), cell: row => h('div', {class: 'change'},
+        h('strong', {}, word('change', row.change)), ' ',
+        h('bdi', {}, row.subject), h('div', {class: 'faint'},
+          h('bdi', {}, row.detail)))},
       {title: t('audit.outcome'), cell: row => h('span', {
         class: row.outcome === 'done' ? null : 'bad', title: row.reason
       }, row.outcome === null ? t('audit.unknown')
@@ -32,4 +29,11 @@ export function auditSection() {
     id: 'audit', title: t('audit.title'), element: table.element,
     refresh: () => table.refresh()
   };
+}
+
+/** The operator, or an account, which has a link: no name looks like that. */
+
+function who({account}) {
+  return account === null ? h('strong', {}, t('sign_in.owner'))
+    : accountLink(account);
 }

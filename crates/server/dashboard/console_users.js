@@ -1,7 +1,7 @@
 // The console's section of users: find one, add one, and change what it has.
 
 import {amend} from './console_parts.js';
-import {accountLink, get, h, name} from './dom.js';
+import {get, h, name} from './dom.js';
 import {form, inputs, units} from './forms.js';
 import {ahead, amount, date} from './format.js';
 import {t} from './language.js';
@@ -98,7 +98,7 @@ function userPanel(user, changed) {
     await changed();
   }
 
-  return h('div', {}, h('h3', {}, accountLink(account)),
+  return h('div', {}, h('h3', {class: 'wrap'}, h('bdi', {}, account)),
     h('dl', {}, facts.flatMap(([term, value]) => [h('dt', {}, term),
       h('dd', {class: 'wrap'}, value)])),
     h('div', {class: 'two'},

@@ -4,9 +4,11 @@
 //! and its outcome after: the trail has it even if the process ends in between, and then its outcome is not known.
 //! Passwords and keys are in no row.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
+use hstratum_core::accounts::ban::network_of;
 use hstratum_core::event::Level;
 use hstratum_core::operator_order::{NewUser, Order};
 use serde::Serialize;
@@ -147,10 +149,15 @@ impl Change {
                 duration_s,
                 reason,
             } => {
-                let duration = duration_s.map_or(String::new(), |s| format!("{s} s "));
-                Self::new("ban", &address.to_string(), duration + reason)
+                let lasts =
+                    duration_s.map_or("until it is lifted".to_owned(), |s| format!("{s} s"));
+                let detail = match reason.as_str() {
+                    "" => lasts,
+                    reason => format!("{lasts}: {reason}"),
+                };
+                Self::new("ban", &network_of(*address).to_string(), detail)
             }
-            Order::Unban(address) => named("unban", &address.to_string()),
+            Order::Unban(address) => named("unban", &network_of(*address).to_string()),
             Order::Drain { over_s } => Self::new("drain", "", format!("{over_s} s")),
             Order::Undrain => named("undrain", ""),
             Order::ListBans
@@ -221,6 +228,26 @@ pub struct AuditRecord {
     pub server: String,
     /// The change.
     pub change: Change,
+}
+
+/// The change and whose it is, for the log.
+impl fmt::Display for AuditRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { by, change, .. } = self;
+        f.write_str(change.kind)?;
+        if !change.subject.is_empty() {
+            write!(f, " {:?}", change.subject)?;
+        }
+        match &by.account {
+            Some(account) => write!(f, " by the owner of {account:?}")?,
+            None => f.write_str(" by the operator")?,
+        }
+        write!(f, " ({}", by.via.name())?;
+        if let Some(origin) = &by.origin {
+            write!(f, " {origin:?}")?;
+        }
+        f.write_str(")")
+    }
 }
 
 impl AuditRecord {
@@ -307,8 +334,8 @@ pub struct RecordedChange {
     pub reason: Option<String>,
 }
 
-/// The latest changes of which the subject, or whoever has made them, has `search` in it (in lower case; of ASCII letters
-/// the case does not count), a page of `(limit, offset)`, and the number of all of them.
+/// The latest changes of which the subject, the new value, whoever has made them or the place has `search` in it (of ASCII
+/// letters the case does not count), a page of `(limit, offset)`, and the number of all of them.
 ///
 /// # Errors
 /// See [`SqlError`].
@@ -317,8 +344,12 @@ pub fn newest(
     search: &str,
     (limit, offset): (u32, u32),
 ) -> Result<(Vec<RecordedChange>, i64), SqlError> {
-    const OF: &str = "FROM audit WHERE ?1 = '' OR lower(subject) LIKE ?1 ESCAPE '\\'
-                        OR lower(coalesce(account, 'operator')) LIKE ?1 ESCAPE '\\'";
+    // The same `lower` for both: each engine has its own.
+    const OF: &str = "FROM audit WHERE ?1 = '' OR lower(subject) LIKE lower(?1) ESCAPE '\\'
+                        OR lower(coalesce(account, '')) LIKE lower(?1) ESCAPE '\\'
+                        OR lower(detail) LIKE lower(?1) ESCAPE '\\'
+                        OR lower(server) LIKE lower(?1) ESCAPE '\\'
+                        OR lower(coalesce(origin, '')) LIKE lower(?1) ESCAPE '\\'";
     let pattern = match search {
         "" => String::new(),
         text => {
@@ -406,15 +437,12 @@ impl AuditTrail {
         match write() {
             Ok(open) => Ok(OpenRecord(Some(open))),
             Err(error) if record.change.is_protective() => {
-                let Change { kind, subject, .. } = &record.change;
-                let text = format!("{kind} {subject} is made without a record of it: {error:#}");
+                let text = format!("{record} is made without a record of it: {error:#}");
                 self.node_log(Level::Warning, &text);
                 Ok(OpenRecord(None))
             }
             Err(error) => {
-                let Change { kind, subject, .. } = &record.change;
-                let text =
-                    format!("{kind} {subject} is not made, for want of a record of it: {error:#}");
+                let text = format!("{record} is not made, for want of a record of it: {error:#}");
                 self.node_log(Level::Error, &text);
                 Err(error)
             }

@@ -9,6 +9,9 @@ use serde_json::json;
 
 use crate::terminal::{Table, print, print_json, shown};
 
+/// Characters of a text in the table.
+const CELL_CHARS_MAX: usize = 80;
+
 /// Shows the latest changes of accounts, addresses and servers with `search` in their name, or of all.
 pub(super) fn show(
     ledger: &LedgerLocation,
@@ -16,9 +19,9 @@ pub(super) fn show(
     limit: u32,
     is_json: bool,
 ) -> anyhow::Result<()> {
-    let search = search.unwrap_or_default().to_lowercase();
+    let search = search.unwrap_or_default();
     let mut db = ledger.open()?;
-    let (changes, total) = db.read(|sql: &mut dyn Sql| newest(sql, &search, (limit, 0)))?;
+    let (changes, total) = db.read(|sql: &mut dyn Sql| newest(sql, search, (limit, 0)))?;
     if is_json {
         return print_json(&json!({"total": total, "changes": changes}));
     }
@@ -26,10 +29,7 @@ pub(super) fn show(
     for change in &changes {
         table.row([
             date(change.at),
-            change
-                .account
-                .as_deref()
-                .map_or("operator".to_owned(), shown),
+            who(change),
             origin(change),
             change.change.clone(),
             plain(&change.subject),
@@ -44,6 +44,14 @@ pub(super) fn show(
     );
     print(text.trim_end_matches('\n'))?;
     print("\n")
+}
+
+/// The operator, or an account: no name of one reads like the other.
+fn who(change: &RecordedChange) -> String {
+    let account = change.account.as_deref();
+    account.map_or("operator".to_owned(), |name| {
+        format!("owner of {}", shown(name))
+    })
 }
 
 /// A time in Unix seconds, in words.
@@ -63,14 +71,23 @@ fn origin(change: &RecordedChange) -> String {
 fn outcome(change: &RecordedChange) -> String {
     let outcome = change.outcome.as_deref().unwrap_or("not known");
     match &change.reason {
-        Some(reason) => format!("{outcome}: {}", shown(reason)),
+        Some(reason) => format!("{outcome}: {}", short(reason)),
         None => outcome.to_owned(),
+    }
+}
+
+/// A text on one line of a table; the JSON has the whole.
+fn short(text: &str) -> String {
+    let first: String = text.chars().take(CELL_CHARS_MAX).collect();
+    match first.len() < text.len() {
+        true => shown(&format!("{first}…")),
+        false => shown(text),
     }
 }
 
 fn plain(text: &str) -> String {
     match text {
         "" => "-".to_owned(),
-        text => shown(text),
+        text => short(text),
     }
 }

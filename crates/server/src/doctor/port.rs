@@ -98,10 +98,10 @@ fn explain_closed(
             match known.in_force {
                 Some(_) => {
                     "hstratum refuses connections while it has no job for miners, or drains. See the \
-                     findings above, and \"no job\" in the node's log"
+                     other findings, and \"no job\" in the node's log"
                 }
                 None => {
-                    "hstratum has no job for miners, or another port. See the findings above, and \
+                    "hstratum has no job for miners, or another port. See the other findings, and \
                      \"no job\" in the node's log; if hsd was given --stratum-port, give --url \
                      stratum+tcp://127.0.0.1:PORT"
                 }

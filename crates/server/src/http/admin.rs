@@ -86,7 +86,14 @@ impl Operator {
 
 /// Gives an order that changes something, and waits until it is durable.
 async fn change(site: &Site, by: &Actor, order: Order) -> OrderResult {
-    orders::change(&site.orders, &operator(site).places, by, order).await
+    let Operator {
+        places, ban_places, ..
+    } = operator(site);
+    let places = match order {
+        Order::Ban { .. } | Order::Unban(_) | Order::Drain { .. } | Order::Undrain => ban_places,
+        _ => places,
+    };
+    orders::change(&site.orders, places, by, order).await
 }
 
 #[derive(Deserialize, ToSchema)]

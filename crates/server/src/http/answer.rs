@@ -185,12 +185,17 @@ pub(crate) fn page_of(limit: Option<u32>, offset: Option<u32>) -> Result<(u32, u
 
 /// A search text in lower case, if it is not too long.
 pub(crate) fn search_for(text: Option<String>) -> Result<String, ApiError> {
+    Ok(search_text(text)?.to_lowercase())
+}
+
+/// A search text as it is, if it is not too long.
+pub(crate) fn search_text(text: Option<String>) -> Result<String, ApiError> {
     let text = text.unwrap_or_default();
     if text.chars().count() > HTTP_SEARCH_CHARS_MAX {
         let text = format!("search: expected at most {HTTP_SEARCH_CHARS_MAX} characters");
         return Err(ApiError::wrong(text));
     }
-    Ok(text.to_lowercase())
+    Ok(text)
 }
 
 /// Extractor that refuses any parameters.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{ApiResult, Problem, QueryParams, page_of, search_for};
+use super::answer::{ApiResult, Problem, QueryParams, page_of, search_text};
 use super::site::Site;
 use crate::audit_trail::{self, RecordedChange};
 
@@ -31,7 +31,7 @@ pub(crate) struct ChangesAsked {
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
     /// Rows left out before them.
-    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0, format = Int64)]
     offset: Option<u32>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn audit(
     QueryParams(asked): QueryParams<ChangesAsked>,
 ) -> ApiResult<RecordedChanges> {
     let page = page_of(asked.limit, asked.offset)?;
-    let search = search_for(asked.search)?;
+    let search = search_text(asked.search)?;
     let read = move |sql: &mut dyn crate::sql::Sql| audit_trail::newest(sql, &search, page);
     let (changes, total) = site.ledger()?.read(read).await?;
     Ok(Json(RecordedChanges { total, changes }))

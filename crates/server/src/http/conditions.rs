@@ -6,10 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use hstratum_core::alarm::{AlarmKind, Severity};
 use hstratum_core::limits::LEDGER_LOG_LARGE;
+use hstratum_core::operator_order::{Order, OrderOutcome};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{ApiResult, NoParams, Problem};
+use super::orders;
 use super::pool::ApiPool;
 use super::site::Site;
 use crate::alarm_delivery::Notice;
@@ -18,7 +20,7 @@ use crate::alarm_delivery::Notice;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Condition)]
 struct ApiCondition {
-    /// The `event` of its alarm; else `payout_paused`, `payout_waits`, `wallet_trouble`, `settings_differ` or
+    /// The `event` of its alarm; else `draining`, `payout_paused`, `payout_waits`, `wallet_trouble`, `settings_differ` or
     /// `extra_node_away`.
     kind: &'static str,
     /// `info`, `warning` or `error`.
@@ -75,8 +77,11 @@ pub(super) async fn alarms(State(site): State<Arc<Site>>, _: NoParams) -> ApiRes
     let is_twin = cluster.is_some_and(|cluster| cluster.look().is_twin);
     let log_bytes = site.statuses.ledger.wal_bytes();
     let recent = site.alarm_feed.recent().into_iter();
+    let mut conditions = conditions(&pool, is_twin, log_bytes);
+    of_orders(&site, &mut conditions).await;
+    sort(&mut conditions);
     Ok(Json(ApiAlarms {
-        conditions: conditions(&pool, is_twin, log_bytes),
+        conditions,
         alarms: recent.map(ApiAlarm::from).collect(),
     }))
 }
@@ -90,6 +95,39 @@ fn conditions(pool: &ApiPool, is_twin: bool, log_bytes: u64) -> Vec<ApiCondition
     of_payouts(pool, &mut found);
     sort(&mut found);
     found
+}
+
+/// What the operator has ordered and may have forgotten. What does not answer is not told here.
+async fn of_orders(site: &Site, found: &mut Vec<ApiCondition>) {
+    if let Ok(OrderOutcome::Info(info)) = orders::ask(&site.orders, Order::Info).await
+        && info.is_draining
+    {
+        let advice = "No miner is taken before the drain ends: on the console, or by drainstratum stop of the \
+                      node's RPC. See docs/operating.md, \"Calls of the node's RPC\".";
+        let reason = "the server drains, as ordered";
+        found.push(condition("draining", Severity::Warning, reason, advice));
+    }
+    let Some(operator) = site.operator.as_ref() else {
+        return;
+    };
+    if found.iter().any(|one| one.kind == PAUSED) {
+        return;
+    }
+    let payouts = operator.payouts.clone();
+    if let Ok(Ok(report)) = orders::wait(&operator.places, move || payouts.report()).await
+        && report.paused_at.is_some()
+    {
+        found.push(paused(report.reason.unwrap_or_default()));
+    }
+}
+
+/// The name of the condition of paused payouts.
+const PAUSED: &str = "payout_paused";
+
+fn paused(reason: impl Into<String>) -> ApiCondition {
+    let advice = "Nobody is paid before they are resumed: on the console, by hstratum payout resume, or by \
+                  stratumpayout resume of the node's RPC. See docs/operating.md, \"Payments by the server\".";
+    condition(PAUSED, Severity::Warning, reason, advice)
 }
 
 fn sort(found: &mut [ApiCondition]) {
@@ -238,14 +276,7 @@ fn of_payouts(pool: &ApiPool, found: &mut Vec<ApiCondition>) {
             found.push(condition("payout_waits", Severity::Info, reason, advice));
         }
         "paused" => {
-            let advice = "Nobody is paid before hstratum payout resume, or stratumpayout resume of the node's \
-                          RPC. See docs/operating.md, \"Payments by the server\".";
-            found.push(condition(
-                "payout_paused",
-                Severity::Warning,
-                reason,
-                advice,
-            ));
+            found.push(paused(reason));
         }
         _ => {}
     }
@@ -291,7 +322,7 @@ mod tests {
                 count += 1;
             }
         }
-        assert_eq!(count, 19, "one for each condition");
+        assert_eq!(count, 20, "one for each condition");
     }
 
     #[test]

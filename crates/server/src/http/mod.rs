@@ -88,8 +88,9 @@ use self::privacy::{Shows, shown};
 pub(crate) use self::site::{SignInParts, Site};
 use crate::config::{Config, Dashboard, HTTP_PORT};
 use crate::limits::{
-    CODES_SENT_AT_ONCE, HTTP_CHANGES_MAX, HTTP_CONN, HTTP_CONN_END, HTTP_HEAD, HTTP_HEAD_BYTES_MAX,
-    HTTP_HEADERS_MAX, HTTP_ORDERS_MAX, HTTP_QUERIES_MAX, HTTP_REQUEST, HTTP_STOP,
+    CODES_SENT_AT_ONCE, HTTP_BANS_MAX, HTTP_CHANGES_MAX, HTTP_CONN, HTTP_CONN_END, HTTP_HEAD,
+    HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_ORDERS_MAX, HTTP_QUERIES_MAX, HTTP_REQUEST,
+    HTTP_STOP,
 };
 use crate::node::Node;
 
@@ -152,7 +153,12 @@ fn serve_all(listener: TcpListener, site: Site) -> anyhow::Result<()> {
         // One thread for the background reader, one that sums up its results, one for estimates, and one for the
         // doctor.
         .max_blocking_threads(
-            HTTP_QUERIES_MAX + HTTP_ORDERS_MAX + HTTP_CHANGES_MAX + CODES_SENT_AT_ONCE + 4,
+            HTTP_QUERIES_MAX
+                + HTTP_ORDERS_MAX
+                + HTTP_BANS_MAX
+                + HTTP_CHANGES_MAX
+                + CODES_SENT_AT_ONCE
+                + 4,
         )
         .build()
         .context("failed to start the runtime")?;

@@ -33,7 +33,9 @@ use crate::alerts::Alerts;
 use crate::clock::unix_s;
 use crate::config::Dashboard;
 use crate::config::settings::Settings;
-use crate::limits::{CODES_SENT_AT_ONCE, HTTP_CHANGES_MAX, HTTP_ORDERS_MAX, HTTP_SOON};
+use crate::limits::{
+    CODES_SENT_AT_ONCE, HTTP_BANS_MAX, HTTP_CHANGES_MAX, HTTP_ORDERS_MAX, HTTP_SOON,
+};
 use crate::net::cidr::AddressRange;
 use crate::operator::Orders;
 use crate::payer::{PayerReading, PayerState, PayoutControl};
@@ -74,7 +76,7 @@ pub(crate) struct Site {
     estimating: Option<LedgerReader>,
     /// This server's name.
     pub server_id: String,
-    pub pool_servers: ServerList,
+    pub pool_servers: Arc<ServerList>,
     pub worker_list: WorkerList,
     pub work_history: Arc<WorkHistory>,
     pub round: CachedQuery<ApiRound>,
@@ -117,6 +119,8 @@ pub(crate) struct Operator {
     pub console: Console,
     /// For those that wait.
     pub places: Arc<Semaphore>,
+    /// For bans, which wait for none of the others.
+    pub ban_places: Arc<Semaphore>,
 }
 
 impl Site {
@@ -132,6 +136,7 @@ impl Site {
         let config = &settings.config;
         let ledger = settings.ledger();
         let slow = || Some(LedgerReader::slow(ledger.clone()?, statuses.ledger.clone()));
+        let (background, pool_servers) = (slow(), Arc::<ServerList>::default());
         Self {
             network: settings.network,
             auth: config.auth.name(),
@@ -149,14 +154,20 @@ impl Site {
             reader: ledger
                 .clone()
                 .map(|place| LedgerReader::new(place, statuses.ledger.clone())),
-            background: slow(),
+            background: background.clone(),
             estimating: slow(),
-            live,
+            live: live.clone(),
             statuses: statuses.clone(),
             alarm_feed: alarm_feed.clone(),
             server_id: config.server_id.clone(),
-            pool_servers: ServerList::default(),
-            worker_list: WorkerList::default(),
+            pool_servers: pool_servers.clone(),
+            worker_list: WorkerList::new(WorkerSources {
+                live,
+                status: statuses.ledger.clone(),
+                background,
+                servers: pool_servers,
+                server_id: config.server_id.as_str().into(),
+            }),
             work_history: Arc::default(),
             round: CachedQuery::default(),
             records: CachedQuery::default(),
@@ -179,6 +190,7 @@ impl Site {
                 payouts: payouts.clone(),
                 console,
                 places: Arc::new(Semaphore::new(HTTP_ORDERS_MAX)),
+                ban_places: Arc::new(Semaphore::new(HTTP_BANS_MAX)),
             }),
         }
     }
@@ -210,13 +222,13 @@ impl Site {
 
     /// Everybody who mines or has mined within a day, in no order.
     pub(crate) async fn workers(&self) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
-        self.worker_list.rows(&self.worker_sources()).await
+        self.worker_list.rows().await
     }
 
     /// How many are online on all servers, where several share the ledger. None where that is not known
     /// soon.
     pub(crate) async fn online(&self) -> Option<Online> {
-        self.worker_list.online(&self.worker_sources()).await
+        self.worker_list.online().await
     }
 
     /// Estimates as last computed, and their age. Must be called only if there is a ledger.
@@ -299,17 +311,6 @@ impl Site {
             is_shared: reader.is_shared(),
             races: self.live.races().clone(),
             next_height: self.live.height(),
-        }
-    }
-
-    fn worker_sources(&self) -> WorkerSources<'_> {
-        WorkerSources {
-            live: &self.live,
-            status: &self.statuses.ledger,
-            reader: self.reader.as_ref(),
-            background: self.background.as_ref(),
-            servers: &self.pool_servers,
-            server_id: &self.server_id,
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::accounts::{self, NextAddress};
-use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams, page_of, search_for};
+use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams, page_of, search_text};
 use super::orders;
 use super::site::Site;
 use crate::sql::{Sql, SqlError};
@@ -54,7 +54,7 @@ pub(crate) struct UsersAsked {
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
     /// Rows left out before them.
-    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0)]
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0, format = Int64)]
     offset: Option<u32>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn users(
     QueryParams(asked): QueryParams<UsersAsked>,
 ) -> ApiResult<Users> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
-    let search = search_for(asked.search)?;
+    let search = search_text(asked.search)?;
     let (users, total) = listed(&site, search, limit as usize, offset as usize).await?;
     let users = with_settings(&site, users).await?;
     Ok(Json(Users { total, users }))

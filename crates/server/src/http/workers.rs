@@ -7,22 +7,23 @@ use std::time::{Duration, Instant};
 
 use hstratum_core::pool::status::WorkerStatus;
 use hstratum_core::units::{Difficulty, HASHES_PER_DIFFICULTY};
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
 
 use super::answer::ApiError;
+use super::background::Background;
 use super::cached_query::CachedQuery;
 use super::last_day::{DayPast, LastDay};
 use super::ledger_reader::LedgerReader;
 use super::server_list::{ServerList, ServersRead};
 use crate::clock::unix_s;
-use crate::limits::{HTTP_KEPT, HTTP_SOON};
+use crate::limits::{HTTP_ANSWER, HTTP_KEPT, HTTP_REST, HTTP_SOON};
 use crate::sql::{Sql, SqlError, signed};
 use crate::store::ledger_status::LedgerStatus;
 use crate::store::unproven_workers::RefusedSubmits;
 use crate::telemetry::live::{Online, TelemetryReader};
 use crate::values;
 
-/// Time for which a list is cached.
+/// Time for which a list is cached at least.
 const ROSTER_KEPT: Duration = Duration::from_secs(2);
 
 /// Time for which a worker that has left stays listed while the ledger has nothing of it yet: statistics are
@@ -118,15 +119,14 @@ struct PastWork {
 }
 
 /// Where the list comes from.
-pub(crate) struct WorkerSources<'a> {
-    pub live: &'a TelemetryReader,
-    pub status: &'a LedgerStatus,
-    /// None where there is no ledger, as `background`.
-    pub reader: Option<&'a LedgerReader>,
-    pub background: Option<&'a LedgerReader>,
-    pub servers: &'a ServerList,
+pub(crate) struct WorkerSources {
+    pub live: TelemetryReader,
+    pub status: Arc<LedgerStatus>,
+    /// For what takes long; none where there is no ledger.
+    pub background: Option<LedgerReader>,
+    pub servers: Arc<ServerList>,
     /// This server's name.
-    pub server_id: &'a str,
+    pub server_id: Arc<str>,
 }
 
 /// What was sent since some time, as it was read at another.
@@ -140,10 +140,16 @@ struct PastWorks {
 /// Workers that have left and are not in the ledger's statistics yet, with the time since when.
 type Left = HashMap<(Arc<str>, Arc<str>), Instant>;
 
-/// The cached list, and the queries it is made from.
-#[derive(Default)]
-pub(crate) struct WorkerList {
+/// The list as it was made last, and what it is made from. With 100,000 workers that takes most of a second: meanwhile the
+/// last one is given, and its making rests as that of other cached results does.
+pub(crate) struct WorkerList(Arc<WorkerListInner>);
+
+struct WorkerListInner {
+    sources: WorkerSources,
+    making: Background,
     made: Mutex<Option<MadeList>>,
+    /// Why the last making failed, if it did.
+    failure: Mutex<Option<ApiError>>,
     hour: CachedQuery<PastWorks>,
     day: LastDay,
 }
@@ -161,31 +167,67 @@ struct MadeList {
 type UnprovenWorker = (RefusedSubmits, Option<Arc<str>>);
 
 impl WorkerList {
+    pub(crate) fn new(sources: WorkerSources) -> Self {
+        Self(Arc::new(WorkerListInner {
+            sources,
+            making: Background::default(),
+            made: Mutex::default(),
+            failure: Mutex::default(),
+            hour: CachedQuery::default(),
+            day: LastDay::default(),
+        }))
+    }
+
     /// Everybody, in no order.
-    pub(crate) async fn rows(
-        &self,
-        sources: &WorkerSources<'_>,
-    ) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
-        Ok(self.made(sources).await?.rows)
+    pub(crate) async fn rows(&self) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
+        Ok(self.made().await?.rows)
     }
 
     /// Number of workers in [`Self::rows`] that are online, on all servers that share the ledger; `None` if
     /// the ledger is not shared or the list is not ready soon.
-    pub(crate) async fn online(&self, sources: &WorkerSources<'_>) -> Option<Online> {
-        sources.reader.filter(|reader| reader.is_shared())?;
-        let made = tokio::time::timeout(HTTP_SOON, self.made(sources)).await;
+    pub(crate) async fn online(&self) -> Option<Online> {
+        let background = self.0.sources.background.as_ref();
+        background.filter(|reader| reader.is_shared())?;
+        let made = tokio::time::timeout(HTTP_SOON, self.made()).await;
         made.ok()?.ok().map(|made| made.online)
     }
 
-    async fn made(&self, sources: &WorkerSources<'_>) -> Result<MadeList, ApiError> {
-        let mut made = self.made.lock().await;
-        if let Some(made) = &*made
-            && made.at.elapsed() < ROSTER_KEPT
-        {
-            return Ok(made.clone());
+    async fn made(&self) -> Result<MadeList, ApiError> {
+        let inner = &self.0;
+        let rest = |took: Duration| (took * HTTP_REST).clamp(ROSTER_KEPT, HTTP_KEPT);
+        let ended = inner.making.ended();
+        if inner.making.begin(rest) {
+            let inner = inner.clone();
+            tokio::spawn(async move {
+                let begun = Instant::now();
+                let failure = inner.make().await.err();
+                let has_failed = failure.is_some();
+                *inner.failure.lock() = failure;
+                inner.making.end(begun, has_failed);
+            });
         }
+        let last = inner.made.lock().clone();
+        if let Some(made) = last
+            && !(inner.making.is_running() && inner.making.is_short())
+        {
+            return Ok(made);
+        }
+        let _ = tokio::time::timeout(HTTP_ANSWER, ended).await;
+        if let Some(failure) = inner.failure.lock().clone() {
+            return Err(failure);
+        }
+        let made = inner.made.lock().clone();
+        made.ok_or_else(|| {
+            ApiError::busy("the workers are being listed: try again in a few seconds")
+        })
+    }
+}
+
+impl WorkerListInner {
+    async fn make(&self) -> Result<(), ApiError> {
+        let sources = &self.sources;
         let (_, live) = sources.live.look_at_workers().await?;
-        let (hour, day) = match sources.background {
+        let (hour, day) = match &sources.background {
             None => Default::default(),
             Some(background) => {
                 let hour = self.hour.get(background, HTTP_KEPT, since(3_600)).await?;
@@ -193,10 +235,10 @@ impl WorkerList {
             }
         };
         let pool_servers = sources.servers.known();
-        let unproven = unproven(sources.status, &pool_servers);
-        let is_shared = sources.reader.is_some_and(LedgerReader::is_shared);
-        let own = Arc::from(sources.server_id);
-        let before = made.take();
+        let unproven = unproven(&sources.status, &pool_servers);
+        let is_shared = (sources.background.as_ref()).is_some_and(LedgerReader::is_shared);
+        let own = sources.server_id.clone();
+        let before = self.made.lock().clone();
         let merging = tokio::task::spawn_blocking(move || {
             let now = unix_s();
             let mut merged = Merged::default();
@@ -214,19 +256,18 @@ impl WorkerList {
             let left = before.map_or_else(Left::new, |before| merged.add_left(before));
             let online = merged.rows.iter().filter(|row| row.is_online());
             let online = Online::count(online.map(|row| (&*row.account, &*row.worker)));
-            (Arc::new(merged.rows), online, left)
+            MadeList {
+                at: Instant::now(),
+                rows: Arc::new(merged.rows),
+                online,
+                left,
+            }
         });
-        let (rows, online, left) = merging
+        let made = merging
             .await
             .map_err(|_| ApiError::busy("failed to list the workers, which is a bug"))?;
-        let at = Instant::now();
-        *made = Some(MadeList {
-            at,
-            rows,
-            online,
-            left,
-        });
-        Ok(made.clone().expect("it was just made"))
+        *self.made.lock() = Some(made);
+        Ok(())
     }
 }
 

@@ -38,6 +38,9 @@ pub(crate) const PLAN_KEPT: Duration = Duration::from_secs(60);
 /// Rows of each list of a plan of payouts. The others are only counted.
 pub(crate) const PLAN_ROWS: usize = 50;
 
+/// Bans and their ends waiting at a time, and drains. The next is refused with 503.
+pub(crate) const HTTP_BANS_MAX: usize = 16;
+
 /// Changes by miners of what their accounts have waiting at a time. The next is refused with 503.
 pub(crate) const HTTP_CHANGES_MAX: usize = 4;
 

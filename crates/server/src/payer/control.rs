@@ -13,6 +13,7 @@ use super::payer_status::{PayerState, PayerStatus};
 use crate::audit_trail::{Actor, AuditTrail, Change};
 use crate::clock::unix_s;
 use crate::config::settings::Settings;
+use crate::limits::AUDIT_WRITE;
 use crate::payout::{Pause, PayoutRecord, pause, resume};
 use crate::sql::SqlError;
 use crate::sql::location::LedgerLocation;
@@ -78,7 +79,7 @@ impl PayoutControl {
             by: self.server_id.clone(),
         };
         let record = self.trail.of(by, Change::payouts(is_paused));
-        let mut db = self.location()?.open_in_server()?;
+        let mut db = self.location()?.open_for_a_change(AUDIT_WRITE)?;
         db.write(|sql| -> Result<(), SqlError> {
             match is_paused {
                 true => pause(sql, &new)?,

@@ -329,7 +329,9 @@ pub(crate) fn wait_for_account(
 ) -> anyhow::Result<()> {
     match answered.recv_timeout(Duration::from_millis(ADDRESS_MS)) {
         Ok(answer) => answer,
-        Err(RecvTimeoutError::Timeout) => bail!("{ledger} does not answer"),
+        Err(RecvTimeoutError::Timeout) => {
+            bail!("{ledger} does not answer in time, and may still do it")
+        }
         Err(RecvTimeoutError::Disconnected) => bail!("{ledger} is closed"),
     }
 }

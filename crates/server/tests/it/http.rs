@@ -428,7 +428,7 @@ fn admin_calls_need_the_token() {
             }
         }
     }
-    assert_eq!(calls, 19);
+    assert_eq!(calls, 23);
 }
 
 #[test]
