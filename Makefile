@@ -3,7 +3,7 @@
 # a group, and what stands behind `##` says what a target is for.
 .DEFAULT_GOAL := help
 .PHONY: help run test build dist dist-test deb compat check bench table month estimates ship vardiff hostile storm crash \
-  soak year proxy proxied servers sim coverage fuzz conformance dashboards instructions clean
+  soak year proxy proxied servers sim coverage fuzz conformance dashboards pages instructions clean
 
 NODE_MODULES := node_modules/.package-lock.json
 # More than there are cores: most tests wait for a database, a node or a disk.
@@ -97,6 +97,11 @@ instructions: ## instructions of a line, a share and a job, by callgrind
 # SIGN_INS=100: so many wrong passwords a second beside them.
 dashboards: build ## what fifty open dashboards cost miners
 	node bench/dashboards.js --sign-ins '$(or $(SIGN_INS),0)'
+
+# WORKERS=100000: of which 5,000 are of one account.
+pages: build ## how long from a click on the dashboard to the page that follows
+	scripts/chromium.sh
+	node bench/pages.js --workers '$(or $(WORKERS),100000)'
 
 month: ## how large the ledger becomes in a month of 10,000 workers
 	cargo bench --locked -p hstratum --bench month

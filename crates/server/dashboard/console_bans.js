@@ -10,6 +10,9 @@ const MINUTE_S = 60;
 
 export function bansSection() {
   const list = h('ul', {class: 'events'});
+  // Of many the page stays short.
+  const box = h('div', {class: 'long', tabindex: '0', role: 'group',
+    'aria-labelledby': 'bans-title'}, list);
   const none = h('p', {class: 'empty'}, t('bans.none'));
   const problem = h('p', {class: 'bad', role: 'status'});
   const fields = inputs([
@@ -21,7 +24,7 @@ export function bansSection() {
       autocomplete: 'off', required: false}]
   ]);
   const section = cardSection('bans', t('bans.title'), '/api/v1/admin/bans',
-    h('div', {}, list, none, problem, form(fields, t('bans.ban'),
+    h('div', {}, box, none, problem, form(fields, t('bans.ban'),
       async ({address, minutes, reason}) => {
         await amend('POST', 'bans', {address, reason,
           ...(minutes === '' ? {} : {seconds: Number(minutes) * MINUTE_S})});
@@ -29,6 +32,7 @@ export function bansSection() {
       })),
     (bans) => {
       none.hidden = bans.length > 0;
+      box.hidden = bans.length === 0;
 
       // A button with the focus keeps it.
       const shown = JSON.stringify(bans);

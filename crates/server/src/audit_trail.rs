@@ -80,10 +80,11 @@ impl Actor {
         let mut users = names
             .into_iter()
             .filter_map(|name| std::env::var(name).ok());
+        let user = users.find(|user| !user.is_empty());
         Self {
             account: None,
             via: Via::Command,
-            origin: users.next(),
+            origin: user.map(|user| cut(&user, AUDIT_SUBJECT_CHARS_MAX)),
         }
     }
 

@@ -70,7 +70,7 @@ fn trail_of_every_change(id: &str) -> [String; 17] {
 fn is_found(pool: &Pool, expected: &[String]) {
     let trail = pool.trail("");
     assert!(trail.len() > expected.len(), "users were added before");
-    assert_eq!(trail[..expected.len()], expected);
+    assert_eq!(&trail[..expected.len()], expected);
     let of_bans = pool.trail("0.2.9");
     assert_eq!(of_bans, expected[13..15], "found by a part of the subject");
     assert!(pool.trail("a_ice").is_empty() && pool.trail("%25").is_empty());
