@@ -168,7 +168,7 @@ fn every_change_is_in_the_trail_of_either_engine() {
     );
     assert_eq!(told.status, 204, "{}", told.body);
     assert_eq!(
-        pool.trail("0 s").first().map(String::as_str),
+        pool.trail("here").first().map(String::as_str),
         Some("operator token 127.0.0.1 drain here 0 s done -")
     );
 }
