@@ -240,13 +240,7 @@ impl Node for Hsd {
     }
 
     fn log(&self, level: Level, text: &str) {
-        let level = match level {
-            Level::Error => "error",
-            Level::Warning => "warning",
-            Level::Info => "info",
-            Level::Debug => "debug",
-        };
-        let args = FnArgs::from((level, text.to_owned()));
+        let args = FnArgs::from((level.name(), text.to_owned()));
         self.on_log
             .call(args, ThreadsafeFunctionCallMode::NonBlocking);
     }

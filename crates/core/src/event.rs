@@ -136,6 +136,18 @@ pub enum Level {
     Debug,
 }
 
+impl Level {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 /// Everything a pool can order.
 pub enum Action {
     /// Offer a block to the node. Always the first action of its event.

@@ -82,6 +82,16 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// True for what keeps attackers away, or miners mining elsewhere: it waits for nothing that can wait.
+    pub fn is_protective(&self) -> bool {
+        matches!(
+            self,
+            Self::Ban { .. } | Self::Unban(_) | Self::Drain { .. } | Self::Undrain
+        )
+    }
+}
+
 /// The answer to an order that was carried out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OrderOutcome {

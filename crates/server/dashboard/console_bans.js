@@ -1,8 +1,8 @@
 // The console's section of bans.
 
 import {amend, cardSection, time} from './console_parts.js';
-import {h, setText} from './dom.js';
-import {form, inputs} from './forms.js';
+import {h} from './dom.js';
+import {changeButton, form, inputs} from './forms.js';
 import {ahead} from './format.js';
 import {t} from './language.js';
 
@@ -44,20 +44,13 @@ export function bansSection() {
     });
 
   function row({address, since, until, reason, by}) {
-    const lift = h('button', {
-      type: 'button', 'aria-label': t('bans.lift_named', {address}),
-      async onclick() {
-        lift.disabled = true;
-
-        try {
-          await amend('DELETE', `bans/${encodeURIComponent(address)}`);
-          setText(problem, '');
-        } catch (e) {
-          setText(problem, e.message);
-          lift.disabled = false;
-        }
+    const lift = changeButton({
+      text: t('bans.lift'), label: t('bans.lift_named', {address}), problem,
+      async run() {
+        await amend('DELETE', `bans/${encodeURIComponent(address)}`);
+        await section.refresh();
       }
-    }, t('bans.lift'));
+    });
     const about = [t(by === 'pool' ? 'bans.by_pool' : 'bans.by_owner'),
       until === null ? t('bans.for_good')
         : t('bans.until', {time: ahead(until)}), reason];

@@ -1,6 +1,7 @@
 // The console's section of payouts: what is due, and what waits and why.
 
 import {accountLink, h, name, setText} from './dom.js';
+import {changeButton} from './forms.js';
 import {ahead, amount, count, duration} from './format.js';
 import {t, word} from './language.js';
 import {payoutsTable} from './parts.js';
@@ -11,7 +12,9 @@ const SEVERITY = {failed: 'error', paused: 'warning', waits: 'info'};
 export function payoutsSection() {
   const state = h('div');
   const problem = h('p', {class: 'bad', role: 'status'});
-  const button = h('button', {type: 'button', onclick: turn});
+  const button = changeButton({text: '', problem, async run() {
+    show(await amend(isPaused ? 'DELETE' : 'PUT', 'payout/pause'));
+  }});
   const facts = h('dl');
   const lists = h('div');
   const history = payoutsTable({});
@@ -31,19 +34,6 @@ export function payoutsSection() {
     isPaused = report.paused_at !== null;
     setText(button, t(isPaused ? 'payout.resume' : 'payout.pause'));
     state.replaceChildren(...stateOf(report));
-  }
-
-  async function turn() {
-    button.disabled = true;
-
-    try {
-      show(await amend(isPaused ? 'DELETE' : 'PUT', 'payout/pause'));
-      setText(problem, '');
-    } catch (e) {
-      setText(problem, e.message);
-    }
-
-    button.disabled = false;
   }
 
   return {...payouts,

@@ -2,6 +2,7 @@
 
 import {amend} from './console_parts.js';
 import {get, h, name, setText} from './dom.js';
+import {changeButton} from './forms.js';
 import {t} from './language.js';
 import {serversTable} from './parts.js';
 
@@ -28,22 +29,15 @@ export function serversSection() {
 
   function row(server, isDraining, isThis) {
     const {name: of} = server;
-    const button = h('button', {
-      type: 'button', 'aria-label': t(isDraining ? 'drain.end_named'
-        : 'drain.begin_named', {name: of}),
-      async onclick() {
-        button.disabled = true;
-
-        try {
-          await drain(isDraining, isThis ? null : of);
-          setText(problem, '');
-          await refreshDrains();
-        } catch (e) {
-          setText(problem, e.message);
-          button.disabled = false;
-        }
+    const button = changeButton({
+      text: t(isDraining ? 'drain.end' : 'drain.begin'), problem,
+      label: t(isDraining ? 'drain.end_named' : 'drain.begin_named',
+        {name: of}),
+      async run() {
+        await drain(isDraining, isThis ? null : of);
+        await refreshDrains();
       }
-    }, t(isDraining ? 'drain.end' : 'drain.begin'));
+    });
 
     return h('li', {}, h('div', {}, name(of), ' ', h('span', {class: 'faint'},
       t(isDraining ? 'drain.is' : 'drain.is_not'))), button);

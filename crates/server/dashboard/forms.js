@@ -53,6 +53,29 @@ export function form(fields, action, submit) {
   h('p', {}, button), outcome);
 }
 
+/**
+ * A button that changes something: it waits for `run`, and `problem` says why
+ * that failed.
+ */
+
+export function changeButton({text, label, problem, run}) {
+  const button = h('button', {type: 'button', 'aria-label': label,
+    async onclick() {
+      button.disabled = true;
+      setText(problem, '');
+
+      try {
+        await run();
+      } catch (e) {
+        setText(problem, e.message);
+      }
+
+      button.disabled = false;
+    }}, text);
+
+  return button;
+}
+
 function valueOf(field) {
   switch (field.type) {
     case 'password':

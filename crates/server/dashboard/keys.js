@@ -1,7 +1,7 @@
 // Keys of the own account for programs, and links that show it to others.
 
 import {copyButton, get, h, send, setText} from './dom.js';
-import {form, inputs} from './forms.js';
+import {changeButton, form, inputs} from './forms.js';
 import {date} from './format.js';
 import {t, word} from './language.js';
 import {viewer} from './session.js';
@@ -57,21 +57,15 @@ function part({path, id, title, means, make, none, once, fields, secret}) {
   }
 
   function row({id: key, name: of, may, created_at: time}) {
-    const revoke = h('button', {
-      type: 'button', 'aria-label': t('keys.revoke_named', {name: of}),
-      onclick: async () => {
-        revoke.disabled = true;
+    const revoke = changeButton({
+      text: t('keys.revoke'), label: t('keys.revoke_named', {name: of}),
+      problem,
+      async run() {
         made.hidden = true;
-
-        try {
-          await send('DELETE', `${path}/${key}`, null, viewer.token);
-          await refresh();
-        } catch (e) {
-          setText(problem, e.message);
-          revoke.disabled = false;
-        }
+        await send('DELETE', `${path}/${key}`, null, viewer.token);
+        await refresh();
       }
-    }, t('keys.revoke'));
+    });
 
     const about = [t('keys.made', {date: date(time)}),
       ...(may === 'link' ? [] : [word('key_may', may)])];

@@ -187,11 +187,6 @@ impl Change {
             None => Self::new("undrain", server, ""),
         }
     }
-
-    /// True for what keeps attackers away or miners mining: it is made even if it cannot be written.
-    fn is_protective(&self) -> bool {
-        matches!(self.kind, "ban" | "unban" | "drain" | "undrain")
-    }
 }
 
 /// A text of at most so many characters, without control characters.
@@ -421,12 +416,16 @@ impl AuditTrail {
         }
     }
 
-    /// Writes that a change is about to be made. If that fails, the log says so, and what protects the server is made all
-    /// the same.
+    /// Writes that a change is about to be made. If that fails, the log says so, and what is made in any case is made
+    /// without a record.
     ///
     /// # Errors
     /// When it could not be written, and must not be made.
-    pub(crate) fn begin(&self, record: &AuditRecord) -> anyhow::Result<OpenRecord> {
+    pub(crate) fn begin(
+        &self,
+        record: &AuditRecord,
+        is_made_anyway: bool,
+    ) -> anyhow::Result<OpenRecord> {
         let Some(location) = &self.ledger else {
             return Ok(OpenRecord(None));
         };
@@ -437,7 +436,7 @@ impl AuditTrail {
         };
         match write() {
             Ok(open) => Ok(OpenRecord(Some(open))),
-            Err(error) if record.change.is_protective() => {
+            Err(error) if is_made_anyway => {
                 let text = format!("{record} is made without a record of it: {error:#}");
                 self.node_log(Level::Warning, &text);
                 Ok(OpenRecord(None))

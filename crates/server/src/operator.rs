@@ -29,8 +29,8 @@ pub(crate) struct Orders {
     network: Network,
     /// The terms of the ledger in the file. Those of a shared ledger are compared where it is written.
     terms: Option<PayoutTerms>,
-    /// Description of where users, bans and addresses are written, for messages.
-    people: &'static str,
+    /// Users, bans and addresses are written to a ledger that several servers share.
+    is_shared: bool,
     /// The delay of an address that its account sets.
     address_delay_s: u64,
     trail: AuditTrail,
@@ -38,18 +38,12 @@ pub(crate) struct Orders {
 
 impl Orders {
     pub(crate) fn new(to_driver: DriverHandle, settings: &Settings, node: &Arc<dyn Node>) -> Self {
-        let people = match settings.config.database {
-            Some(_) => "the shared ledger",
-            None => "the disk",
-        };
+        let is_shared = settings.config.database.is_some();
         Self {
             to_driver,
             network: settings.network,
-            terms: match settings.config.database {
-                Some(_) => None,
-                None => Some(settings.config.terms),
-            },
-            people,
+            terms: (!is_shared).then_some(settings.config.terms),
+            is_shared,
             address_delay_s: settings.config.address_delay.as_secs(),
             trail: AuditTrail::new(settings, node),
         }
@@ -130,9 +124,9 @@ impl Orders {
         AccountStored {
             answered,
             what,
-            ledger: match self.people {
-                "the disk" => "the ledger",
-                shared => shared,
+            ledger: match self.is_shared {
+                true => SHARED_LEDGER,
+                false => "the ledger",
             },
         }
     }
@@ -209,7 +203,10 @@ impl Orders {
             | Order::DisableUser(_)
             | Order::EnableUser(_)
             | Order::Ban { .. }
-            | Order::Unban(_) => self.people,
+            | Order::Unban(_) => match self.is_shared {
+                true => SHARED_LEDGER,
+                false => "the disk",
+            },
         }
     }
 }
@@ -271,10 +268,11 @@ impl PlannedChange {
         let Some(change) = Change::of_order(&order) else {
             return orders.give(order).wait();
         };
-        let Ok(open) = orders.trail.begin(&orders.trail.of(&by, change)) else {
-            return Ok(Err(match orders.people {
-                "the disk" => OrderRefusal::UserNotStored,
-                _ => OrderRefusal::LedgerAway,
+        let record = orders.trail.of(&by, change);
+        let Ok(open) = orders.trail.begin(&record, order.is_protective()) else {
+            return Ok(Err(match orders.is_shared {
+                true => OrderRefusal::LedgerAway,
+                false => OrderRefusal::UserNotStored,
             }));
         };
         let answered = orders.give(order).wait();
@@ -287,6 +285,9 @@ impl PlannedChange {
         answered
     }
 }
+
+/// What answers changes of users, bans and addresses where servers share it.
+const SHARED_LEDGER: &str = "the shared ledger";
 
 const POOL_STOPPED: &str = "the pool has stopped before it answered";
 

@@ -183,7 +183,7 @@ impl Alerts {
         let now = now_s();
         self.write(|sql| {
             table::add_contact(sql, account, (way, &target), language, now)?;
-            record.write_if(sql, true)
+            record.write_done(sql)
         })
     }
 

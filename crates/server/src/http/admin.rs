@@ -89,9 +89,9 @@ async fn change(site: &Site, by: &Actor, order: Order) -> OrderResult {
     let Operator {
         places, ban_places, ..
     } = operator(site);
-    let places = match order {
-        Order::Ban { .. } | Order::Unban(_) | Order::Drain { .. } | Order::Undrain => ban_places,
-        _ => places,
+    let places = match order.is_protective() {
+        true => ban_places,
+        false => places,
     };
     orders::change(&site.orders, places, by, order).await
 }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::viewer::Viewer;
 use crate::limits::{
@@ -183,13 +183,37 @@ pub(crate) fn page_of(limit: Option<u32>, offset: Option<u32>) -> Result<(u32, u
     Ok((limit, offset.unwrap_or(0)))
 }
 
+/// Which rows of a list that is searched.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchAsked {
+    /// Text that rows must have in what the path searches.
+    #[param(max_length = 128)]
+    search: Option<String>,
+    /// Rows of the answer, at most.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<u32>,
+    /// Rows left out before them.
+    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0, format = Int64)]
+    offset: Option<u32>,
+}
+
+impl SearchAsked {
+    /// The text as it is, and the page's limit and offset, if they are not too large.
+    pub(crate) fn checked(self) -> Result<(String, (u32, u32)), ApiError> {
+        let page = page_of(self.limit, self.offset)?;
+        Ok((search_text(self.search)?, page))
+    }
+}
+
 /// A search text in lower case, if it is not too long.
 pub(crate) fn search_for(text: Option<String>) -> Result<String, ApiError> {
     Ok(search_text(text)?.to_lowercase())
 }
 
 /// A search text as it is, if it is not too long.
-pub(crate) fn search_text(text: Option<String>) -> Result<String, ApiError> {
+fn search_text(text: Option<String>) -> Result<String, ApiError> {
     let text = text.unwrap_or_default();
     if text.chars().count() > HTTP_SEARCH_CHARS_MAX {
         let text = format!("search: expected at most {HTTP_SEARCH_CHARS_MAX} characters");

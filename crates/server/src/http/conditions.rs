@@ -86,14 +86,13 @@ pub(super) async fn alarms(State(site): State<Arc<Site>>, _: NoParams) -> ApiRes
     }))
 }
 
-/// All that holds, the gravest first.
+/// All that the pool's state tells.
 fn conditions(pool: &ApiPool, is_twin: bool, log_bytes: u64) -> Vec<ApiCondition> {
     let mut found = Vec::new();
     of_node(pool, &mut found);
     of_ledger(pool, log_bytes, &mut found);
     of_servers(pool, is_twin, &mut found);
     of_payouts(pool, &mut found);
-    sort(&mut found);
     found
 }
 
@@ -130,6 +129,7 @@ fn paused(reason: impl Into<String>) -> ApiCondition {
     condition(PAUSED, Severity::Warning, reason, advice)
 }
 
+/// The gravest first.
 fn sort(found: &mut [ApiCondition]) {
     found.sort_by_key(|one| match one.severity {
         "error" => 0,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use hstratum_core::event::Level;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -49,11 +48,7 @@ impl From<LogLine> for ApiLogLine {
     fn from(line: LogLine) -> Self {
         Self {
             time: line.at,
-            level: match line.level {
-                Level::Error => "error",
-                Level::Warning => "warning",
-                Level::Info | Level::Debug => "info",
-            },
+            level: line.level.name(),
             text: line.text,
         }
     }

@@ -6,11 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use hstratum_core::accounts::clean_name;
 use hstratum_core::operator_order::{Order, OrderOutcome, UserInfo};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::accounts::{self, NextAddress};
-use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams, page_of, search_text};
+use super::answer::{ApiError, ApiResult, PathName, Problem, QueryParams, SearchAsked};
 use super::orders;
 use super::site::Site;
 use crate::sql::{Sql, SqlError};
@@ -42,32 +42,15 @@ pub(crate) struct Users {
     users: Vec<User>,
 }
 
-/// Which users.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct UsersAsked {
-    /// Text that names must have in them.
-    #[param(max_length = 128)]
-    search: Option<String>,
-    /// Rows of the answer, at most.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<u32>,
-    /// Rows left out before them.
-    #[param(minimum = 0, maximum = 4_294_967_295_u32, default = 0, format = Int64)]
-    offset: Option<u32>,
-}
-
-/// Accounts with a password, by name.
-#[utoipa::path(get, path = "/api/v1/admin/users", tag = "admin", params(UsersAsked), responses(
+/// Accounts with a password, by name, in which `search` looks.
+#[utoipa::path(get, path = "/api/v1/admin/users", tag = "admin", params(SearchAsked), responses(
     (status = 200, body = Users), (status = 400, body = Problem), (status = 401, body = Problem),
     (status = 503, body = Problem)))]
 pub(crate) async fn users(
     State(site): State<Arc<Site>>,
-    QueryParams(asked): QueryParams<UsersAsked>,
+    QueryParams(asked): QueryParams<SearchAsked>,
 ) -> ApiResult<Users> {
-    let (limit, offset) = page_of(asked.limit, asked.offset)?;
-    let search = search_text(asked.search)?;
+    let (search, (limit, offset)) = asked.checked()?;
     let (users, total) = listed(&site, search, limit as usize, offset as usize).await?;
     let users = with_settings(&site, users).await?;
     Ok(Json(Users { total, users }))

@@ -192,7 +192,7 @@ fn recorded(
     let Some(record) = trail.of_wire_admin(user) else {
         return add();
     };
-    let open = trail.begin(&record)?;
+    let open = trail.begin(&record, false)?;
     let added = add();
     let outcome = match &added {
         Ok(Ok(_)) => Outcome::Done,
