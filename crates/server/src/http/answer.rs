@@ -16,8 +16,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use parking_lot::Mutex;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Error, MapAccess, Unexpected, Visitor};
+use serde::de::value::{MapAccessDeserializer, UnitDeserializer};
+use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -139,12 +139,20 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for JsonObject<T> {
                 f.write_str("an object")
             }
 
+            fn visit_seq<S: SeqAccess<'de>>(self, _: S) -> Result<Self::Value, S::Error> {
+                // The error is the type's own, which says what it takes.
+                match T::deserialize(UnitDeserializer::<S::Error>::new()) {
+                    Err(error) => Err(error),
+                    Ok(_) => Err(S::Error::invalid_type(Unexpected::Seq, &self)),
+                }
+            }
+
             fn visit_map<M: MapAccess<'de>>(self, fields: M) -> Result<Self::Value, M::Error> {
                 T::deserialize(MapAccessDeserializer::new(fields)).map(JsonObject)
             }
         }
 
-        json.deserialize_map(ObjectVisitor(PhantomData))
+        json.deserialize_any(ObjectVisitor(PhantomData))
     }
 }
 

@@ -168,7 +168,7 @@ impl Server {
                 .arg(self.data())
                 .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
                 .arg(self.dir.path())
-                .args(["-c", "log_min_messages=panic", "-c", "max_connections=50"])
+                .args(["-c", "log_min_messages=panic", "-c", "max_connections=150"])
                 .args([
                     "-c",
                     if self.is_durable {
