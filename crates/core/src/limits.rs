@@ -189,9 +189,6 @@ pub const SWEEP_MS: u64 = 5_000;
 /// Milliseconds between two reports of submitted shares to the ledger.
 pub const TALLY_MS: u64 = 10_000;
 
-/// Accounts whose best share is remembered.
-pub const BEST_SHARES_MAX: usize = 65_536;
-
 /// Workers in one report of submitted shares. At this count of tallies kept of closed connections they
 /// are reported at once; tallies of open connections beyond it wait for the next report.
 pub const TALLIES_MAX: usize = 65_536;

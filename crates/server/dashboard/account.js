@@ -28,7 +28,7 @@ export function accountPage(account) {
   const round = stat(t('own.round'));
   const found = stat(t('own.if_found'));
   const perDay = stat(t('own.per_day'));
-  const best = stat(t('own.best_share'));
+  const best = stat(t('label.best_share'));
   const expected = stat(t('own.alone'));
   const odds = stat(t('own.odds'));
   const address = h('p', {class: 'faint wrap'});
@@ -93,7 +93,8 @@ export function accountPage(account) {
       found.element.title = t('own.if_found_means', {age});
       perDay.element.title = t('own.per_day_means', {age});
 
-      best.set(difficulty(data.best_share));
+      best.set(difficulty(data.best_share), data.best_share_at === null ? ''
+        : ago(data.best_share_at));
       best.element.title = t('own.best_share_means');
       expected.set(data.block_expected_s === null ? '–'
         : duration(data.block_expected_s));

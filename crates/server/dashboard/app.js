@@ -216,6 +216,7 @@ function roundCard() {
   const luck = h('dd');
   const luckiest = h('dd');
   const unluckiest = h('dd');
+  const best = h('dd');
   const next = h('dd');
   const reward = h('dd');
   const votes = h('dd');
@@ -236,6 +237,7 @@ function roundCard() {
       h('dt', {}, t('round.luck')), luck,
       h('dt', {}, t('round.luckiest')), luckiest,
       h('dt', {}, t('round.unluckiest')), unluckiest,
+      h('dt', {}, t('label.best_share')), best,
       h('dt', {}, t('round.votes')), votes, extraName, extra));
 
   function show() {
@@ -288,6 +290,7 @@ function roundCard() {
 
         luckiest.replaceChildren(...record(records.luckiest));
         unluckiest.replaceChildren(...record(records.unluckiest));
+        best.replaceChildren(...bestShare(records.best_share));
       } catch (e) {
         // The next refresh asks again.
       }
@@ -302,6 +305,19 @@ function record(block) {
     : pieces('round.record', {effort: percent(block.effort), block: h('a', {
       href: `/block/${block.hash}`, title: date(block.found_at)
     }, t('block.number', {height: count(block.height)}))});
+}
+
+/** A share by its difficulty. */
+
+function bestShare(share) {
+  if (share === null)
+    return [t('text.none_yet')];
+
+  const met = h('span', {title: date(share.at)}, difficulty(share.difficulty));
+
+  return share.account === null ? [met]
+    : pieces('round.best_share', {difficulty: met,
+      account: accountLink(share.account)});
 }
 
 /** The deployments that are being voted on, and whether our blocks do. */

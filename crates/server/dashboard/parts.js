@@ -67,6 +67,8 @@ export function workersTable(params, empty) {
         }, t('worker.blocks_only')) : difficulty(row.difficulty)},
       {title: t('label.rejected'), sort: 'reject_rate', kind: 'number',
         cell: row => rejected(row)},
+      {title: t('label.best_share'), sort: 'best_share', kind: 'number minor',
+        cell: row => difficulty(row.best_share)},
       {title: t('label.last_share'), sort: 'last_share', kind: 'number minor',
         cell: row => ago(row.last_share_at)}
     ]

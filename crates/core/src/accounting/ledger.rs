@@ -256,6 +256,17 @@ pub struct Tally {
     pub duplicate: ShareTotals,
     /// Time of the first and of the last accepted share, in Unix seconds; `None` if none was accepted.
     pub times: Option<(u64, u64)>,
+    /// The best of the accepted shares, if it was better than those reported before.
+    pub best: Option<BestShare>,
+}
+
+/// The share with the smallest hash. Nobody is paid for it: it is a record that miners like to know.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BestShare {
+    /// The greatest difficulty that its hash meets.
+    pub difficulty: Difficulty,
+    /// Time of its acceptance, in Unix seconds.
+    pub unix_s: u64,
 }
 
 impl ShareTotals {
@@ -279,6 +290,16 @@ impl Tally {
             }
             (one, other) => one.or(other),
         };
+        self.add_best(other.best);
+    }
+
+    /// Keeps a best share if it is better than the one known.
+    pub(crate) fn add_best(&mut self, other: Option<BestShare>) {
+        let is_better =
+            |one: BestShare| other.is_some_and(|other| other.difficulty > one.difficulty);
+        if self.best.is_none_or(is_better) {
+            self.best = other;
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! Left out are accounts, which only an admin adds, and whatever is empty between two events.
 
 use crate::limits::{
-    ASSIGNMENTS_MAX, BANNED_ADDRESSES_MAX, BEST_SHARES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX,
-    LINE_BYTES_MAX, NAMES_UNPROVEN_ALL_MAX, OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX,
+    ASSIGNMENTS_MAX, BANNED_ADDRESSES_MAX, CLOSING_LATER_MAX, FOUND_BLOCKS_MAX, LINE_BYTES_MAX,
+    NAMES_UNPROVEN_ALL_MAX, OFFERED_HASHES_MAX, OPERATOR_BANS_MAX, OWN_JOBS_MAX,
     PENDING_REPLIES_MAX, PENDING_REPLY_BYTES_MAX, QUESTIONS_ASKED_MAX, SHARED_JOBS_MAX,
     SHARES_PER_JOB_MAX, SHARES_WAITING_MAX, SIGN_INS_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX,
     USERS_PER_SESSION_MAX,
@@ -65,7 +65,6 @@ impl Pool {
                 self.tallies.len(),
                 TALLIES_MAX + USERS_PER_SESSION_MAX,
             ),
-            size("best shares", shared.best_shares.len(), BEST_SHARES_MAX),
             size("offenders", self.bans.len(), BANNED_ADDRESSES_MAX),
             size("guessers", shared.admin_guesses.len(), BANNED_ADDRESSES_MAX),
             size("ordered bans", self.bans.ordered_len(), OPERATOR_BANS_MAX),

@@ -5,7 +5,6 @@
 //! Sockets, files, threads, clocks and log output are not in here.
 
 pub(crate) mod authorize;
-pub(crate) mod best_shares;
 pub(crate) mod changes_of_other_servers;
 pub(crate) mod clock_skew;
 pub mod config;

@@ -12,7 +12,6 @@ use crate::event::Listening;
 use crate::job::Jobs;
 use crate::limits::SWEEP_MS;
 use crate::operator_order::NewUser;
-use crate::pool::best_shares::BestShares;
 use crate::pool::config::PoolConfig;
 use crate::pool::counts::PoolCounts;
 use crate::pool::offered_blocks::OfferedBlocks;
@@ -57,7 +56,6 @@ pub(crate) struct PoolShared {
     /// Counters for status reports, see `status`.
     pub counts: PoolCounts,
     pub rate: Rate,
-    pub best_shares: BestShares,
     pub found: OfferedBlocks,
     pub last_block: Option<(Height, Hash)>,
 }
@@ -129,7 +127,6 @@ impl Pool {
                 wanted_users: Vec::new(),
                 counts: PoolCounts::default(),
                 rate: Rate::new(now.ms),
-                best_shares: BestShares::default(),
                 found: OfferedBlocks::default(),
                 last_block: None,
                 config,

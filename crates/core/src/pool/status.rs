@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use crate::accounting::ledger::Tally;
+use crate::accounting::ledger::{BestShare, Tally};
 use crate::accounts::User;
 use crate::accounts::refused_logins::{RefusalReason, RefusedAddress};
 use crate::chain::address::Address;
@@ -74,8 +74,8 @@ pub struct WorkerStatus {
     pub sends_blocks: bool,
     /// Estimated hashes per second.
     pub hashrate: f64,
-    /// The greatest difficulty that a share of the account has met since the pool began.
-    pub best_share: Option<Difficulty>,
+    /// Its best share on this connection.
+    pub best_share: Option<BestShare>,
     /// Time since the last accepted share on this connection, in milliseconds.
     pub last_share_ms: Option<u64>,
     /// Time since the connection was opened, in milliseconds.
@@ -150,7 +150,7 @@ impl Pool {
             difficulty: session.announced(),
             sends_blocks: session.difficulty_policy.sends_blocks(),
             hashrate: one.rate.hashes_per_s(now.ms),
-            best_share: self.shared.best_shares.of(&one.user.account),
+            best_share: one.tally.best.or(one.told.best),
             last_share_ms: one.last_share_ms.map(|at_ms| now.ms - at_ms),
             connected_ms: now.ms - session.conn.connected_at_ms,
         })

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::accounting::ledger::Credit;
+use crate::accounting::ledger::{BestShare, Credit};
 use crate::accounts::clean_name;
 use crate::chain::address::Address;
 use crate::chain::block::{Reach, Solution};
@@ -120,8 +120,10 @@ impl RequestContext<'_> {
             one.last_share_ms = Some(self.now.ms);
             if let Some(hash) = share.hash.filter(|hash| *hash < one.best_hash) {
                 one.best_hash = hash;
-                let met = Target(hash.0).difficulty();
-                self.shared.best_shares.add(&one.user.account, met);
+                one.tally.add_best(Some(BestShare {
+                    difficulty: Target(hash.0).difficulty(),
+                    unix_s: self.now.unix_s,
+                }));
             }
             self.shared.rate.add(share.difficulty, self.now.ms);
             if is_first {

@@ -5,6 +5,7 @@ use crate::harness::{DIFFICULTY_TINY, Miner, Output, PoolHarness, Setup, Want, s
 use hstratum_core::accounting::ledger::{ShareTotals, Tallied};
 use hstratum_core::limits::{PENDING_REPLIES_MAX, SCORE_MAX, TALLY_MS};
 use hstratum_core::operator_order::Order;
+use hstratum_core::units::{Hash, Target};
 
 fn work(count: u64) -> ShareTotals {
     ShareTotals {
@@ -80,6 +81,33 @@ fn every_outcome_is_counted_once_for_the_worker_that_sent_it() {
     assert_eq!(two.tally.stale, work(3));
     harness.advance(3 * TALLY_MS);
     assert_eq!(tallied(&mut harness), [], "what was told is not told again");
+}
+
+#[test]
+fn best_share_of_a_connection_is_told_once_and_then_only_a_better_one() {
+    let (mut harness, alice) = PoolHarness::with_alice();
+    let mut known = 0.0;
+    for round in 0..30 {
+        let mut best = 0.0_f64;
+        for _ in 0..2 {
+            let job = harness.job(alice);
+            let found = harness.find(alice, &job, Want::Share, job.time);
+            let halves = (harness.extra_nonce1(alice), found.n2);
+            let Hash(hash) = job.hash(halves, found.time, found.nonce);
+            best = best.max(Target(hash).difficulty().get());
+            harness.send(alice, &submit_line("9", "alice", &job.id, &found));
+        }
+        harness.advance(TALLY_MS);
+        let list = tallied(&mut harness);
+        let told = list[0].tally.best.map(|best| best.difficulty.get());
+        assert_eq!(
+            told,
+            Some(best).filter(|best| *best > known),
+            "round {round}"
+        );
+        known = best.max(known);
+    }
+    assert!(known > 0.0);
 }
 
 #[test]

@@ -117,6 +117,7 @@ export default {
   'round.luckiest': 'Luckiest block',
   'round.unluckiest': 'Unluckiest block',
   'round.record': '{effort}, {block}',
+  'round.best_share': '{difficulty}, {account}',
   'round.votes': 'Votes',
   'round.votes_none': 'none is open',
   'round.vote_for': 'for {name} (bit {bit}, {state})',
@@ -277,6 +278,7 @@ export default {
   'label.difficulty': 'Difficulty',
   'label.rejected': 'Rejected',
   'label.last_share': 'Last share',
+  'label.best_share': 'Best share',
   'label.balance': 'Balance',
 
   // Blocks.
@@ -376,7 +378,6 @@ export default {
   'own.round': 'Of the open round',
   'own.if_found': 'If found now',
   'own.per_day': 'Expected per day',
-  'own.best_share': 'Best share',
   'own.alone': 'A block alone takes',
   'own.odds': 'Odds of a block in a day',
   'own.no_worker': 'This account has no worker now.',
@@ -398,8 +399,8 @@ export default {
   'own.if_found_means': 'Its part of a block if the pool found it now. {age}',
   'own.per_day_means': 'At its hashrate of the last day, less the pool\'s fee. '
     + 'Luck makes it more or less. {age}',
-  'own.best_share_means': 'The greatest difficulty that a share of it has met '
-    + 'since this server started. At the network\'s difficulty it is a block.',
+  'own.best_share_means': 'The greatest difficulty that a share of it has ever '
+    + 'met. At the network\'s difficulty it is a block.',
   'own.alone_means': 'At its own hashrate of the last day, on average, and at '
     + 'the network\'s difficulty now.',
   'own.age': 'As of {time} ago.',

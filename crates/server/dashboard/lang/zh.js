@@ -108,6 +108,7 @@ export default {
   'round.luckiest': '最幸运的区块',
   'round.unluckiest': '最不幸的区块',
   'round.record': '{effort}，{block}',
+  'round.best_share': '{difficulty}，{account}',
   'round.votes': '投票',
   'round.votes_none': '没有进行中的投票',
   'round.vote_for': '支持 {name}（位 {bit}，{state}）',
@@ -254,6 +255,7 @@ export default {
   'label.difficulty': '难度',
   'label.rejected': '拒绝率',
   'label.last_share': '最近份额',
+  'label.best_share': '最佳份额',
   'label.balance': '余额',
 
   // Blocks.
@@ -348,7 +350,6 @@ export default {
   'own.round': '本轮占比',
   'own.if_found': '若现在出块',
   'own.per_day': '预计日收益',
-  'own.best_share': '最佳份额',
   'own.alone': '单独出块用时',
   'own.odds': '一天内出块概率',
   'own.no_worker': '该账户目前没有矿工。',
@@ -367,7 +368,7 @@ export default {
   'own.if_found_means': '如果矿池现在出块，账户在其中的部分。{age}',
   'own.per_day_means': '按账户最近一天的算力计算，已扣除矿池手续费。'
     + '实际收益随幸运值增减。{age}',
-  'own.best_share_means': '本服务器启动以来账户的份额达到的最高难度。'
+  'own.best_share_means': '账户的份额曾达到的最高难度。'
     + '达到全网难度即为区块。',
   'own.alone_means': '按账户最近一天的算力和当前全网难度计算的平均值。',
   'own.age': '{time}前的数据。',

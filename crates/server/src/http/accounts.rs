@@ -57,6 +57,8 @@ pub(crate) struct Worker {
     /// When a share was last accepted, Unix seconds. Of one before this version the begin of those ten
     /// minutes.
     last_share_at: Option<i64>,
+    /// The greatest difficulty that a share of it has ever met.
+    best_share: Option<f64>,
 }
 
 /// Submits by what came of them.
@@ -120,7 +122,7 @@ pub(crate) struct AccountInFull {
 
 impl AccountInFull {
     /// Adds what the ledger has of it, in a round with this work of all.
-    fn add_money(&mut self, kept: AccountMoney, all_work: f64) {
+    fn add_kept(&mut self, kept: KeptAccount, all_work: f64) {
         self.address = kept.paid_at.address;
         self.next_address = kept.paid_at.next;
         self.blocks = kept.blocks;
@@ -129,6 +131,9 @@ impl AccountInFull {
         self.account.balance = kept.credited - kept.paid;
         self.round_work = kept.round_work;
         self.round_share = (all_work > 0.0).then(|| (kept.round_work / all_work).min(1.0));
+        if let Some(best) = kept.best_share {
+            self.own_blocks.add_best_share(best);
+        }
     }
 }
 
@@ -170,9 +175,12 @@ pub(super) fn paid_at(sql: &mut dyn Sql, name: &str) -> Result<PaidAt, SqlError>
 /// What an account's own hashrate finds, whoever is paid for it.
 #[derive(Default, Serialize, ToSchema)]
 pub(crate) struct OwnBlocks {
-    /// The greatest difficulty that a share of it has met since this server started; none while no worker of it
-    /// is connected to this server.
+    /// The greatest difficulty that a share of it has ever met; without a ledger, one of the miners that are
+    /// connected, since they connected.
     best_share: Option<f64>,
+    /// When the ledger took that share, Unix seconds; none for some seconds after a better one, and without a
+    /// ledger.
+    best_share_at: Option<i64>,
     /// Seconds that it takes to find a block, on average, at its hashrate of the last day and the network's
     /// difficulty now; none while either is not known.
     block_expected_s: Option<f64>,
@@ -187,8 +195,17 @@ impl OwnBlocks {
             .map(|difficulty| difficulty * HASHES_PER_DIFFICULTY / hashrate);
         Self {
             best_share,
+            best_share_at: None,
             block_expected_s: expected_s,
             block_odds_day: expected_s.map(|expected_s| -(-DAY_S / expected_s).exp_m1()),
+        }
+    }
+
+    /// Adds the best share that the ledger has: its difficulty and time.
+    fn add_best_share(&mut self, (difficulty, at): (f64, i64)) {
+        if self.best_share.is_none_or(|best| best <= difficulty) {
+            self.best_share = Some(difficulty);
+            self.best_share_at = Some(at);
         }
     }
 }
@@ -228,6 +245,7 @@ pub(crate) enum WorkerSort {
     Difficulty,
     RejectRate,
     LastShare,
+    BestShare,
 }
 
 /// What accounts are sorted by.
@@ -412,7 +430,7 @@ pub(crate) async fn account(
     match kept {
         Some(kept) => {
             (own_threshold, id) = (kept.threshold, Some(kept.id));
-            full.add_money(kept, all_work);
+            full.add_kept(kept, all_work);
             full.next_address = full
                 .next_address
                 .filter(|_| is_owner || viewer.is_operator());
@@ -441,7 +459,7 @@ pub(crate) async fn account(
 }
 
 /// An account's data in the ledger.
-struct AccountMoney {
+struct KeptAccount {
     id: i64,
     paid_at: PaidAt,
     threshold: Option<u64>,
@@ -449,9 +467,11 @@ struct AccountMoney {
     paid: i64,
     blocks: i64,
     round_work: f64,
+    /// Difficulty and time of its best share.
+    best_share: Option<(f64, i64)>,
 }
 
-fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<AccountMoney>, SqlError> {
+fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<KeptAccount>, SqlError> {
     let found = sql.query_opt(
         "SELECT a.address, a.next_address, a.next_address_at, a.id, b.credited, b.paid,
                 (SELECT count(*) FROM blocks WHERE blocks.account = a.id), a.threshold
@@ -471,7 +491,12 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Accoun
         ),
         &values![id, from_height],
     )?;
-    Ok(Some(AccountMoney {
+    let best_share = sql.query_opt(
+        "SELECT difficulty, at FROM workers JOIN best_shares ON worker = workers.id
+          WHERE account = ?1 ORDER BY difficulty DESC, at LIMIT 1",
+        &values![id],
+    )?;
+    Ok(Some(KeptAccount {
         id,
         paid_at: PaidAt::of(&row)?,
         credited: row.get(4)?,
@@ -479,6 +504,10 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<Accoun
         blocks: row.get(6)?,
         threshold: row.get(7)?,
         round_work: round.get(0)?,
+        best_share: match best_share {
+            None => None,
+            Some(best) => Some((best.get(0)?, best.get(1)?)),
+        },
     }))
 }
 
@@ -548,6 +577,7 @@ impl Worker {
             },
             reject_rate: row.sent.reject_rate(),
             last_share_at: row.last_share_at,
+            best_share: row.best_share,
         }
     }
 }
@@ -565,6 +595,7 @@ fn compare_workers(sort: WorkerSort, a: &WorkerRow, b: &WorkerRow) -> Ordering {
         WorkerSort::Difficulty => numbers(a.difficulty, b.difficulty),
         WorkerSort::RejectRate => numbers(a.sent.reject_rate(), b.sent.reject_rate()),
         WorkerSort::LastShare => a.last_share_at.cmp(&b.last_share_at),
+        WorkerSort::BestShare => numbers(a.best_share, b.best_share),
     }
 }
 

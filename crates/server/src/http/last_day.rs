@@ -42,6 +42,8 @@ struct LastDayState {
     places: HashMap<WorkerId, usize>,
     /// Time of each worker's last accepted share, by the worker's index.
     last: Vec<i64>,
+    /// Difficulty of each worker's best share of all time, by the worker's index; 0 if none is known.
+    best: Vec<f64>,
     hours: BTreeMap<i64, Hour>,
     late: Late,
     /// The hour that is being read.
@@ -61,8 +63,16 @@ struct Partial {
     work: Vec<f64>,
 }
 
-/// One row: account, worker, work, and time of the last accepted share.
-type HourRow = (String, String, f64, Option<i64>);
+/// A worker's row of a span.
+struct HourRow {
+    account: String,
+    worker: String,
+    work: f64,
+    /// Time of the last accepted share.
+    last: Option<i64>,
+    /// Difficulty of its best share of all time.
+    best: Option<f64>,
+}
 
 /// Work of one worker in the known part of the day.
 pub(crate) struct DayPast {
@@ -71,6 +81,8 @@ pub(crate) struct DayPast {
     pub work: f64,
     /// Time of its last accepted share.
     pub last: Option<i64>,
+    /// Difficulty of its best share of all time.
+    pub best: Option<f64>,
 }
 
 impl LastDay {
@@ -159,14 +171,17 @@ impl LastDayState {
         let Some(mut partial) = self.partial.take() else {
             return;
         };
-        for (account, worker, work, last) in rows {
-            let place = self.place(account, worker);
+        for row in rows {
+            let place = self.place(row.account, row.worker);
             if partial.work.len() <= place {
                 partial.work.resize(place + 1, 0.0);
             }
-            partial.work[place] += work;
-            if let Some(last) = last {
+            partial.work[place] += row.work;
+            if let Some(last) = row.last {
                 self.last[place] = self.last[place].max(last);
+            }
+            if let Some(best) = row.best {
+                self.best[place] = self.best[place].max(best);
             }
         }
         partial.next_span = span + SPAN_S;
@@ -192,6 +207,7 @@ impl LastDayState {
         self.places.insert(name.clone(), place);
         self.workers.push(name);
         self.last.push(i64::MIN);
+        self.best.push(0.0);
         place
     }
 
@@ -216,6 +232,7 @@ impl LastDayState {
                 worker: name.1.clone(),
                 work: work[place],
                 last: is_late.then_some(self.last[place]),
+                best: Some(self.best[place]).filter(|best| *best > 0.0),
             })
         });
         (since, pasts.collect())
@@ -234,7 +251,8 @@ fn now_s() -> i64 {
 
 fn read_span(sql: &mut dyn Sql, span: i64) -> Result<Vec<HourRow>, SqlError> {
     let rows = sql.query(
-        "SELECT a.name, w.name, s.work, s.last
+        "SELECT a.name, w.name, s.work, s.last,
+                (SELECT max(difficulty) FROM best_shares WHERE worker = w.id)
            FROM (SELECT worker, sum(accepted_work) AS work,
                         max(CASE WHEN last_share > 0 THEN last_share
                                  WHEN accepted > 0 THEN start END) AS last
@@ -242,9 +260,15 @@ fn read_span(sql: &mut dyn Sql, span: i64) -> Result<Vec<HourRow>, SqlError> {
            JOIN workers AS w ON w.id = s.worker JOIN accounts AS a ON a.id = w.account",
         &values![span],
     )?;
-    let found = rows
-        .iter()
-        .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+    let found = rows.iter().map(|row| {
+        Ok(HourRow {
+            account: row.get(0)?,
+            worker: row.get(1)?,
+            work: row.get(2)?,
+            last: row.get(3)?,
+            best: row.get(4)?,
+        })
+    });
     found.collect()
 }
 
@@ -255,7 +279,13 @@ mod tests {
     const NOW: i64 = 1_700_000_000;
 
     fn row(worker: &str, work: f64, last: i64) -> HourRow {
-        ("alice".to_owned(), worker.to_owned(), work, Some(last))
+        HourRow {
+            account: "alice".to_owned(),
+            worker: worker.to_owned(),
+            work,
+            last: Some(last),
+            best: None,
+        }
     }
 
     /// Reads on until it fails at the given span, or is done; returns the spans that were read.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::ledger_tools;
 use crate::limits::HTTP_ROUND_ACCOUNTS;
-use crate::sql::{Sql, SqlError, Value, WORK};
+use crate::sql::{Row, Sql, SqlError, Value, WORK};
 use crate::telemetry::block_races::{BlockRace, BlockRaces};
 use crate::values;
 
@@ -214,12 +214,28 @@ pub(crate) fn read_blocks(
     blocks.collect()
 }
 
-/// The pool's luckiest and unluckiest block: those of the least and the greatest effort.
+/// The pool's luckiest and unluckiest block, those of the least and the greatest effort, and its best share.
 #[derive(Clone, Default, Serialize, ToSchema)]
 pub(crate) struct Records {
     /// None before the first block on the main chain with an effort that is known.
     luckiest: Option<ApiBlock>,
     unluckiest: Option<ApiBlock>,
+    /// None before the first.
+    best_share: Option<ApiBestShare>,
+}
+
+/// The share with the smallest hash of all time.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = BestShare)]
+pub(crate) struct ApiBestShare {
+    /// Whose it was; none where names are hidden. Untrusted text.
+    account: Option<String>,
+    /// Untrusted text; empty where the miner names none, none where names are hidden.
+    worker: Option<String>,
+    /// The greatest that its hash meets.
+    difficulty: f64,
+    /// Unix seconds.
+    at: i64,
 }
 
 /// Reads all blocks for them.
@@ -235,7 +251,26 @@ pub(crate) fn records(sql: &mut dyn Sql, shown: &BlocksShown) -> Result<Records,
     Ok(Records {
         luckiest: first_by("")?,
         unluckiest: first_by("DESC")?,
+        best_share: best_share(sql)?,
     })
+}
+
+fn best_share(sql: &mut dyn Sql) -> Result<Option<ApiBestShare>, SqlError> {
+    let found = sql.query_opt(
+        "SELECT a.name, w.name, b.difficulty, b.at FROM best_shares AS b
+           JOIN workers AS w ON w.id = b.worker JOIN accounts AS a ON a.id = w.account
+          ORDER BY b.difficulty DESC LIMIT 1",
+        &[],
+    )?;
+    let of = |row: Row| {
+        Ok(ApiBestShare {
+            account: row.get(0)?,
+            worker: row.get(1)?,
+            difficulty: row.get(2)?,
+            at: row.get(3)?,
+        })
+    };
+    found.map(of).transpose()
 }
 
 /// Accounts that have ever been credited something, with that and what was paid.

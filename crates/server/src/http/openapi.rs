@@ -141,7 +141,7 @@ mod tests {
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountKey AccountSort Accounts AddressBody Alarms AlertSettings \
-                     AwaitedServer BanBody BanRow Block BlockStateAsked Blocks ChallengeBody CodeBody \
+                     AwaitedServer BanBody BanRow BestShare Block BlockStateAsked Blocks ChallengeBody CodeBody \
                      Condition Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Draining Estimate \
                      ExtraNode Finding Findings Happening Health HeldBlock History Job JobOutput KeyBody \
                      KeyMay Language LinkBody ListFormat Listener Listeners Log LogLine Luck MadeKey MadeLink \

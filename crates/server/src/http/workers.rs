@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hstratum_core::pool::status::WorkerStatus;
-use hstratum_core::units::{Difficulty, HASHES_PER_DIFFICULTY};
+use hstratum_core::units::HASHES_PER_DIFFICULTY;
 use parking_lot::Mutex;
 
 use super::answer::ApiError;
@@ -86,7 +86,7 @@ pub(crate) struct WorkerRow {
     pub connected_at: Option<i64>,
     /// One of its connections sends blocks only.
     pub sends_blocks: bool,
-    /// The greatest difficulty that a share of its account has met since this server started.
+    /// The greatest difficulty that a share of it has ever met.
     pub best_share: Option<f64>,
     /// Hashes per second: now, over the last hour, over the last day.
     pub rates: [f64; 3],
@@ -100,6 +100,12 @@ impl WorkerRow {
     /// True if it mines now.
     pub(crate) fn is_online(&self) -> bool {
         self.connections > 0 || !self.servers.is_empty()
+    }
+
+    fn add_best_share(&mut self, difficulty: Option<f64>) {
+        if difficulty > self.best_share {
+            self.best_share = difficulty;
+        }
     }
 }
 
@@ -403,6 +409,7 @@ impl Merged {
         for past in pasts {
             let row = self.row(&past.account, &past.worker);
             row.rates[2] += past.work * HASHES_PER_DIFFICULTY / seconds;
+            row.add_best_share(past.best);
             row.last_share_at = row.last_share_at.max(past.last);
         }
     }
@@ -487,7 +494,7 @@ impl Merged {
             let connected_at = now.saturating_sub(signed(one.connected_ms / 1000));
             row.connected_at = row.connected_at.max(Some(connected_at));
             row.sends_blocks |= one.sends_blocks;
-            row.best_share = one.best_share.map(Difficulty::get).or(row.best_share);
+            row.add_best_share(one.best_share.map(|best| best.difficulty.get()));
             row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
             if !row.servers.contains(own) {
                 row.servers.push(own.clone());

@@ -12,7 +12,7 @@ use crate::sql::url::PostgresUrl;
 use crate::sql::{Db, Postgres, SqlError};
 
 /// Migrations from each version to the next; the first makes version 1 of an empty database.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
     include_str!("postgres_schema.sql"),
     include_str!("postgres_schema_2.sql"),
     include_str!("postgres_schema_3.sql"),
@@ -25,6 +25,7 @@ const STEPS: [&str; 12] = [
     include_str!("postgres_schema_10.sql"),
     include_str!("postgres_schema_11.sql"),
     include_str!("postgres_schema_12.sql"),
+    include_str!("postgres_schema_13.sql"),
 ];
 
 /// Opens a shared ledger: creates it if there is none, and upgrades it if it is of an earlier version.

@@ -17,7 +17,7 @@ use crate::durable_fs;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
 
 /// Migrations from each version to the next; the first makes version 1 of an empty file.
-const STEPS: [&str; 13] = [
+const STEPS: [&str; 14] = [
     include_str!("sqlite_schema.sql"),
     include_str!("sqlite_schema_2.sql"),
     include_str!("sqlite_schema_3.sql"),
@@ -31,6 +31,7 @@ const STEPS: [&str; 13] = [
     include_str!("sqlite_schema_11.sql"),
     include_str!("sqlite_schema_12.sql"),
     include_str!("sqlite_schema_13.sql"),
+    include_str!("sqlite_schema_14.sql"),
 ];
 
 /// `application_id` of a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).

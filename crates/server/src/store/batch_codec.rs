@@ -4,8 +4,8 @@
 //! each preceded by its number of rows. Integers are LEB128, doubles eight bytes little-endian; heights and
 //! starts are differences from the row before. Accounts and workers are row ids of the file.
 
-/// Version of the format. Version 1 had no times of shares.
-const VERSION: u8 = 2;
+/// Version of the format. Version 1 had no times of shares, version 2 no best share.
+const VERSION: u8 = 3;
 
 /// Decoded content of a batch. Rows are in the order of their keys.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +35,8 @@ pub(crate) struct StatisticsRow {
     pub works: [(i64, f64); 4],
     /// Times of the first and the last accepted share, Unix seconds; 0 if there is none.
     pub times: (i64, i64),
+    /// Difficulty and time of the best share, if it was better than those before; zeros if there is none.
+    pub best: (f64, i64),
 }
 
 impl BatchBody {
@@ -75,7 +77,8 @@ impl BatchBody {
             push(&mut out, row.worker);
             let is_there = |place: usize| u8::from(row.works[place] != (0, 0.0)) << place;
             let has_times = u8::from(row.times != (0, 0)) << 4;
-            out.push((0..4).map(is_there).sum::<u8>() | has_times);
+            let has_best = u8::from(row.best != (0.0, 0)) << 5;
+            out.push((0..4).map(is_there).sum::<u8>() | has_times | has_best);
             for (count, work) in row.works.iter().filter(|work| **work != (0, 0.0)) {
                 push(&mut out, *count);
                 out.extend(work.to_le_bytes());
@@ -83,6 +86,10 @@ impl BatchBody {
             if has_times != 0 {
                 push(&mut out, row.times.0);
                 push(&mut out, row.times.1);
+            }
+            if has_best != 0 {
+                out.extend(row.best.0.to_le_bytes());
+                push(&mut out, row.best.1);
             }
         }
         out
@@ -126,12 +133,17 @@ impl BatchBody {
                 0 => (0, 0),
                 _ => (rest.number()?, rest.number()?),
             };
+            let best = match mask >> 5 & 1 {
+                0 => (0.0, 0),
+                _ => (rest.double()?, rest.number()?),
+            };
             body.statistics.push(StatisticsRow {
                 span,
                 start,
                 worker,
                 works,
                 times,
+                best,
             });
         }
         rest.0.is_empty().then_some(body)
@@ -201,19 +213,23 @@ mod tests {
         prop_oneof![Just((0, 0.0)), (1..i64::MAX, 0.0..1e300)]
     }
 
+    fn best() -> impl Strategy<Value = (f64, i64)> {
+        prop_oneof![Just((0.0, 0)), (1e-9..1e300, 1..i64::MAX)]
+    }
+
     prop_compose! {
         fn body()(
             mut heights in vec((0..i64::MAX, 1e-9..1e300), 0..9),
             credit in vec((0..i64::MAX, 1..i64::MAX, 1e-9..1e300, 1..i64::MAX), 0..9),
-            statistics in vec((1..9_i64, 0..i64::MAX, 1..i64::MAX, [work(), work(), work(), work()], (0..i64::MAX, 0..3_i64)), 0..9),
+            statistics in vec((1..9_i64, 0..i64::MAX, 1..i64::MAX, [work(), work(), work(), work()], (0..i64::MAX, 0..3_i64), best()), 0..9),
         ) -> BatchBody {
             heights.sort_by_key(|(height, _)| *height);
             let mut credit: Vec<CreditRow> = credit.into_iter().map(|(height, account, difficulty, count)| {
                 CreditRow { height, account, difficulty, count }
             }).collect();
             credit.sort_by_key(|row| row.height);
-            let mut statistics: Vec<StatisticsRow> = statistics.into_iter().map(|(span, start, worker, works, times)| {
-                StatisticsRow { span, start, worker, works, times }
+            let mut statistics: Vec<StatisticsRow> = statistics.into_iter().map(|(span, start, worker, works, times, best)| {
+                StatisticsRow { span, start, worker, works, times, best }
             }).collect();
             statistics.sort_by_key(|row| (row.span, row.start));
             BatchBody { heights, credit, statistics }

@@ -66,9 +66,15 @@ pub(super) fn begin(tx: &Transaction, run_id: RunId, unix_s: i64) -> anyhow::Res
         "INSERT INTO pending_credit SELECT height, account, difficulty, count FROM credit;
          DELETE FROM credit;
          INSERT INTO pending_statistics SELECT span, start, worker, accepted, accepted_work,
-           stale, stale_work, low, low_work, duplicate, duplicate_work, first_share, last_share
+           stale, stale_work, low, low_work, duplicate, duplicate_work, first_share, last_share,
+           0, 0
            FROM statistics;
-         DELETE FROM statistics;",
+         DELETE FROM statistics;
+         INSERT INTO pending_statistics SELECT 86400, at - at % 86400, worker, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+           difficulty, at
+           FROM best_shares WHERE true
+           ON CONFLICT DO UPDATE SET best_share = excluded.best_share, best_share_at = excluded.best_share_at;
+         DELETE FROM best_shares;",
     )?;
     // Every copy of the file derives the same id for this batch, so that it is imported only once.
     outbox.run_id = adopted(&outbox.digest);
@@ -327,7 +333,7 @@ fn pending(tx: &Transaction) -> rusqlite::Result<BatchBody> {
     let heights = heights.query_map([], |row| row.try_into())?;
     let mut statistics = tx.prepare_cached(
         "SELECT span, start, worker, accepted, accepted_work, stale, stale_work, low, low_work,
-           duplicate, duplicate_work, first_share, last_share
+           duplicate, duplicate_work, first_share, last_share, best_share, best_share_at
            FROM pending_statistics ORDER BY span, start, worker",
     )?;
     let statistics = statistics.query_map([], |row| {
@@ -340,6 +346,7 @@ fn pending(tx: &Transaction) -> rusqlite::Result<BatchBody> {
             worker: row.get(2)?,
             works: [work(3)?, work(5)?, work(7)?, work(9)?],
             times: (row.get(11)?, row.get(12)?),
+            best: (row.get(13)?, row.get(14)?),
         })
     })?;
     Ok(BatchBody {

@@ -85,5 +85,14 @@ fn write_tally(
         signed(first),
         signed(last),
     ))?;
+    if let Some(best) = tally.best {
+        tx.prepare_cached(tables.set_best_share)?.execute((
+            signed(SPAN_S),
+            signed(start),
+            worker,
+            best.difficulty.get(),
+            signed(best.unix_s),
+        ))?;
+    }
     Ok(true)
 }

@@ -68,7 +68,7 @@ fn version_1_keeps_its_rows() {
         drop(open(&server));
         assert_eq!(
             server.sql("SELECT version, network, pruned_to FROM meta"),
-            "12|regtest|4"
+            "13|regtest|4"
         );
     }
     for (rows, are) in [
@@ -95,14 +95,14 @@ fn old_ledger_is_upgraded_by_one_of_those_that_start_at_once() {
     let server = Server::start();
     drop(open(&server));
     for _ in 0..5 {
-        // As it was before version 12.
-        server.sql("DROP TABLE audit; UPDATE meta SET version = 11");
+        // As it was before version 13.
+        server.sql("DROP TABLE best_shares; UPDATE meta SET version = 12");
         thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| drop(open(&server)));
             }
         });
-        assert_eq!(server.sql("SELECT count(*) FROM audit"), "0");
+        assert_eq!(server.sql("SELECT count(*) FROM best_shares"), "0");
     }
 }
 

@@ -175,7 +175,7 @@ fn late_statistics_are_in_the_pools_chart_as_in_an_accounts() {
     crate::shipping::open(root.path())
         .execute(
             "INSERT INTO pending_statistics
-             SELECT 600, ?1, max(id), 5000, 5000.0, 0, 0.0, 0, 0.0, 0, 0.0, ?1, ?1 FROM workers",
+             SELECT 600, ?1, max(id), 5000, 5000.0, 0, 0.0, 0, 0.0, 0, 0.0, ?1, ?1, 0, 0 FROM workers",
             [then],
         )
         .expect("written");

@@ -129,7 +129,7 @@ fn batch_with_work_beyond_all_measure_is_shipped() {
         open(root.path())
             .execute(
                 "INSERT INTO pending_statistics
-                 SELECT 600, unixepoch() / 3600 * 3600, 1, 1, 1.0, 1, ?1, 1, ?1, 1, ?1, 0, 0",
+                 SELECT 600, unixepoch() / 3600 * 3600, 1, 1, 1.0, 1, ?1, 1, ?1, 1, ?1, 0, 0, 0, 0",
                 [f64::MAX],
             )
             .expect("written");

@@ -8,6 +8,7 @@
 mod account_keys;
 mod alerts;
 mod audit;
+mod best_shares;
 mod browser;
 mod cluster_backup;
 mod cluster_blocks;

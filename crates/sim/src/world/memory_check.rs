@@ -10,8 +10,7 @@ const EVERY: u64 = 64;
 
 /// The things a pool without miners may still keep, because blocks come late, offenders return, and the
 /// next miner needs a job.
-const STAYS: [&str; 7] = [
-    "best shares",
+const STAYS: [&str; 6] = [
     "hints",
     "found blocks",
     "offered blocks",

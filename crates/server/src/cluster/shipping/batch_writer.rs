@@ -51,6 +51,16 @@ pub(crate) struct BatchWriter {
     heights: HashSet<i64>,
 }
 
+/// Sets the best shares of workers of one server, where they are better than those known. A batch may have several
+/// of one worker.
+const BEST_SHARES: &str = "INSERT INTO best_shares (origin, worker, difficulty, at)
+     SELECT DISTINCT ON (worker) $1::BIGINT, worker, difficulty, at
+     FROM unnest($2::BIGINT[], $3::FLOAT8[], $4::BIGINT[]) AS best (worker, difficulty, at)
+     ORDER BY worker, difficulty DESC
+     ON CONFLICT (worker, origin) DO UPDATE
+     SET difficulty = excluded.difficulty, at = excluded.at
+     WHERE excluded.difficulty > best_shares.difficulty";
+
 /// Locks the origin's row, where our mark is still there, and writes the next mark.
 const LOCK: &str = "WITH ours AS (UPDATE marks SET mark = $3
                       WHERE origin = $1 AND duty = 'ship' AND mark = $2 RETURNING origin)
@@ -68,6 +78,7 @@ struct WriterStatements {
     known_heights: Statement,
     credit: Statement,
     statistics: Statement,
+    best_shares: Statement,
     late: Statement,
     batch: Statement,
     advance: Statement,
@@ -124,6 +135,7 @@ impl WriterStatements {
                    last_share = CASE WHEN excluded.last_share = 0 THEN statistics.last_share
                      ELSE excluded.last_share END",
             ))?,
+            best_shares: client.prepare(BEST_SHARES)?,
             late: client.prepare(
                 "INSERT INTO late_statistics (start, origin, changes)
                  SELECT start, $1, 1 FROM unnest($2::BIGINT[]) AS late (start)
@@ -230,6 +242,7 @@ impl BatchWriter {
         for rows in outgoing.body.statistics.chunks(SHIP_ROWS) {
             let columns = Columns::of(rows, &self.workers);
             tx.execute(&statements.statistics, &columns.params(&origin))?;
+            tx.execute(&statements.best_shares, &columns.best_params(&origin))?;
         }
         let starts = outgoing.body.statistics.iter().map(|row| row.start);
         let late = late_hours(starts, unix_s());
@@ -396,6 +409,8 @@ struct Columns {
     counts: [Vec<i64>; 4],
     works: [Vec<f64>; 4],
     times: [Vec<i64>; 2],
+    /// Of the rows that have a best share: workers, difficulties, times.
+    best: (Vec<i64>, Vec<f64>, Vec<i64>),
 }
 
 impl Columns {
@@ -407,6 +422,11 @@ impl Columns {
             columns.workers.push(workers[&row.worker]);
             columns.times[0].push(row.times.0);
             columns.times[1].push(row.times.1);
+            if row.best.0 > 0.0 {
+                columns.best.0.push(workers[&row.worker]);
+                columns.best.1.push(row.best.0);
+                columns.best.2.push(row.best.1);
+            }
             for (place, (count, work)) in row.works.iter().enumerate() {
                 columns.counts[place].push(*count);
                 // The work of a refused share is whatever a miner chose.
@@ -434,5 +454,9 @@ impl Columns {
             &self.times[0],
             &self.times[1],
         ]
+    }
+
+    fn best_params<'a>(&'a self, origin: &'a i64) -> [&'a (dyn ToSql + Sync); 4] {
+        [origin, &self.best.0, &self.best.1, &self.best.2]
     }
 }
