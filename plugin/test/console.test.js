@@ -72,6 +72,10 @@ test('the operator sees what is wrong, what waits, findings and the log',
     await see(page, '#servers tbody tr', /\d/);
     await see(page, '#log li', /info/);
     await see(page, '#log', /listening on 127\.0\.0\.1/);
+    await page.locator('#log select').selectOption('warning');
+    await page.locator('#log li', {hasText: 'listening on'})
+      .waitFor({state: 'detached'});
+    await page.locator('#log select').selectOption('info');
     await see(page, '#log', new RegExp(`block found: 1 ${hash} by "alice"`));
     await see(page, '#payouts', /The server does not pay by itself/);
     await see(page, '#plan', /Due now0\.00 HNS to 0 accounts/);

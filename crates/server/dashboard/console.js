@@ -104,10 +104,15 @@ function logSection() {
   const lines = h('ol', {class: 'log'});
   const box = h('div', {class: 'log-box', tabindex: '0', role: 'group',
     'aria-labelledby': 'log-title'}, lines);
+  const level = h('select', {
+    'aria-label': t('log.level'), onchange: () => section.refresh()
+  }, ['info', 'warning'].map(value => h('option', {value},
+    word('log_from', value))));
   let shown = null;
 
-  return cardSection('log', t('console.log'),
-    `/api/v1/admin/log?count=${LINES}`, box, (answer) => {
+  const section = cardSection('log', t('console.log'),
+    () => `/api/v1/admin/log?count=${LINES}&level=${level.value}`,
+    h('div', {}, h('p', {}, level), box), (answer) => {
       const now = JSON.stringify(answer.lines);
 
       if (now === shown)
@@ -125,4 +130,6 @@ function logSection() {
       if (isAtEnd)
         box.scrollTop = box.scrollHeight;
     });
+
+  return section;
 }

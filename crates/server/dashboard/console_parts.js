@@ -9,7 +9,10 @@ import {viewer} from './session.js';
 const MARKS = {ok: 'confirmed', info: 'accepted', warning: 'orphaned',
   error: 'refused', problem: 'refused'};
 
-/** A section that shows what a path gives, or why it gives nothing. */
+/**
+ * A section that shows what a path gives, or why it gives nothing. `path` may
+ * be a function that says which.
+ */
 
 export function cardSection(id, title, path, content, show) {
   const problem = h('p', {class: 'bad', hidden: true});
@@ -21,7 +24,7 @@ export function cardSection(id, title, path, content, show) {
       problem, content),
     async refresh() {
       try {
-        show(await get(path));
+        show(await get(typeof path === 'function' ? path() : path));
         problem.hidden = true;
       } catch (e) {
         problem.hidden = false;

@@ -10,9 +10,19 @@ use crate::clock::unix_s;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::node::{BlockQuery, Drill, Node, Offer, SignedMessage};
 
-/// The last [`LOG_LINES_MAX`] lines, oldest first, without those of [`Level::Debug`].
+/// The last [`LOG_LINES_MAX`] lines of [`Level::Info`], and as many above it: what strangers cause is of the first, and
+/// pushes no warning out. Those of [`Level::Debug`] are not kept.
 #[derive(Default)]
-pub(crate) struct LogLines(Mutex<VecDeque<LogLine>>);
+pub(crate) struct LogLines(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    /// Number of lines so far.
+    count: u64,
+    /// Lines with their numbers, oldest first.
+    notes: VecDeque<(u64, LogLine)>,
+    warnings: VecDeque<(u64, LogLine)>,
+}
 
 /// A line of the log.
 #[derive(Clone, Debug)]
@@ -31,18 +41,30 @@ impl LogLines {
             level,
             text: text[..kept_bytes(text)].to_owned(),
         };
-        let mut lines = self.0.lock();
+        let kept = &mut *self.0.lock();
+        let lines = match level {
+            Level::Debug => return,
+            Level::Info => &mut kept.notes,
+            Level::Warning | Level::Error => &mut kept.warnings,
+        };
         if lines.len() == LOG_LINES_MAX {
             lines.pop_front();
         }
-        lines.push_back(line);
+        lines.push_back((kept.count, line));
+        kept.count += 1;
     }
 
-    /// The last lines, at most so many, oldest first.
-    pub(crate) fn last(&self, count: usize) -> Vec<LogLine> {
-        let lines = self.0.lock();
+    /// The last lines of the levels that are wanted, at most so many, oldest first.
+    pub(crate) fn last(&self, count: usize, is_wanted: impl Fn(Level) -> bool) -> Vec<LogLine> {
+        let mut lines: Vec<(u64, LogLine)> = {
+            let kept = self.0.lock();
+            let lines = kept.notes.iter().chain(&kept.warnings);
+            let wanted = lines.filter(|(_, line)| is_wanted(line.level));
+            wanted.cloned().collect()
+        };
+        lines.sort_unstable_by_key(|(number, _)| *number);
         let before = lines.len().saturating_sub(count);
-        lines.range(before..).cloned().collect()
+        lines.drain(before..).map(|(_, line)| line).collect()
     }
 }
 
@@ -90,9 +112,7 @@ impl Node for LoggedNode {
 
     fn log(&self, level: Level, text: &str) {
         self.node.log(level, text);
-        if level != Level::Debug {
-            self.lines.push(level, text);
-        }
+        self.lines.push(level, text);
     }
 }
 
@@ -106,7 +126,12 @@ mod tests {
         for number in 0..LOG_LINES_MAX + 3 {
             lines.push(Level::Info, &number.to_string());
         }
-        let texts = |count| lines.last(count).into_iter().map(|line| line.text);
+        let texts = |count| {
+            lines
+                .last(count, |_| true)
+                .into_iter()
+                .map(|line| line.text)
+        };
         assert_eq!(texts(usize::MAX).count(), LOG_LINES_MAX);
         assert_eq!(texts(usize::MAX).next().as_deref(), Some("3"));
         let last = LOG_LINES_MAX + 2;
@@ -114,5 +139,26 @@ mod tests {
         lines.push(Level::Error, &"é".repeat(LOG_LINE_BYTES_MAX));
         let cut = texts(1).next().expect("one");
         assert_eq!(cut, "é".repeat(LOG_LINE_BYTES_MAX / 2));
+    }
+
+    #[test]
+    fn what_strangers_cause_pushes_no_warning_out() {
+        let lines = LogLines::default();
+        lines.push(Level::Info, "before");
+        lines.push(Level::Warning, "the disk is full");
+        for _ in 0..LOG_LINES_MAX {
+            lines.push(Level::Info, "login refused");
+        }
+        let all = lines.last(usize::MAX, |_| true);
+        assert_eq!(all.len(), LOG_LINES_MAX + 1);
+        assert_eq!(all[0].text, "the disk is full");
+        assert_eq!(lines.last(3, |_| true).len(), 3);
+        let warnings = lines.last(3, |level| level == Level::Warning);
+        assert!(
+            warnings
+                .iter()
+                .map(|line| &*line.text)
+                .eq(["the disk is full"])
+        );
     }
 }

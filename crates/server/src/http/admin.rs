@@ -435,6 +435,7 @@ enum OrderResponses {
         payouts, pause_payouts, resume_payouts,
         super::refusals::with_addresses, super::conditions::alarms, super::log::log,
         super::doctor::doctor, super::payouts::plan),
+    components(schemas(super::log::LogLevel)),
     tags((name = "admin", description = "What the operator orders, with `Authorization: Bearer`."))
 )]
 pub(crate) struct AdminDocument;

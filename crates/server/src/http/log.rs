@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use hstratum_core::event::Level;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -35,13 +36,36 @@ pub(super) struct ApiLog {
     lines: Vec<ApiLogLine>,
 }
 
-/// How many lines are wanted.
+/// Which lines are wanted.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogAsked {
     #[param(minimum = 1, maximum = 500, default = 100)]
     count: Option<usize>,
+    /// Those of this level and above only.
+    level: Option<LogLevel>,
+}
+
+/// A level of the log.
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LogLevel {
+    #[default]
+    Info,
+    Warning,
+    Error,
+}
+
+impl LogLevel {
+    /// True if lines of that level are among those of this one and above.
+    fn has(self, level: Level) -> bool {
+        match self {
+            Self::Info => true,
+            Self::Warning => matches!(level, Level::Warning | Level::Error),
+            Self::Error => level == Level::Error,
+        }
+    }
 }
 
 impl From<LogLine> for ApiLogLine {
@@ -67,7 +91,12 @@ pub(super) async fn log(
             "count: expected 1 to {LOG_LINES_MAX}, found {count}"
         )));
     }
-    let lines = site.console().log_lines.last(count).into_iter();
+    let least = asked.level.unwrap_or_default();
+    let lines = site
+        .console()
+        .log_lines
+        .last(count, |level| least.has(level));
+    let lines = lines.into_iter();
     Ok(Json(ApiLog {
         lines: lines.map(ApiLogLine::from).collect(),
     }))

@@ -144,7 +144,7 @@ mod tests {
                      AwaitedServer BanBody BanRow BestShare Block BlockStateAsked Blocks ChallengeBody CodeBody \
                      Condition Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Draining Estimate \
                      ExtraNode Finding Findings Happening Health HeldBlock History Job JobOutput KeyBody \
-                     KeyMay Language LinkBody ListFormat Listener Listeners Log LogLine Luck MadeKey MadeLink \
+                     KeyMay Language LinkBody ListFormat Listener Listeners Log LogLevel LogLine Luck MadeKey MadeLink \
                      MinerSignIn NewAddressBody NewAddressByPassword NewAddressBySignature NewPasswordBody \
                      NextAddress OperatorSignIn Order OwnAlerts OwnBlocks OwnerSignIn PasswordBody Payee \
                      Payment PayoutPlan PayoutReport Payouts Places PlannedBlock PlannedPayouts Point Pool \

@@ -113,10 +113,11 @@ fn the_last_lines_of_the_log_are_shown() {
     }
     let last = ask(&browser, "log?count=1")["lines"].clone();
     assert_eq!(last.as_array().map(Vec::len), Some(1));
-    for count in ["0", "501", "-1", "x"] {
-        let path = format!("/api/v1/admin/log?count={count}");
+    assert_eq!(ask(&browser, "log?level=error")["lines"], json!([]));
+    for asked in ["count=0", "count=501", "count=-1", "count=x", "level=debug"] {
+        let path = format!("/api/v1/admin/log?{asked}");
         let answer = browser.call("GET", &path, Some(TOKEN), &json!(null));
-        assert_eq!(answer.status, 400, "{count}: {}", answer.body);
+        assert_eq!(answer.status, 400, "{asked}: {}", answer.body);
     }
 }
 
