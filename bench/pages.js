@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * From a click on the dashboard to the page that follows, in headless
- * Chromium, with many workers in the ledger's last day.
+ * From a click on the dashboard to the page that follows, and from an address
+ * to its page, in headless Chromium, with many workers in the ledger's last day.
  */
 
 const {execFileSync} = require('child_process');
@@ -19,33 +19,47 @@ const TOKEN = '0123456789abcdef';
 
 const HELP = `usage: node bench/pages.js [options]
 
-From a click to the page that follows, with many workers. Needs make build and
+From a click to the page that follows, and from an address to its page, with
+many workers. Needs make build and
 Chromium.
 
   --workers N      workers with shares of the last day (100000)
   --accounts N     accounts that they are of (10000)
   --big N          workers of one of them (5000)
-  --rounds N       clicks of each kind, 1 to 100 (10)
+  --rounds N       how often each is done, 1 to 100 (10)
   --help           print this
 `;
 
 const RUN_MS = 600000;
 
-/** What is clicked, from where, and what has to be seen then. */
+/** What only the pool's page has, and what each account's has. */
+const POOL = 'main:has(#accounts) #workers tbody tr';
+const ACCOUNT = 'main:has(a.back) #workers tbody tr';
+const NEXT = '#workers .pages button:last-of-type';
+
+/**
+ * What is clicked, on which page, and what has to be seen then; `isNew` where it
+ * is on the page before, with another text.
+ */
+
 const CLICKS = [
-  {what: 'the pool', from: '/account/big', click: 'a.back',
-    seen: '#workers tbody tr'},
-  {what: 'the big account', from: '/', click: '#big', seen: '#workers tbody tr'},
-  {what: 'next page of workers', from: '/',
-    click: '#workers .pages button:last-of-type', seen: '#workers tbody tr',
+  {what: 'the pool', from: '/account/big', click: 'a.back', seen: POOL},
+  {what: 'the big account', from: '/', click: '#big', seen: ACCOUNT},
+  {what: 'next page of workers', from: '/', click: NEXT, seen: POOL,
     isNew: true},
   {what: 'workers by name', from: '/', click: '#workers th:first-child button',
-    seen: '#workers tbody tr', isNew: true},
-  {what: 'next page of the big account', from: '/account/big',
-    click: '#workers .pages button:last-of-type', seen: '#workers tbody tr',
-    isNew: true},
+    seen: POOL, isNew: true},
+  {what: 'next page of the big account', from: '/account/big', click: NEXT,
+    seen: ACCOUNT, isNew: true},
   {what: 'the console', from: '/', click: '#session a[href="/console"]',
     seen: '#audit tbody tr, #audit .empty'}
+];
+
+/** Pages that are opened by their address, and what has to be seen then. */
+
+const OPENED = [
+  {what: 'the pool, opened', path: '/', seen: POOL},
+  {what: 'the big account, opened', path: '/account/big', seen: ACCOUNT}
 ];
 
 class PagesBench extends Bench {
@@ -74,23 +88,30 @@ class PagesBench extends Bench {
     await page.locator('#workers tbody tr').first().waitFor({timeout: 120000});
 
     const rows = [];
-
-    for (const one of CLICKS) {
+    const measure = async (what, time) => {
       const times = [];
 
       for (let i = 0; i < rounds; i++)
-        times.push(await this.time(page, one));
+        times.push(await time());
 
-      rows.push([one.what, median(times).toFixed(0),
+      rows.push([what, median(times).toFixed(0),
         Math.max(...times).toFixed(0)]);
-    }
+    };
 
-    console.log(table([['click', 'median ms', 'longest ms'], ...rows]));
+    for (const one of CLICKS)
+      await measure(one.what, () => this.click(page, one));
+
+    await page.addInitScript(watch);
+
+    for (const one of OPENED)
+      await measure(one.what, () => this.open(page, one));
+
+    console.log(table([['what', 'median ms', 'longest ms'], ...rows]));
   }
 
   /** Milliseconds from a click to the paint after its rows are there. */
 
-  async time(page, {from, click, seen, isNew = false}) {
+  async click(page, {from, click, seen, isNew = false}) {
     await page.goto(new URL(from, page.url()).href);
     await page.locator('#workers tbody tr').first().waitFor();
     // The list of accounts begins with others.
@@ -107,50 +128,51 @@ class PagesBench extends Bench {
     const before = isNew
       ? await page.locator(seen).first().textContent() : null;
 
-    // A page that follows has no memory of the click but this.
-    await page.evaluate(() => {
-      addEventListener('click', () => {
-        sessionStorage.setItem('clicked', performance.timeOrigin
-          + performance.now());
-      }, {capture: true});
-    });
-    await page.addInitScript(watch, [seen, before]);
-
-    if (isNew)
-      await page.evaluate(watch, [seen, before]);
-
+    await page.evaluate(watch);
+    await page.evaluate((what) => {
+      addEventListener('click', () => window.watch(what), {capture: true});
+    }, {seen, before});
     await page.locator(click).first().click();
-    await page.waitForFunction(() => sessionStorage.getItem('painted'));
 
-    return page.evaluate(() => {
-      const time = sessionStorage.getItem('painted')
-        - sessionStorage.getItem('clicked');
-      sessionStorage.clear();
-      return time;
-    });
+    return took(page);
+  }
+
+  /** Milliseconds from the request of a page to the paint of its rows. */
+
+  async open(page, {path: at, seen}) {
+    await page.goto(new URL(at, page.url()).href, {waitUntil: 'commit'});
+    await page.evaluate(seen => window.watch({seen, since: 0}), seen);
+
+    return took(page);
   }
 }
 
-/** In the page: notes when the rows are painted that a click asked for. */
+/** In the page: `window.watch` notes when rows are painted, and since when. */
 
-function watch([seen, before]) {
-  const look = () => {
-    const row = document.querySelector(seen);
-    const isThere = row && row.offsetParent !== null
-      && row.textContent !== before;
+function watch() {
+  window.watch = ({seen, before = null, since = performance.now()}) => {
+    const look = () => {
+      const row = document.querySelector(seen);
+      const isThere = row && row.offsetParent !== null
+        && row.textContent !== before;
 
-    if (isThere && sessionStorage.getItem('clicked')
-        && !sessionStorage.getItem('painted')) {
-      requestAnimationFrame(() => setTimeout(() => {
-        sessionStorage.setItem('painted', performance.timeOrigin
-          + performance.now());
-      }));
-    } else if (!sessionStorage.getItem('painted')) {
-      requestAnimationFrame(look);
-    }
+      // After the frame that has them.
+      if (isThere)
+        requestAnimationFrame(() => setTimeout(() => {
+          window.took = performance.now() - since;
+        }));
+      else
+        requestAnimationFrame(look);
+    };
+
+    look();
   };
+}
 
-  requestAnimationFrame(look);
+async function took(page) {
+  await page.waitForFunction(() => window.took);
+
+  return page.evaluate(() => window.took);
 }
 
 async function main() {

@@ -1,5 +1,5 @@
-// The dashboard: chooses the page, receives live events, and repeats requests
-// at intervals.
+// The dashboard: shows the page of the address, turns to another when a link is
+// followed, receives live events, and repeats requests at intervals.
 
 import {accountPage} from './account.js';
 import {Chart} from './chart.js';
@@ -511,7 +511,19 @@ function accountsTable() {
   });
 }
 
-const state = {url: null, heardAt: Date.now()};
+/**
+ * The pool as it was told last, the page that is shown, the path it has, how
+ * many were shown so far, and the last events, oldest first.
+ */
+const state = {url: null, heardAt: Date.now(), pool: null, page: null,
+  path: null, turns: 0, happenings: []};
+
+/** Paths of the pages that have no name in them, but for that of the pool. */
+
+const PAGES = {'/sign-in': signInPage, '/connect': connectPage,
+  // Only its reader loads it.
+  '/console': async () => (await import('./console.js')).consolePage()};
+const NAMED = /^\/(account|block)\/(.+)$/;
 
 /** A part of the path; as it is where its escapes are no UTF-8, so that it is found to be nobody's. */
 
@@ -524,12 +536,8 @@ function decoded(text) {
 }
 
 async function choosePage() {
-  const alone = {'/sign-in': signInPage, '/connect': connectPage,
-    // Only its reader loads it.
-    '/console': async () => (await import('./console.js')).consolePage()};
-
-  if (Object.hasOwn(alone, location.pathname))
-    return alone[location.pathname]();
+  if (Object.hasOwn(PAGES, location.pathname))
+    return PAGES[location.pathname]();
 
   if (location.hash === VIEW)
     return endedLinkPage();
@@ -537,8 +545,7 @@ async function choosePage() {
   if (viewer.isLink && location.hash.startsWith(VIEW))
     return accountPage(viewer.account);
 
-  const [, kind, rest] = /^\/(account|block)\/(.+)$/.exec(location.pathname)
-    || [];
+  const [, kind, rest] = NAMED.exec(location.pathname) || [];
   const pages = {account: accountPage, block: blockPage};
 
   return kind ? pages[kind](decoded(rest)) : poolPage();
@@ -559,11 +566,73 @@ function showLive() {
     setText(time, ago(Number(time.dataset.time)));
 }
 
-function showPool(page, pool) {
+/** Show the page of the address. */
+
+async function showPage() {
+  const turn = ++state.turns;
+
+  state.path = location.pathname;
+
+  const page = await choosePage();
+
+  // Another link was followed meanwhile.
+  if (turn !== state.turns)
+    return;
+
+  state.page = page;
+  $('nav').replaceChildren(...page.sections.map(([id, text]) => {
+    return h('a', {href: `#${id}`}, text);
+  }));
+  $('main').replaceChildren(page.element);
+
+  if (state.pool)
+    showPool();
+
+  state.happenings.forEach(page.onHappening);
+  page.fast();
+  page.slow();
+}
+
+/** Turn to the page of the address, as if it were loaded. */
+
+async function turn() {
+  try {
+    await showPage();
+    $('main').focus({preventScroll: true});
+  } catch (e) {
+    // A module that cannot be loaded: the browser says why.
+    location.reload();
+  }
+}
+
+/** A link to another page is followed without loading everything anew. */
+
+function follow(event) {
+  const link = event.target.closest('a[href]');
+
+  if (!link || !state.pool || event.defaultPrevented || event.button !== 0
+      || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)
+    return;
+
+  const {origin, pathname, hash, href} = link;
+  const isPage = pathname === '/' || Object.hasOwn(PAGES, pathname)
+    || NAMED.test(pathname);
+
+  if (origin !== location.origin || !isPage || hash !== '')
+    return;
+
+  event.preventDefault();
+  history.pushState(null, '', href);
+  scrollTo(0, 0);
+  turn();
+}
+
+function showPool() {
+  const {page, pool} = state;
+
   // Events have the same URL for all; the first answer has the one that this
   // browser used.
   state.url = state.url || pool.stratum_url;
-  state.heardAt = Date.now();
   $('network').hidden = pool.network === 'main';
   setText($('network'), pool.network);
   setText($('version'), t('page.version', {
@@ -577,22 +646,25 @@ function showPool(page, pool) {
   showLive();
 }
 
-function listen(page) {
+function listen() {
   const source = new EventSource('/api/v1/events');
 
   source.addEventListener('pool', (event) => {
-    showPool(page, JSON.parse(event.data));
+    state.pool = JSON.parse(event.data);
+    state.heardAt = Date.now();
+    showPool();
   });
 
   source.addEventListener('happening', (event) => {
     const what = JSON.parse(event.data);
 
-    page.onHappening(what);
+    state.happenings = [...state.happenings, what].slice(-EVENTS_SHOWN);
+    state.page.onHappening(what);
 
     // Many come at once where the stream begins.
     if (what.kind === 'block') {
       clearTimeout(state.refresh);
-      state.refresh = setTimeout(page.fast, SOON_MS);
+      state.refresh = setTimeout(() => state.page.fast(), SOON_MS);
     }
   });
 
@@ -611,7 +683,7 @@ function listen(page) {
   // A server that refuses, because too many listen, ends the source for good.
   source.addEventListener('error', () => {
     if (source.readyState === EventSource.CLOSED)
-      setTimeout(() => listen(page), FAST_MS);
+      setTimeout(listen, FAST_MS);
   });
 }
 
@@ -636,44 +708,40 @@ async function start() {
   });
 
   // Before the page, since it has the address as this browser reached it.
-  const pool = await get('/api/v1/pool').catch(() => null);
+  state.pool = await get('/api/v1/pool').catch(() => null);
 
-  if (pool)
-    await recognise(pool).catch(() => {});
-
-  const page = await choosePage();
-
-  if (pool)
-    $('session').replaceChildren(...sessionControl(pool));
-
-  $('nav').replaceChildren(...page.sections.map(([id, text]) => {
-    return h('a', {href: `#${id}`}, text);
-  }));
-  $('main').replaceChildren(page.element);
-
-  const every = (ms, run) => {
-    run();
-    setInterval(() => {
-      if (!document.hidden)
-        run();
-    }, ms);
-  };
-
-  if (pool) {
-    showPool(page, pool);
+  if (state.pool) {
+    await recognise(state.pool).catch(() => {});
+    $('session').replaceChildren(...sessionControl(state.pool));
   } else {
     state.heardAt = 0;
-    showLive();
   }
 
-  listen(page);
-  every(FAST_MS, page.fast);
-  every(SLOW_MS, page.slow);
+  await showPage();
+  showLive();
+  listen();
+  every(FAST_MS, () => state.page.fast());
+  every(SLOW_MS, () => state.page.slow());
   setInterval(showLive, 1000);
+  document.addEventListener('click', follow);
+  // Also where a section of the same page is linked.
+  addEventListener('popstate', () => {
+    if (location.pathname !== state.path)
+      turn();
+  });
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden)
-      page.fast();
+      state.page.fast();
   });
+}
+
+/** Repeat it while the page is seen. */
+
+function every(ms, run) {
+  setInterval(() => {
+    if (!document.hidden)
+      run();
+  }, ms);
 }
 
 start();

@@ -15,6 +15,10 @@ const NAMES = {
   MMM: [...Array(12).keys()].map(place => month.format(new Date(2000, place)))
 };
 const dark = matchMedia('(prefers-color-scheme: dark)');
+/** A page has one chart; those of pages before it are gone. */
+let shown = null;
+
+dark.addEventListener('change', () => shown && shown.draw());
 
 export class Chart {
   /** @param {Object} options - title, path, withShare. */
@@ -41,7 +45,7 @@ export class Chart {
       this.readout, this.holder, this.empty);
 
     new ResizeObserver(() => this.resize()).observe(this.holder);
-    dark.addEventListener('change', () => this.draw());
+    shown = this;
   }
 
   choose(range) {

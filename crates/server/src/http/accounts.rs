@@ -19,7 +19,7 @@ use super::privacy::TieOrder;
 use super::round::read_round;
 use super::site::Site;
 use super::viewer::Viewer;
-use super::workers::{SentShares, WorkerRow};
+use super::workers::{AccountWork, WorkerRow};
 use crate::limits::HTTP_KEPT;
 use crate::sql::{Row, Sql, SqlError, WORK};
 use crate::values;
@@ -315,8 +315,9 @@ pub(crate) async fn workers(
 ) -> ApiResult<ApiWorkers> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let search = search_for(asked.search)?;
-    let rows = site.workers().await?;
-    let mut found: Vec<&WorkerRow> = rows
+    let workers = site.workers().await?;
+    let found = workers
+        .rows
         .iter()
         .filter(|row| {
             asked
@@ -326,17 +327,17 @@ pub(crate) async fn workers(
         })
         .filter(|row| asked.online.is_none_or(|online| online == row.is_online()))
         .filter(|row| has(&row.account, &search) || has(&row.worker, &search))
-        .collect();
+        .collect::<Vec<_>>();
     let sort = asked.sort.unwrap_or_default();
     let by = |a: &&WorkerRow, b: &&WorkerRow| compare_workers(sort, a, b);
     let ties = TieOrder::of(&site, &viewer);
-    in_order(&mut found, asked.order, by, |a, b| {
+    let total = found.len();
+    let page = sorted_page(found, (limit, offset), asked.order, by, |a, b| {
         ties.compare(&(&a.account, &a.worker), &(&b.account, &b.worker))
     });
-    let page = found.iter().skip(offset as usize).take(limit as usize);
     Ok(Json(ApiWorkers {
-        total: found.len(),
-        workers: page.map(|row| Worker::of(row)).collect(),
+        total,
+        workers: page.into_iter().map(Worker::of).collect(),
     }))
 }
 
@@ -351,7 +352,7 @@ pub(crate) async fn accounts(
 ) -> ApiResult<ApiAccounts> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let search = search_for(asked.search)?;
-    let rows = site.workers().await?;
+    let workers = site.workers().await?;
     let owed = match &site.reader {
         None => Arc::default(),
         Some(_) => {
@@ -360,26 +361,27 @@ pub(crate) async fn accounts(
                 .await?
         }
     };
-    let mut all = gather(rows.iter());
+    let accounts = workers.accounts.iter();
+    let mut all: HashMap<&str, ApiAccount> = accounts
+        .map(|(name, work)| (&**name, ApiAccount::of(name, work)))
+        .collect();
     for (name, credited, paid) in owed.iter() {
         let account = all
-            .entry(name.clone())
-            .or_insert_with(|| ApiAccount::new(name.clone()));
+            .entry(name)
+            .or_insert_with(|| ApiAccount::of(name, &AccountWork::default()));
         (account.credited, account.paid) = (*credited, *paid);
         account.balance = credited - paid;
     }
-    let mut found: Vec<&ApiAccount> = all.values().filter(|one| has(&one.name, &search)).collect();
+    let mut found: Vec<ApiAccount> = all.into_values().collect();
+    found.retain(|one| has(&one.name, &search));
+    let total = found.len();
     let sort = asked.sort.unwrap_or_default();
-    let by = |a: &&ApiAccount, b: &&ApiAccount| compare_accounts(sort, a, b);
+    let by = |a: &ApiAccount, b: &ApiAccount| compare_accounts(sort, a, b);
     let ties = TieOrder::of(&site, &viewer);
-    in_order(&mut found, asked.order, by, |a, b| {
+    let accounts = sorted_page(found, (limit, offset), asked.order, by, |a, b| {
         ties.compare(&a.name, &b.name)
     });
-    let page = found.iter().skip(offset as usize).take(limit as usize);
-    Ok(Json(ApiAccounts {
-        total: found.len(),
-        accounts: page.map(|&account| account.clone()).collect(),
-    }))
+    Ok(Json(ApiAccounts { total, accounts }))
 }
 
 /// One account.
@@ -394,15 +396,10 @@ pub(crate) async fn account(
     _: NoParams,
 ) -> ApiResult<AccountInFull> {
     let is_owner = viewer.owns(&name);
-    let rows = site.workers().await?;
-    let own = rows.iter().filter(|row| *row.account == *name);
-    let best = own
-        .clone()
-        .filter_map(|row| row.best_share)
-        .max_by(f64::total_cmp);
-    let gathered = gather(own).remove(&name);
-    let is_mining = gathered.is_some();
-    let account = gathered.unwrap_or_else(|| ApiAccount::new(name.clone()));
+    let workers = site.workers().await?;
+    let own = workers.accounts.get(&*name);
+    let (is_mining, own) = (own.is_some(), own.cloned().unwrap_or_default());
+    let account = ApiAccount::of(&name, &own);
     let (hashrate, difficulty) = (account.hashrate_24h, site.network_difficulty().await);
     let mut full = AccountInFull {
         account,
@@ -412,7 +409,7 @@ pub(crate) async fn account(
         round_work: 0.0,
         round_share: None,
         estimate: AccountMoneyEstimate::default(),
-        own_blocks: OwnBlocks::of(best, hashrate, difficulty),
+        own_blocks: OwnBlocks::of(own.best_share, hashrate, difficulty),
     };
     let mut all_work = 0.0;
     let (mut own_threshold, mut id) = (None, None);
@@ -511,43 +508,19 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<KeptAc
     }))
 }
 
-/// The accounts of these workers.
-fn gather<'a>(rows: impl IntoIterator<Item = &'a WorkerRow>) -> HashMap<String, ApiAccount> {
-    let mut sums: HashMap<&str, (ApiAccount, SentShares)> = HashMap::new();
-    for row in rows {
-        let (account, sent) = sums.entry(&row.account).or_insert_with(|| {
-            (
-                ApiAccount::new(row.account.to_string()),
-                SentShares::default(),
-            )
-        });
-        account.workers += 1;
-        account.workers_online += u32::from(row.is_online());
-        account.hashrate += row.rates[0];
-        account.hashrate_1h += row.rates[1];
-        account.hashrate_24h += row.rates[2];
-        account.last_share_at = account.last_share_at.max(row.last_share_at);
-        sent.add(&row.sent);
-    }
-    sums.into_values()
-        .map(|(mut account, sent)| {
-            account.reject_rate = sent.reject_rate();
-            (account.name.clone(), account)
-        })
-        .collect()
-}
-
 impl ApiAccount {
-    fn new(name: String) -> Self {
+    /// That of a name and the sums of its workers, without money.
+    fn of(name: &str, work: &AccountWork) -> Self {
+        let [hashrate, hashrate_1h, hashrate_24h] = work.rates;
         Self {
-            name,
-            workers_online: 0,
-            workers: 0,
-            hashrate: 0.0,
-            hashrate_1h: 0.0,
-            hashrate_24h: 0.0,
-            reject_rate: None,
-            last_share_at: None,
+            name: name.to_owned(),
+            workers_online: work.workers_online,
+            workers: work.workers,
+            hashrate,
+            hashrate_1h,
+            hashrate_24h,
+            reject_rate: work.sent.reject_rate(),
+            last_share_at: work.last_share_at,
             credited: 0,
             paid: 0,
             balance: 0,
@@ -616,18 +589,54 @@ fn numbers(a: Option<f64>, b: Option<f64>) -> Ordering {
     a.unwrap_or(-1.0).total_cmp(&b.unwrap_or(-1.0))
 }
 
-/// Sorts; equal rows are in the order of names, so that pages do not overlap.
-fn in_order<T>(
-    rows: &mut [T],
+/// A page (its limit and offset) of the rows in order. Equal rows are in the order of names, so that pages do not
+/// overlap. Only what comes up to the page's end is sorted.
+fn sorted_page<T>(
+    mut rows: Vec<T>,
+    (limit, offset): (u32, u32),
     order: Option<SortOrder>,
     by: impl Fn(&T, &T) -> Ordering,
     names: impl Fn(&T, &T) -> Ordering,
-) {
-    rows.sort_by(|a, b| {
+) -> Vec<T> {
+    let compare = |a: &T, b: &T| {
         let way = match order.unwrap_or_default() {
             SortOrder::Asc => by(a, b),
             SortOrder::Desc => by(b, a),
         };
         way.then_with(|| names(a, b))
-    });
+    };
+    let (limit, offset) = (limit as usize, offset as usize);
+    let end = offset.saturating_add(limit);
+    if end < rows.len() {
+        rows.select_nth_unstable_by(end, compare);
+        rows.truncate(end);
+    }
+    rows.sort_unstable_by(compare);
+    rows.split_off(offset.min(rows.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_have_each_row_once_in_order() {
+        let rows: Vec<(u32, u32)> = (0..50).map(|n| (n * 7 % 5, n * 31 % 50)).collect();
+        let mut sorted = rows.clone();
+        sorted.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        for limit in [1, 7, 50, 500] {
+            let page = |offset| {
+                sorted_page(
+                    rows.clone(),
+                    (limit, offset),
+                    Some(SortOrder::Desc),
+                    |a, b| a.0.cmp(&b.0),
+                    |a, b| a.1.cmp(&b.1),
+                )
+            };
+            let pages = (0..=50).step_by(limit as usize).flat_map(page);
+            assert!(pages.eq(sorted.iter().copied()), "{limit} rows a page");
+            assert_eq!(page(u32::MAX), []);
+        }
+    }
 }

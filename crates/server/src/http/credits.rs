@@ -95,7 +95,7 @@ pub(crate) async fn credits(
         // The ledger does not know whoever has no accepted share.
         None => {
             let workers = site.workers().await?;
-            let is_mining = workers.iter().any(|row| *row.account == *name);
+            let is_mining = workers.accounts.contains_key(&*name);
             is_mining.then(ApiCredits::default).ok_or_else(missing)?
         }
     };

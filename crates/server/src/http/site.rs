@@ -27,7 +27,7 @@ use super::payer::PoolPayouts;
 use super::server_list::ServerList;
 use super::sessions::Sessions;
 use super::work_history::WorkHistory;
-use super::workers::{WorkerList, WorkerRow, WorkerSources};
+use super::workers::{WorkerList, WorkerSources, Workers};
 use crate::alarm_delivery::AlarmFeed;
 use crate::alerts::Alerts;
 use crate::clock::unix_s;
@@ -220,9 +220,9 @@ impl Site {
         self.background.as_ref().expect("there is a ledger")
     }
 
-    /// Everybody who mines or has mined within a day, in no order.
-    pub(crate) async fn workers(&self) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
-        self.worker_list.rows().await
+    /// Everybody who mines or has mined within a day.
+    pub(crate) async fn workers(&self) -> Result<Arc<Workers>, ApiError> {
+        self.worker_list.workers().await
     }
 
     /// How many are online on all servers, where several share the ledger. None where that is not known
@@ -241,9 +241,9 @@ impl Site {
     /// True if somebody has mined under that name: a login alone, which costs nothing, is not enough.
     pub(crate) async fn has_account(&self, name: &str) -> Result<bool, ApiError> {
         let Some(reader) = &self.reader else {
-            let rows = self.workers().await?;
-            let mut own = rows.iter().filter(|row| *row.account == *name);
-            return Ok(own.any(|row| row.last_share_at.is_some()));
+            let workers = self.workers().await?;
+            let own = workers.accounts.get(name);
+            return Ok(own.is_some_and(|own| own.last_share_at.is_some()));
         };
         let name = name.to_owned();
         reader

@@ -101,12 +101,58 @@ impl WorkerRow {
     pub(crate) fn is_online(&self) -> bool {
         self.connections > 0 || !self.servers.is_empty()
     }
+}
 
-    fn add_best_share(&mut self, difficulty: Option<f64>) {
-        if difficulty > self.best_share {
-            self.best_share = difficulty;
+/// Sums over the workers of an account.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AccountWork {
+    /// Number of workers, and of those that mine now.
+    pub workers: u32,
+    pub workers_online: u32,
+    /// Hashes per second: now, over the last hour, over the last day.
+    pub rates: [f64; 3],
+    /// Submits in the last hour.
+    pub sent: SentShares,
+    /// Time of the last accepted share, Unix seconds.
+    pub last_share_at: Option<i64>,
+    /// The greatest difficulty that a share of them has ever met.
+    pub best_share: Option<f64>,
+}
+
+impl AccountWork {
+    fn add(&mut self, row: &WorkerRow) {
+        self.workers += 1;
+        self.workers_online += u32::from(row.is_online());
+        for (sum, rate) in self.rates.iter_mut().zip(row.rates) {
+            *sum += rate;
         }
+        self.sent.add(&row.sent);
+        self.last_share_at = self.last_share_at.max(row.last_share_at);
+        self.best_share = greater(self.best_share, row.best_share);
     }
+}
+
+/// Everybody who mines or has mined within a day.
+#[derive(Default)]
+pub(crate) struct Workers {
+    /// In no order.
+    pub rows: Vec<WorkerRow>,
+    /// Their sums, by the name of the account.
+    pub accounts: HashMap<Arc<str>, AccountWork>,
+}
+
+impl From<Vec<WorkerRow>> for Workers {
+    fn from(rows: Vec<WorkerRow>) -> Self {
+        let mut accounts: HashMap<Arc<str>, AccountWork> = HashMap::new();
+        for row in &rows {
+            accounts.entry(row.account.clone()).or_default().add(row);
+        }
+        Self { rows, accounts }
+    }
+}
+
+fn greater(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    if b > a { b } else { a }
 }
 
 /// Statistics of one worker on one server in the last hour.
@@ -164,7 +210,7 @@ struct WorkerListInner {
 #[derive(Clone)]
 struct MadeList {
     at: Instant,
-    rows: Arc<Vec<WorkerRow>>,
+    workers: Arc<Workers>,
     online: Online,
     left: Left,
 }
@@ -184,12 +230,12 @@ impl WorkerList {
         }))
     }
 
-    /// Everybody, in no order.
-    pub(crate) async fn rows(&self) -> Result<Arc<Vec<WorkerRow>>, ApiError> {
-        Ok(self.made().await?.rows)
+    /// Everybody.
+    pub(crate) async fn workers(&self) -> Result<Arc<Workers>, ApiError> {
+        Ok(self.made().await?.workers)
     }
 
-    /// Number of workers in [`Self::rows`] that are online, on all servers that share the ledger; `None` if
+    /// Number of [`Self::workers`] that are online, on all servers that share the ledger; `None` if
     /// the ledger is not shared or the list is not ready soon.
     pub(crate) async fn online(&self) -> Option<Online> {
         let background = self.0.sources.background.as_ref();
@@ -264,7 +310,7 @@ impl WorkerListInner {
             let online = Online::count(online.map(|row| (&*row.account, &*row.worker)));
             MadeList {
                 at: Instant::now(),
-                rows: Arc::new(merged.rows),
+                workers: Arc::new(Workers::from(merged.rows)),
                 online,
                 left,
             }
@@ -409,7 +455,7 @@ impl Merged {
         for past in pasts {
             let row = self.row(&past.account, &past.worker);
             row.rates[2] += past.work * HASHES_PER_DIFFICULTY / seconds;
-            row.add_best_share(past.best);
+            row.best_share = greater(row.best_share, past.best);
             row.last_share_at = row.last_share_at.max(past.last);
         }
     }
@@ -461,7 +507,12 @@ impl Merged {
     /// Adds workers of the list before that had a share accepted and are in no statistics yet.
     fn add_left(&mut self, before: MadeList) -> Left {
         let mut left = Left::new();
-        for row in before.rows.iter().filter(|row| row.last_share_at.is_some()) {
+        for row in before
+            .workers
+            .rows
+            .iter()
+            .filter(|row| row.last_share_at.is_some())
+        {
             let names = (row.account.clone(), row.worker.clone());
             let since = before.left.get(&names).copied().unwrap_or(before.at);
             if since.elapsed() >= LEFT_KEPT || self.places.contains_key(&names) {
@@ -494,7 +545,8 @@ impl Merged {
             let connected_at = now.saturating_sub(signed(one.connected_ms / 1000));
             row.connected_at = row.connected_at.max(Some(connected_at));
             row.sends_blocks |= one.sends_blocks;
-            row.add_best_share(one.best_share.map(|best| best.difficulty.get()));
+            let best = one.best_share.map(|best| best.difficulty.get());
+            row.best_share = greater(row.best_share, best);
             row.difficulty = one.difficulty.map(|one| one.get()).or(row.difficulty);
             if !row.servers.contains(own) {
                 row.servers.push(own.clone());
