@@ -39,7 +39,7 @@ const NEXT = '#workers .pages button:last-of-type';
 
 /**
  * What is clicked, on which page, and what has to be seen then; `isNew` where it
- * is on the page before, with another text.
+ * is on the page before, with other rows.
  */
 
 const CLICKS = [
@@ -47,8 +47,8 @@ const CLICKS = [
   {what: 'the big account', from: '/', click: '#big', seen: ACCOUNT},
   {what: 'next page of workers', from: '/', click: NEXT, seen: POOL,
     isNew: true},
-  {what: 'workers by name', from: '/', click: '#workers th:first-child button',
-    seen: POOL, isNew: true},
+  {what: 'workers by their last day', from: '/',
+    click: '#workers th:nth-child(5) button', seen: POOL, isNew: true},
   {what: 'next page of the big account', from: '/account/big', click: NEXT,
     seen: ACCOUNT, isNew: true},
   {what: 'the console', from: '/', click: '#session a[href="/console"]',
@@ -126,7 +126,7 @@ class PagesBench extends Bench {
     await page.waitForTimeout(500);
 
     const before = isNew
-      ? await page.locator(seen).first().textContent() : null;
+      ? await page.locator('#workers tbody').textContent() : null;
 
     await page.evaluate(watch);
     await page.evaluate((what) => {
@@ -154,7 +154,7 @@ function watch() {
     const look = () => {
       const row = document.querySelector(seen);
       const isThere = row && row.offsetParent !== null
-        && row.textContent !== before;
+        && row.parentNode.textContent !== before;
 
       // After the frame that has them.
       if (isThere)

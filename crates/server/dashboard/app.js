@@ -521,9 +521,14 @@ const state = {url: null, heardAt: Date.now(), pool: null, page: null,
 /** Paths of the pages that have no name in them, but for that of the pool. */
 
 const PAGES = {'/sign-in': signInPage, '/connect': connectPage,
-  // Only its reader loads it.
-  '/console': async () => (await import('./console.js')).consolePage()};
+  '/console': async () => (await loadConsole()).consolePage()};
 const NAMED = /^\/(account|block)\/(.+)$/;
+
+/** Only its reader loads it. */
+
+function loadConsole() {
+  return import('./console.js');
+}
 
 /** A part of the path; as it is where its escapes are no UTF-8, so that it is found to be nobody's. */
 
@@ -718,6 +723,11 @@ async function start() {
   }
 
   await showPage();
+
+  // So that it is there when it is turned to.
+  if (viewer.isOperator)
+    loadConsole().catch(() => {});
+
   showLive();
   listen();
   every(FAST_MS, () => state.page.fast());
