@@ -81,6 +81,29 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await see(page, '#blocks tbody tr', /confirmed/);
   await see(page, '#workers tbody tr', /rig/);
   assert.match(page.url(), /\/account\/alice$/);
+
+  // Links, back and forward load nothing anew, and lose no event.
+  await page.evaluate(() => {
+    window.isSame = true;
+  });
+  await page.locator('#blocks tbody a').first().click();
+  await see(page, 'h1', /^Block 1$/);
+  await see(page, 'main', /The reward was not divided|Confirmations/);
+  assert.match(await page.title(), /^Block/);
+  assert.strictEqual(await page.evaluate(() => document.activeElement.id),
+    'main');
+  await page.goBack();
+  await see(page, 'h1', /^alice$/);
+  await see(page, 'main', /Best share\d/);
+  await page.goBack();
+  await see(page, '#workers tbody tr', /alice.*rig/);
+  await see(page, '.events', /Block 1 (found|accepted)/);
+  await see(page, 'dl', /Best share\d[^a-z]*(e-\d+)?, alice/);
+  await page.locator('nav a').first().click();
+  assert.match(page.url(), /\/#hashrate$/);
+  await page.locator('#accounts a').first().click();
+  await see(page, 'h1', /^alice$/);
+  assert.ok(await page.evaluate(() => window.isSame));
   page.check();
 });
 
