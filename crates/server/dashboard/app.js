@@ -512,11 +512,12 @@ function accountsTable() {
 }
 
 /**
- * The pool as it was told last, the page that is shown, the path it has, how
- * many were shown so far, and the last events, oldest first.
+ * The pool as it was told last, the version that all modules are of, the page
+ * that is shown, its place, how many were shown so far, and the last events,
+ * oldest first.
  */
-const state = {url: null, heardAt: Date.now(), pool: null, page: null,
-  path: null, turns: 0, happenings: []};
+const state = {url: null, heardAt: Date.now(), pool: null, version: null,
+  page: null, place: null, turns: 0, happenings: []};
 
 /** Paths of the pages that have no name in them, but for that of the pool. */
 
@@ -571,12 +572,19 @@ function showLive() {
     setText(time, ago(Number(time.dataset.time)));
 }
 
+/** The part of the address that chooses a page. */
+
+function place() {
+  return location.hash.startsWith(VIEW) ? location.pathname + location.hash
+    : location.pathname;
+}
+
 /** Show the page of the address. */
 
 async function showPage() {
   const turn = ++state.turns;
 
-  state.path = location.pathname;
+  state.place = place();
 
   const page = await choosePage();
 
@@ -601,6 +609,8 @@ async function showPage() {
 /** Turn to the page of the address, as if it were loaded. */
 
 async function turn() {
+  lookAgain();
+
   try {
     await showPage();
     $('main').focus({preventScroll: true});
@@ -614,9 +624,14 @@ async function turn() {
 
 function follow(event) {
   const link = event.target.closest('a[href]');
+  const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey
+    && !event.shiftKey && !event.altKey;
 
-  if (!link || !state.pool || event.defaultPrevented || event.button !== 0
-      || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)
+  if (!link || !isPlain || event.defaultPrevented)
+    return;
+
+  // The modules are of another version than the server, or it is away.
+  if (!state.pool || state.pool.version !== state.version)
     return;
 
   const {origin, pathname, hash, href} = link;
@@ -627,7 +642,10 @@ function follow(event) {
     return;
 
   event.preventDefault();
-  history.pushState(null, '', href);
+
+  if (href !== location.href)
+    history.pushState(null, '', href);
+
   scrollTo(0, 0);
   turn();
 }
@@ -674,22 +692,26 @@ function listen() {
   });
 
   // Also after the server was away, or another page has signed out.
-  source.addEventListener('open', async () => {
-    const was = `${viewer.isOperator} ${viewer.account}`;
-    const pool = await get('/api/v1/pool').catch(() => null);
-
-    if (pool)
-      await recognise(pool).catch(() => {});
-
-    if (`${viewer.isOperator} ${viewer.account}` !== was)
-      location.reload();
-  });
+  source.addEventListener('open', lookAgain);
 
   // A server that refuses, because too many listen, ends the source for good.
   source.addEventListener('error', () => {
     if (source.readyState === EventSource.CLOSED)
       setTimeout(listen, FAST_MS);
   });
+}
+
+/** Load all anew where somebody else looks now, or nobody is signed in any more. */
+
+async function lookAgain() {
+  const was = `${viewer.isOperator} ${viewer.account}`;
+  const pool = await get('/api/v1/pool').catch(() => null);
+
+  if (pool)
+    await recognise(pool).catch(() => {});
+
+  if (`${viewer.isOperator} ${viewer.account}` !== was)
+    location.reload();
 }
 
 /** The texts of index.html, and the choice of their language. */
@@ -716,6 +738,7 @@ async function start() {
   state.pool = await get('/api/v1/pool').catch(() => null);
 
   if (state.pool) {
+    state.version = state.pool.version;
     await recognise(state.pool).catch(() => {});
     $('session').replaceChildren(...sessionControl(state.pool));
   } else {
@@ -736,7 +759,7 @@ async function start() {
   document.addEventListener('click', follow);
   // Also where a section of the same page is linked.
   addEventListener('popstate', () => {
-    if (location.pathname !== state.path)
+    if (place() !== state.place)
       turn();
   });
   document.addEventListener('visibilitychange', () => {

@@ -647,8 +647,8 @@ export default {
   'bans.lift_named': 'Unban {address}',
   'bans.by_pool': 'By the pool',
   'bans.by_owner': 'By the owner',
-  'bans.for_good': 'Until it is unbanned',
-  'bans.until': 'Ends {time}',
+  'bans.for_good': 'until it is unbanned',
+  'bans.until': 'ends {time}',
   'drain.title': 'Drains',
   'drain.means': 'A server that drains takes no new miners and sends those it '
     + 'has away within a minute, before a stop or an upgrade.',
