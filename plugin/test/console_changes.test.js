@@ -123,7 +123,7 @@ test('the operator runs the pool from the console, and each change is told',
     await page.locator('#bans input[name=minutes]').fill('90');
     await page.locator('#bans input[name=reason]').fill('<b>loud</b>');
     await seen.press('Ban');
-    await seen.see('#bans li', /192\.0\.2\.9By the owner, Ends .*<b>loud<\/b>/);
+    await seen.see('#bans li', /192\.0\.2\.9By the owner, ends .*<b>loud<\/b>/);
     await seen.changed(`${OWNER} | Ban | 192.0.2.9 | 5400 s: <b>loud</b> | Done`);
     await seen.press('Unban 192.0.2.9');
     await seen.see('#bans .empty', /No address is banned/);

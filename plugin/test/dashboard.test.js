@@ -228,6 +228,17 @@ test('what is hidden is shown to the operator, who signs in', async (t) => {
   await page.getByRole('button', {name: 'Sign out'}).click();
   await see(page, '#workers tbody tr', /conf….*r…/);
 
+  // A session that ends unseen: the next link tells.
+  await page.getByRole('link', {name: 'Sign in'}).click();
+  await page.getByText('I own the pool').click();
+  await page.getByLabel(/The token/).fill(token);
+  await page.getByLabel(/The token/).press('Enter');
+  await see(page, '#session', /The owner of the pool/);
+  await page.context().clearCookies();
+  await page.locator('#accounts a').first().click();
+  await see(page, '#session', /Sign in/);
+  await see(page, 'h1', /^confidential$/);
+
   await node.restart({args: [...args, '--stratum-dashboard=private']});
 
   const locked = await open(browser, node);
