@@ -235,9 +235,9 @@ test('what is hidden is shown to the operator, who signs in', async (t) => {
   await page.getByLabel(/The token/).press('Enter');
   await see(page, '#session', /The owner of the pool/);
   await page.context().clearCookies();
-  await page.locator('#accounts a').first().click();
+  await page.locator('#blocks tbody a').first().click();
+  await see(page, 'h1', /^Block 1$/);
   await see(page, '#session', /Sign in/);
-  await see(page, 'h1', /^confidential$/);
 
   await node.restart({args: [...args, '--stratum-dashboard=private']});
 
