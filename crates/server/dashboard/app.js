@@ -646,7 +646,7 @@ function follow(event) {
   if (href !== location.href)
     history.pushState(null, '', href);
 
-  scrollTo(0, 0);
+  scrollTo({top: 0, behavior: 'instant'});
   turn();
 }
 

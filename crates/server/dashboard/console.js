@@ -102,8 +102,9 @@ function doctorSection() {
 
 function logSection() {
   const lines = h('ol', {class: 'log'});
+  const none = h('p', {class: 'empty', hidden: true}, t('console.no_line'));
   const box = h('div', {class: 'log-box', tabindex: '0', role: 'group',
-    'aria-labelledby': 'log-title'}, lines);
+    'aria-labelledby': 'log-title'}, none, lines);
   const level = h('select', {
     'aria-label': t('log.level'), onchange: () => section.refresh()
   }, ['info', 'warning'].map(value => h('option', {value},
@@ -123,6 +124,7 @@ function logSection() {
         || box.scrollTop + box.clientHeight >= box.scrollHeight - END_PX;
 
       shown = now;
+      none.hidden = answer.lines.length > 0;
       lines.replaceChildren(...answer.lines.map(line => h('li', {},
         h('time', {}, date(line.time)), ' ', severity(line.level), ' ',
         h('bdi', {lang: 'en'}, line.text))));

@@ -37,7 +37,11 @@ export function takeLink() {
   }
 }
 
+let isByLink = false;
+
 function lookBy(secret) {
+  isByLink = Boolean(secret);
+
   if (secret)
     askBy(secret, () => leaveLink(`/${VIEW}`));
 }
@@ -78,6 +82,10 @@ export async function recognise({dashboard, can_sign_in: canSignIn}) {
   const {role, name, csrf_token: token} = canSignIn ? await get(SESSION)
     : {role: 'nobody', name: null, csrf_token: null};
 
+  // Not whole, so that the server takes it for no link.
+  if (canSignIn && isByLink && role !== 'link')
+    leaveLink(`/${VIEW}`);
+
   viewer.isOperator = role === 'operator';
   viewer.isLink = role === 'link';
   viewer.account = name;
@@ -106,7 +114,8 @@ export function sessionControl({can_sign_in: canSignIn}) {
     : [accountLink(viewer.account)];
 
   return [...who, ' ', h('button', {type: 'button', onclick: async () => {
-    await send('DELETE', SESSION, null, viewer.token);
+    // Refused where somebody else has signed in meanwhile: the page tells who.
+    await send('DELETE', SESSION, null, viewer.token).catch(() => {});
     location.assign('/');
   }}, t('sign_in.out'))];
 }

@@ -530,6 +530,7 @@ export default {
   'console.last_alarms': 'Last alarms',
   'console.no_alarm': 'None since the server started.',
   'console.log': 'Log',
+  'console.no_line': 'No such line since the server started.',
   'log.level': 'Which lines',
   'log_from.info': 'All lines',
   'log_from.warning': 'Warnings and errors',

@@ -488,6 +488,7 @@ export default {
   'console.last_alarms': '最近的警报',
   'console.no_alarm': '服务器启动以来没有警报。',
   'console.log': '日志',
+  'console.no_line': '服务器启动以来没有这样的行。',
   'log.level': '显示哪些行',
   'log_from.info': '全部',
   'log_from.warning': '警告和错误',

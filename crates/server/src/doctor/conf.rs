@@ -143,7 +143,9 @@ impl NodeSettings {
         };
         let how = match has_password {
             true => "an admin's password is set",
-            false => "no admin's password is set, so that accounts are added by hsd-rpc only",
+            false => {
+                "no admin's password is set: accounts are added by hsd-rpc, and with http-token in the console"
+            }
         };
         let unless = match in_force {
             Some(_) => "",

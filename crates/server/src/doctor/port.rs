@@ -164,7 +164,7 @@ fn tell(
         Err(TrialEnd::Unauthorized(refusal)) if setup.user.is_none() => findings.warn(
             CheckedPart::Miners,
             format!("{who}: connected; an unknown account is refused: {refusal}"),
-            "give --user and HSTRATUM_PASSWORD of an account, to see whether it gets work",
+            "run hstratum doctor with --user and HSTRATUM_PASSWORD of an account, to see whether it gets work",
         ),
         Err(ended) => {
             let works = matches!(ended, TrialEnd::TipMoved);

@@ -53,6 +53,7 @@ mod servers;
 pub(crate) mod sessions;
 mod sign_in;
 mod site;
+mod sorted_page;
 mod splits;
 mod users;
 pub(crate) mod viewer;
