@@ -298,6 +298,12 @@ test('a link shows the account in another browser until it is revoked',
     await see(page, '#links li', /for friends/);
     assert.ok(!(await page.content()).includes('hsk_'));
 
+    // One that is not whole.
+    const cut = await open(browser, node, '/#view=hsk_zz', {offline: true});
+
+    await see(cut, 'h1', /This link has ended/);
+    await cut.close();
+
     // Elsewhere: the account, and nothing of its settings.
     const {pathname, hash} = new URL(url);
     const other = await open(browser, node, pathname + hash, {offline: true});
