@@ -65,6 +65,9 @@ async function eachPage(browser, {node, hash, refuse}, options, look) {
 
   await visit('/', '#refusals tbody tr');
   await visit(`/account/${LONG}`, '#workers tbody tr');
+  await page.locator('#workers tbody a').first().click();
+  await shown('.stats:not([hidden])');
+  await look(page, 'a worker');
   await visit(`/block/${hash}`, 'dl dd');
   // One of before the miner came is not shown.
   await refuse();

@@ -95,6 +95,21 @@ test('a miner, its account and its block appear by themselves', async (t) => {
   await page.goBack();
   await see(page, 'h1', /^alice$/);
   await see(page, 'main', /Best share\d/);
+  await see(page, 'main', /Luck, last 30 days\d/);
+
+  // Each worker has a chart of its own.
+  await page.locator('#workers tbody a').first().click();
+  await see(page, 'h1', /^rig$/);
+  await see(page, '.stats', /Hashrate\d.*Best share\d.*Last share/);
+  await see(page, '#hashrate', /The first ten minutes of mining|H\/s/);
+  assert.match(page.url(), /\/account\/alice\?worker=rig$/);
+  await page.reload();
+  await see(page, '.stats', /Hashrate\d/);
+  await page.evaluate(() => {
+    window.isSame = true;
+  });
+  await page.goBack();
+  await see(page, 'h1', /^alice$/);
   await page.goBack();
   await see(page, '#workers tbody tr', /alice.*rig/);
   await see(page, '.events', /Block 1 (found|accepted)/);

@@ -1,10 +1,10 @@
 // One account's own page.
 
 import {Chart} from './chart.js';
-import {get, h, name, setText} from './dom.js';
+import {accountLink, get, h, name, setText} from './dom.js';
 import {
-  ago, ahead, amount, amountParts, count, date, difficulty, duration, percent,
-  rateParts
+  ago, ahead, amount, amountParts, count, date, difficulty, duration, number,
+  percent, rateParts
 } from './format.js';
 import {t, word} from './language.js';
 import {
@@ -31,6 +31,7 @@ export function accountPage(account) {
   const best = stat(t('label.best_share'));
   const expected = stat(t('own.alone'));
   const odds = stat(t('own.odds'));
+  const luck = stat(t('own.luck'));
   const address = h('p', {class: 'faint wrap'});
   const later = h('p', {class: 'faint wrap'});
   const problem = h('p', {class: 'empty', hidden: true});
@@ -54,7 +55,8 @@ export function accountPage(account) {
       [pending, balance, threshold, paid, found, perDay]
         .map(one => one.element)),
     payment,
-    h('div', {class: 'stats'}, [best, expected, odds].map(one => one.element)),
+    h('div', {class: 'stats'}, [best, expected, odds, luck]
+      .map(one => one.element)),
     chart.element, tables.map(table => table.element));
   const isOwn = account === viewer.account;
   const settings = isOwn && !viewer.isLink ? settingsCard(refresh) : null;
@@ -99,6 +101,12 @@ export function accountPage(account) {
       expected.set(data.block_expected_s === null ? '–'
         : duration(data.block_expected_s));
       odds.set(percent(data.block_odds_day));
+      luck.set(data.blocks_expected_month > 0
+        ? percent(data.blocks_month / data.blocks_expected_month) : '–');
+      luck.element.title = t('own.luck_means', {
+        found: count(data.blocks_month),
+        expected: number(Number(data.blocks_expected_month.toPrecision(3)))
+      });
 
       for (const one of [expected, odds])
         one.element.title = t('own.alone_means');
@@ -139,6 +147,60 @@ export function accountPage(account) {
       state.pool = pool;
       setText(payment, paymentText(state));
     },
+    onHappening() {}
+  };
+}
+
+/** One of its workers: its numbers, and its own chart. */
+
+export function workerPage(account, worker) {
+  const path = `/api/v1/accounts/${encodeURIComponent(account)}/history`;
+  const query = new URLSearchParams({account, worker});
+  const now = stat(t('label.hashrate'), true);
+  const hour = stat(t('own.last_hour'));
+  const day = stat(t('own.last_day'));
+  const met = stat(t('label.difficulty'));
+  const rejects = stat(t('own.rejected'));
+  const best = stat(t('label.best_share'));
+  const last = stat(t('label.last_share'));
+  const stats = h('div', {class: 'stats', hidden: true},
+    [now, hour, day, met, rejects, best, last].map(one => one.element));
+  const problem = h('p', {class: 'empty', role: 'status'});
+  const chart = new Chart({title: t('label.hashrate'), path, params: {worker}});
+
+  async function refresh() {
+    try {
+      const {workers: [row]} = await get(`/api/v1/workers?${query}`);
+
+      stats.hidden = !row;
+      setText(problem, row ? '' : t('worker.unseen'));
+
+      if (!row)
+        return;
+
+      now.set(...rateParts(row.hashrate));
+      hour.set(...rateParts(row.hashrate_1h));
+      day.set(...rateParts(row.hashrate_24h));
+      met.set(row.sends_blocks ? t('worker.blocks_only')
+        : difficulty(row.difficulty));
+      rejects.set(percent(row.reject_rate));
+      best.set(difficulty(row.best_share));
+      last.set(ago(row.last_share_at));
+    } catch (e) {
+      if (e.status)
+        setText(problem, e.message);
+    }
+  }
+
+  return {
+    element: h('div', {}, h('div', {class: 'title'},
+      accountLink(account), h('h1', {}, name(worker))),
+    problem, stats, chart.element),
+    title: worker || t('text.no_name'),
+    sections: [],
+    fast: refresh,
+    slow: () => chart.refresh(),
+    onPool() {},
     onHappening() {}
   };
 }

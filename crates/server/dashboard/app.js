@@ -1,7 +1,7 @@
 // The dashboard: shows the page of the address, turns to another when a link is
 // followed, receives live events, and repeats requests at intervals.
 
-import {accountPage} from './account.js';
+import {accountPage, workerPage} from './account.js';
 import {Chart} from './chart.js';
 import {connectCard, connectPage} from './connect.js';
 import {accountLink, get, h, setText} from './dom.js';
@@ -552,9 +552,15 @@ async function choosePage() {
     return accountPage(viewer.account);
 
   const [, kind, rest] = NAMED.exec(location.pathname) || [];
-  const pages = {account: accountPage, block: blockPage};
 
-  return kind ? pages[kind](decoded(rest)) : poolPage();
+  if (!kind)
+    return poolPage();
+
+  const worker = new URLSearchParams(location.search).get('worker');
+  const pages = {block: blockPage, account: worker === null ? accountPage
+    : account => workerPage(account, worker)};
+
+  return pages[kind](decoded(rest));
 }
 
 function showLive() {
@@ -575,8 +581,9 @@ function showLive() {
 /** The part of the address that chooses a page. */
 
 function place() {
-  return location.hash.startsWith(VIEW) ? location.pathname + location.hash
-    : location.pathname;
+  const {pathname, search, hash} = location;
+
+  return pathname + search + (hash.startsWith(VIEW) ? hash : '');
 }
 
 /** Show the page of the address. */

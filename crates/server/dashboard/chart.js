@@ -21,10 +21,11 @@ let shown = null;
 dark.addEventListener('change', () => shown && shown.draw());
 
 export class Chart {
-  /** @param {Object} options - title, path, withShare. */
+  /** @param {Object} options - title, path, params, withShare. */
 
-  constructor({title, path, withShare}) {
+  constructor({title, path, params = {}, withShare}) {
     this.path = path;
+    this.params = params;
     this.withShare = withShare;
     this.range = 'day';
     this.plot = null;
@@ -60,7 +61,8 @@ export class Chart {
     const {range} = this;
 
     try {
-      const history = await get(`${this.path}?range=${range}`);
+      const query = new URLSearchParams({...this.params, range});
+      const history = await get(`${this.path}?${query}`);
 
       if (range !== this.range)
         return;

@@ -59,6 +59,18 @@ export function accountLink(account) {
     name(account));
 }
 
+/** A link to the page of one of an account's workers. */
+
+export function workerLink(account, worker) {
+  if (areAccountsHidden && account !== ownAccount)
+    return name(worker);
+
+  const query = new URLSearchParams({worker});
+
+  return h('a', {href: `/account/${encodeURIComponent(account)}?${query}`},
+    name(worker));
+}
+
 /** Set a text only when it has changed, so that nothing is read out twice. */
 
 export function setText(element, text) {

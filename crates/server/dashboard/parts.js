@@ -1,6 +1,6 @@
 // Parts that both pages use.
 
-import {accountLink, h, name, setText} from './dom.js';
+import {accountLink, h, name, setText, workerLink} from './dom.js';
 import {
   ago, amount, count, date, difficulty, duration, millis, percent, rate,
   shortHash
@@ -54,7 +54,7 @@ export function workersTable(params, empty) {
       {title: t('label.worker'), sort: ofAll ? null : 'name', descending: false,
         cell: row => h('span', {
           class: 'with-dot', title: row.servers.join(', ') || null
-        }, dot(row.servers.length > 0), name(row.worker))},
+        }, dot(row.servers.length > 0), workerLink(row.account, row.worker))},
       {title: t('label.hashrate'), sort: 'hashrate', kind: 'number',
         cell: row => rate(row.hashrate)},
       {title: t('label.hashrate_1h'), sort: 'hashrate_1h', kind: 'number minor',

@@ -266,6 +266,7 @@ export default {
   'workers.none_name': 'with any worker name, for example {name}.',
   'label.worker': 'Worker',
   'worker.online': 'online',
+  'worker.unseen': 'It was not seen within a day.',
   'worker.away': 'away',
   'worker.blocks_only': 'blocks only',
   'worker.blocks_only_means': 'It sends blocks only: its hashrate is known '
@@ -380,6 +381,7 @@ export default {
   'own.per_day': 'Expected per day',
   'own.alone': 'A block alone takes',
   'own.odds': 'Odds of a block in a day',
+  'own.luck': 'Luck, last 30 days',
   'own.no_worker': 'This account has no worker now.',
   'own.no_block': 'No block was found by this account’s shares yet.',
   'own.paid_later': 'From {date} on ({time}) paid at {address}',
@@ -403,6 +405,8 @@ export default {
     + 'met. At the network\'s difficulty it is a block.',
   'own.alone_means': 'At its own hashrate of the last day, on average, and at '
     + 'the network\'s difficulty now.',
+  'own.luck_means': '{found} found in the last 4,320 heights, {expected} '
+    + 'expected for its work. Blocks that paid their finder do not count.',
   'own.age': 'As of {time} ago.',
   'own.age_unknown': 'Not known now.',
 

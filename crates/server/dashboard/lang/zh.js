@@ -245,6 +245,7 @@ export default {
   'workers.none_name': '矿工名可以任取，例如 {name}。',
   'label.worker': '矿工',
   'worker.online': '在线',
+  'worker.unseen': '一天内没有见到该矿工。',
   'worker.away': '离线',
   'worker.blocks_only': '仅区块',
   'worker.blocks_only_means': '该矿工只提交区块：算力仅由其区块推算',
@@ -352,6 +353,7 @@ export default {
   'own.per_day': '预计日收益',
   'own.alone': '单独出块用时',
   'own.odds': '一天内出块概率',
+  'own.luck': '最近 30 天的幸运值',
   'own.no_worker': '该账户目前没有矿工。',
   'own.no_block': '该账户的份额还没有挖出区块。',
   'own.paid_later': '自 {date} 起（{time}）支付到 {address}',
@@ -371,6 +373,8 @@ export default {
   'own.best_share_means': '账户的份额曾达到的最高难度。'
     + '达到全网难度即为区块。',
   'own.alone_means': '按账户最近一天的算力和当前全网难度计算的平均值。',
+  'own.luck_means': '最近 4320 个高度内挖出 {found} 个区块，按其工作量预计 {expected} 个。'
+    + '直接支付给发现者的区块不计入。',
   'own.age': '{time}前的数据。',
   'own.age_unknown': '目前未知。',
 

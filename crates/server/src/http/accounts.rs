@@ -22,7 +22,7 @@ use super::sorted_page::sorted_page;
 use super::viewer::Viewer;
 use super::workers::{AccountWork, WorkerRow};
 use crate::limits::HTTP_KEPT;
-use crate::sql::{Row, Sql, SqlError, WORK};
+use crate::sql::{EFFORT, Row, Sql, SqlError, WORK};
 use crate::values;
 
 /// A machine of an account.
@@ -132,9 +132,11 @@ impl AccountInFull {
         self.account.balance = kept.credited - kept.paid;
         self.round_work = kept.round_work;
         self.round_share = (all_work > 0.0).then(|| (kept.round_work / all_work).min(1.0));
+        let own_blocks = &mut self.own_blocks;
         if let Some(best) = kept.best_share {
-            self.own_blocks.add_best_share(best);
+            own_blocks.add_best_share(best);
         }
+        (own_blocks.blocks_month, own_blocks.blocks_expected_month) = kept.month;
     }
 }
 
@@ -187,6 +189,10 @@ pub(crate) struct OwnBlocks {
     block_expected_s: Option<f64>,
     /// The probability that it finds a block within a day at that rate, from 0 to 1.
     block_odds_day: Option<f64>,
+    /// Blocks that its shares were in the last 4,320 heights, which take about 30 days, but for those that paid their
+    /// finder; and how many are expected of its work at these heights. Its luck is the first over the second.
+    blocks_month: i64,
+    blocks_expected_month: f64,
 }
 
 impl OwnBlocks {
@@ -199,6 +205,8 @@ impl OwnBlocks {
             best_share_at: None,
             block_expected_s: expected_s,
             block_odds_day: expected_s.map(|expected_s| -(-DAY_S / expected_s).exp_m1()),
+            blocks_month: 0,
+            blocks_expected_month: 0.0,
         }
     }
 
@@ -273,6 +281,8 @@ pub(crate) enum AccountSort {
 pub(crate) struct WorkersAsked {
     /// Of this account only.
     account: Option<String>,
+    /// This one of the account only; empty is the one without a name.
+    worker: Option<String>,
     /// Whose account or worker has this in its name, in upper or lower case.
     #[param(max_length = 128)]
     search: Option<String>,
@@ -316,6 +326,11 @@ pub(crate) async fn workers(
 ) -> ApiResult<ApiWorkers> {
     let (limit, offset) = page_of(asked.limit, asked.offset)?;
     let search = search_for(asked.search)?;
+    if asked.worker.is_some() && asked.account.is_none() {
+        return Err(ApiError::wrong(
+            "worker: account is missing, which says whose",
+        ));
+    }
     let workers = site.workers().await?;
     let found = workers
         .rows
@@ -325,6 +340,12 @@ pub(crate) async fn workers(
                 .account
                 .as_deref()
                 .is_none_or(|account| account == &*row.account)
+        })
+        .filter(|row| {
+            asked
+                .worker
+                .as_deref()
+                .is_none_or(|worker| worker == &*row.worker)
         })
         .filter(|row| asked.online.is_none_or(|online| online == row.is_online()))
         .filter(|row| has(&row.account, &search) || has(&row.worker, &search))
@@ -467,6 +488,36 @@ struct KeptAccount {
     round_work: f64,
     /// Difficulty and time of its best share.
     best_share: Option<(f64, i64)>,
+    /// Blocks of the last month, and those expected of its work.
+    month: (i64, f64),
+}
+
+/// Heights of about 30 days, at ten minutes a block.
+const MONTH_HEIGHTS: i64 = 4_320;
+
+/// Blocks of an account's shares in the last month, and those expected of its work. Heights whose credit was pruned
+/// count for neither.
+fn month(sql: &mut dyn Sql, account: i64) -> Result<(i64, f64), SqlError> {
+    let row = sql.query_one(
+        "SELECT pruned_to, (SELECT coalesce(max(height), 0) FROM heights) FROM meta",
+        &[],
+    )?;
+    let (pruned_to, tip): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let above = pruned_to.max(tip - MONTH_HEIGHTS);
+    let found = sql.query_one(
+        "SELECT count(*) FROM blocks WHERE account = ?1 AND height > ?2 AND payout <> 'solo'
+            AND state IN ('accepted', 'confirmed')",
+        &values![account, above],
+    )?;
+    let expected = sql.query_one(
+        &format!(
+            "SELECT coalesce(sum({EFFORT}), 0.0)
+               FROM heights AS h CROSS JOIN credit AS c
+              WHERE h.height > ?2 AND c.height = h.height AND c.account = ?1"
+        ),
+        &values![account, above],
+    )?;
+    Ok((found.get(0)?, expected.get(0)?))
 }
 
 fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<KeptAccount>, SqlError> {
@@ -506,6 +557,7 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<KeptAc
             None => None,
             Some(best) => Some((best.get(0)?, best.get(1)?)),
         },
+        month: month(sql, id)?,
     }))
 }
 

@@ -126,6 +126,10 @@ fn block_is_told_and_listed() {
     );
     let account = browser.json("/api/v1/accounts/%3Cb%3Ealice%3C%2Fb%3E");
     assert_eq!(account["blocks"], 1);
+    // One share's work of what a block takes: the round's effort.
+    let expected = account["blocks_expected_month"].as_f64();
+    assert_eq!(expected, block["effort"].as_f64());
+    assert_eq!(account["blocks_month"], 1);
     assert_eq!(browser.json("/api/v1/round")["shares"], 0);
     assert_eq!(browser.json("/api/v1/payouts")["total"], 0);
     assert_eq!(block["confirmations"], 1);
@@ -171,6 +175,10 @@ fn workers_and_accounts_are_found_sorted_and_paged() {
         names(&format!("{sorted}&account=alice")),
         ["alice.one", "alice.two"]
     );
+    let one = |worker| names(&format!("{sorted}&account=alice&worker={worker}"));
+    assert_eq!(one("two"), ["alice.two"]);
+    assert_eq!([one(""), one("tw")], [[""; 0]; 2]);
+    assert_eq!(names(&format!("{sorted}&account=Bob&worker=")), ["Bob."]);
     assert!(names(&format!("{sorted}&online=false")).is_empty());
     let accounts = browser.json("/api/v1/accounts?sort=workers");
     assert_eq!(accounts["total"], 3);
@@ -203,6 +211,7 @@ fn what_is_asked_wrongly_is_refused_in_json() {
         "/api/v1/workers?offset=-1",
         "/api/v1/workers?sort=shoe",
         "/api/v1/workers?limt=5",
+        "/api/v1/workers?worker=rig",
         "/api/v1/workers?online=perhaps",
         "/api/v1/blocks?state=lost",
         "/api/v1/accounts/%ff",
