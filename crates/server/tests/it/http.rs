@@ -401,8 +401,10 @@ fn document_says_of_each_path_what_any_may_answer() {
     let host = format!("127.0.0.1:{}", browser.port);
     let bearer = format!("Bearer hsk_{}", "0".repeat(64));
     let with = [("Host", host.as_str()), ("Authorization", bearer.as_str())];
+    let status = |path: &str| browser.ask("GET", path, &with).status;
+    wait_until("keys are read", || status("/api/v1/pool") != 503);
     for path in paths.keys().filter(|path| !path.contains("/admin/")) {
-        assert_eq!(browser.ask("GET", path, &with).status, 401, "{path}");
+        assert_eq!(status(path), 401, "{path}");
     }
 }
 
