@@ -20,8 +20,7 @@ const TOKEN = '0123456789abcdef';
 const HELP = `usage: node bench/pages.js [options]
 
 From a click to the page that follows, and from an address to its page, with
-many workers. Needs make build and
-Chromium.
+many workers. Needs make build and Chromium.
 
   --workers N      workers with shares of the last day (100000)
   --accounts N     accounts that they are of (10000)

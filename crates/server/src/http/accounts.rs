@@ -509,15 +509,24 @@ fn month(sql: &mut dyn Sql, account: i64) -> Result<(i64, f64), SqlError> {
             AND state IN ('accepted', 'confirmed')",
         &values![account, above],
     )?;
-    let expected = sql.query_one(
-        &format!(
-            "SELECT coalesce(sum({EFFORT}), 0.0)
-               FROM heights AS h CROSS JOIN credit AS c
-              WHERE h.height > ?2 AND c.height = h.height AND c.account = ?1"
-        ),
-        &values![account, above],
-    )?;
-    Ok((found.get(0)?, expected.get(0)?))
+    let expected = sum_of_credit(sql, EFFORT, account, above + 1)?;
+    Ok((found.get(0)?, expected))
+}
+
+/// The sum of a term over an account's credit from a height on. Height by height, since credit is in their order.
+fn sum_of_credit(
+    sql: &mut dyn Sql,
+    term: &str,
+    account: i64,
+    from_height: i64,
+) -> Result<f64, SqlError> {
+    let query = format!(
+        "SELECT coalesce(sum({term}), 0.0)
+           FROM heights AS h CROSS JOIN credit AS c
+          WHERE h.height >= ?2 AND c.height = h.height AND c.account = ?1"
+    );
+    sql.query_one(&query, &values![account, from_height])?
+        .get(0)
 }
 
 fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<KeptAccount>, SqlError> {
@@ -531,15 +540,6 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<KeptAc
         return Ok(None);
     };
     let id: i64 = row.get(3)?;
-    // Height by height, since credit is in their order.
-    let round = sql.query_one(
-        &format!(
-            "SELECT coalesce(sum({WORK}), 0.0)
-               FROM heights AS h CROSS JOIN credit AS c
-              WHERE h.height >= ?2 AND c.height = h.height AND c.account = ?1"
-        ),
-        &values![id, from_height],
-    )?;
     let best_share = sql.query_opt(
         "SELECT difficulty, at FROM workers JOIN best_shares ON worker = workers.id
           WHERE account = ?1 ORDER BY difficulty DESC, at LIMIT 1",
@@ -552,7 +552,7 @@ fn kept(sql: &mut dyn Sql, name: &str, from_height: u32) -> Result<Option<KeptAc
         paid: row.get(5)?,
         blocks: row.get(6)?,
         threshold: row.get(7)?,
-        round_work: round.get(0)?,
+        round_work: sum_of_credit(sql, WORK, id, from_height.into())?,
         best_share: match best_share {
             None => None,
             Some(best) => Some((best.get(0)?, best.get(1)?)),

@@ -242,7 +242,9 @@ impl BatchWriter {
         for rows in outgoing.body.statistics.chunks(SHIP_ROWS) {
             let columns = Columns::of(rows, &self.workers);
             tx.execute(&statements.statistics, &columns.params(&origin))?;
-            tx.execute(&statements.best_shares, &columns.best_params(&origin))?;
+            if !columns.best.0.is_empty() {
+                tx.execute(&statements.best_shares, &columns.best_params(&origin))?;
+            }
         }
         let starts = outgoing.body.statistics.iter().map(|row| row.start);
         let late = late_hours(starts, unix_s());
