@@ -2,7 +2,7 @@
 # Rust toolchain, Node.js with npm, a C compiler and make. `make` alone lists the targets: a line `##@` begins
 # a group, and what stands behind `##` says what a target is for.
 .DEFAULT_GOAL := help
-.PHONY: help run test build dist dist-test deb compat check bench table month estimates ship vardiff hostile storm crash \
+.PHONY: help run test build dist dist-test deb release compat check bench table month estimates ship vardiff hostile storm crash \
   soak year proxy proxied servers sim coverage fuzz conformance dashboards pages instructions clean
 
 NODE_MODULES := node_modules/.package-lock.json
@@ -31,12 +31,15 @@ build: $(NODE_MODULES) ## the addon, and in target/release hstratum and what lab
 	cp target/release/libhstratum_addon.so plugin/hstratum.node.new
 	mv plugin/hstratum.node.new plugin/hstratum.node
 
-# PLATFORMS='linux-x64-gnu linux-arm64-gnu' where the others are built: docs/packaging.md.
-dist: build ## the npm packages, into dist/
-	node scripts/dist.js $(PLATFORMS)
+dist: build ## the npm packages for this machine's platform, into dist/
+	node scripts/dist.js
 
-deb: build ## a Debian package of the binary, into dist/
-	scripts/deb.sh
+deb: build ## a Debian package of the command, into dist/
+	scripts/release/command.sh dist
+
+# PLATFORMS='linux-x64-gnu linux-arm64-gnu linux-x64-musl': docs/packaging.md.
+release: ## everything of a release, into dist/, for old systems as well; as root
+	scripts/release.sh $(PLATFORMS)
 
 clean: ## removes what was built
 	cargo clean

@@ -8,9 +8,10 @@
  *
  *   node scripts/dist.js [--out DIR] [PLATFORM...]
  *
- * Without a platform, this machine's, from target/release. Others must have
- * been built: cargo build --release --target TRIPLE. The main package names
- * the platforms of the same run, so that all tarballs belong together.
+ * Without a platform, this machine's, from target/release. Those that are
+ * named are taken from target/TRIPLE/release, where scripts/release/build.sh
+ * puts them. The main package names the platforms of the same run, so that
+ * all tarballs belong together.
  */
 
 const {execFileSync} = require('child_process');
@@ -18,44 +19,9 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const {platform: thisPlatform} = require('../plugin/platform_package');
+const PLATFORMS = require('./platforms.json');
 
 const ROOT = path.join(__dirname, '..');
-
-/**
- * Platforms that can be built; STRIP names another program to remove symbols.
- */
-const PLATFORMS = {
-  'linux-x64-gnu': {
-    triple: 'x86_64-unknown-linux-gnu',
-    fields: {os: ['linux'], cpu: ['x64'], libc: ['glibc']},
-    addon: 'libhstratum_addon.so',
-    strip: ['--strip-unneeded']
-  },
-  'linux-arm64-gnu': {
-    triple: 'aarch64-unknown-linux-gnu',
-    fields: {os: ['linux'], cpu: ['arm64'], libc: ['glibc']},
-    addon: 'libhstratum_addon.so',
-    strip: ['--strip-unneeded']
-  },
-  'linux-x64-musl': {
-    triple: 'x86_64-unknown-linux-musl',
-    fields: {os: ['linux'], cpu: ['x64'], libc: ['musl']},
-    addon: 'libhstratum_addon.so',
-    strip: ['--strip-unneeded']
-  },
-  'darwin-arm64': {
-    triple: 'aarch64-apple-darwin',
-    fields: {os: ['darwin'], cpu: ['arm64']},
-    addon: 'libhstratum_addon.dylib',
-    strip: ['-x']
-  },
-  'darwin-x64': {
-    triple: 'x86_64-apple-darwin',
-    fields: {os: ['darwin'], cpu: ['x64']},
-    addon: 'libhstratum_addon.dylib',
-    strip: ['-x']
-  }
-};
 
 function main(argv) {
   const {out, platforms} = parse(argv);
@@ -68,10 +34,11 @@ function main(argv) {
 
   fs.mkdirSync(out, {recursive: true});
 
-  for (const platform of platforms)
-    pack(out, stage => stagePlatform(stage, platform, manifest));
+  for (const [platform, built] of platforms)
+    pack(out, stage => stagePlatform(stage, platform, built, manifest));
 
-  pack(out, stage => stageMain(stage, platforms, manifest));
+  const names = platforms.map(([platform]) => platform);
+  pack(out, stage => stageMain(stage, names, manifest));
 }
 
 function parse(argv) {
@@ -82,18 +49,22 @@ function parse(argv) {
     argv = argv.slice(2);
   }
 
-  const platforms = argv.length > 0 ? argv : [thisPlatform()];
-
-  for (const platform of platforms) {
+  for (const platform of argv) {
     if (!PLATFORMS[platform])
       throw new Error(`${platform} is none of `
         + `${Object.keys(PLATFORMS).join(', ')}`);
   }
 
-  return {out, platforms};
+  const named = argv.map(platform =>
+    [platform, `target/${PLATFORMS[platform].triple}/release`]);
+
+  return {
+    out,
+    platforms: named.length > 0 ? named : [[thisPlatform(), 'target/release']]
+  };
 }
 
-/** Fill a directory, and make a tarball of it. */
+/** Fill a directory, and make a tarball of it: npm gives all files one time. */
 
 function pack(out, fill) {
   const stage = fs.mkdtempSync(path.join(os.tmpdir(), 'hstratum-dist-'));
@@ -110,17 +81,19 @@ function pack(out, fill) {
   }
 }
 
-function stagePlatform(stage, platform, {version, license}) {
-  const {triple, fields, addon, strip} = PLATFORMS[platform];
-  const built = platform === thisPlatform() ? 'target/release'
-    : `target/${triple}/release`;
+function stagePlatform(stage, platform, built, manifest) {
+  const {version, license, repository} = manifest;
+  const {npm, addon} = PLATFORMS[platform];
 
   for (const [from, to] of [[addon, 'hstratum.node'],
     ['hstratum', 'hstratum']]) {
     const target = path.join(stage, to);
 
     fs.copyFileSync(path.join(ROOT, built, from), target);
-    execFileSync(process.env.STRIP || 'strip', [...strip, target]);
+
+    if (built === 'target/release')
+      execFileSync('strip', ['--strip-unneeded', target]);
+
     fs.chmodSync(target, 0o755);
   }
 
@@ -129,8 +102,9 @@ function stagePlatform(stage, platform, {version, license}) {
     version,
     description: `The native files of hstratum for ${platform}`,
     license,
+    repository,
     files: ['hstratum', 'hstratum.node'],
-    ...fields
+    ...npm
   }, null, 2));
   write(stage, 'README.md', `The native files of the package hstratum for `
     + `${platform}. npm installs them with it.\n`);

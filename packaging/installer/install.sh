@@ -1,0 +1,378 @@
+#!/bin/sh
+# Installs hstratum @VERSION@ with a full node of Handshake as a systemd service, or upgrades or removes it.
+#
+#   sh install.sh [--address ADDRESS] [--network NAME] [--from DIR|URL]
+#   sh install.sh --uninstall
+#
+#   --address    what found blocks pay: an address of a wallet of yours; asked for where it is missing
+#   --network    main (the default), testnet or regtest
+#   --from       where the release's files are, if not at @REPOSITORY@: a directory, whose files are
+#                trusted, or a URL, whose files must be signed by the release's workflow
+#   --uninstall  removes the service and the programs, and leaves the chain, the ledger and the wallet
+#
+# Programs are in /opt/hstratum/VERSION, with links in /usr/local/bin; everything else is in /var/lib/hsd, of
+# the user hsd. Nothing is changed before all files are there, checked, and run.
+set -eu
+
+version=@VERSION@
+repository=@REPOSITORY@
+opt=/opt/hstratum
+home=/var/lib/hsd
+bin=/usr/local/bin
+unit=/etc/systemd/system/hsd.service
+commands='hsd hsd-cli hsd-rpc hsw-cli hsw-rpc hstratum'
+address='' network='' from=$repository/releases/download/v$version
+stage='' key=''
+
+main() {
+  uninstall=
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --address) needs_value "$@" && address=$2 && shift ;;
+      --network) needs_value "$@" && network=$2 && shift ;;
+      --from) needs_value "$@" && from=${2%/} && shift ;;
+      --uninstall) uninstall=yes ;;
+      -h | --help) usage && exit ;;
+      *) fail "$1: not an option; they are --address, --network, --from and --uninstall" ;;
+    esac
+    shift
+  done
+  [ "$(id -u)" = 0 ] || fail 'it needs root: run it with sudo'
+  if [ "$uninstall" ]; then
+    remove
+    exit
+  fi
+  case $network in '' | main | testnet | regtest) ;; *) fail "--network $network: it is main, testnet or regtest" ;; esac
+  find_platform
+  find_installed
+  [ "$installed" ] || check_free
+  trap 'rm -rf "$stage"' EXIT
+  trap 'exit 1' HUP INT TERM
+  if [ "$installed" = "$version" ]; then
+    say "hstratum $version is installed"
+  else
+    fetch_all
+  fi
+  settle
+  configure
+  if [ "$systemd" ]; then
+    start
+  fi
+  report
+}
+
+usage() {
+  cat <<END
+Installs hstratum $version with a full node of Handshake as a systemd service, or upgrades or removes it.
+
+  sh install.sh [--address ADDRESS] [--network NAME] [--from DIR|URL]
+  sh install.sh --uninstall
+
+  --address    what found blocks pay: an address of a wallet of yours; asked for where it is missing
+  --network    main (the default), testnet or regtest
+  --from       where the release's files are: a directory, or a URL
+  --uninstall  removes the service and the programs, and leaves the chain, the ledger and the wallet
+END
+}
+
+say() { echo "$1"; }
+
+fail() {
+  echo "install.sh: $1" >&2
+  exit 1
+}
+
+needs_value() {
+  [ $# -gt 1 ] && [ "$2" ] || fail "$1 needs a value"
+}
+
+# What this machine is, and whether a release has a package for it.
+find_platform() {
+  [ "$(uname -s)" = Linux ] || fail "there is no package for $(uname -s): build hstratum from its source, $repository"
+  case $(uname -m) in
+    x86_64) platform=linux-x64-gnu ;;
+    aarch64) platform=linux-arm64-gnu ;;
+    *) fail "there is no package for a processor $(uname -m): it is x86_64 or aarch64 (a 64-bit system)" ;;
+  esac
+  libc=$(getconf GNU_LIBC_VERSION 2>/dev/null) \
+    || fail 'this system has no glibc, which Node.js and hstratum need: take Debian, Ubuntu or Fedora, or the image'
+  libc=${libc#glibc }
+  if [ "${libc%%.*}" -lt 2 ] || { [ "${libc%%.*}" = 2 ] && [ "$(echo "$libc" | cut -d. -f2)" -lt 28 ]; }; then
+    fail "glibc is $libc here and must be 2.28 or newer: take a newer system (Debian 10, Ubuntu 20.04), or the image"
+  fi
+  for program in tar gzip sha256sum useradd; do
+    command -v $program >/dev/null || fail "$program is not installed"
+  done
+  systemd=
+  if [ -d /run/systemd/system ]; then systemd=yes; fi
+}
+
+# The version that is installed, and the network it is for.
+find_installed() {
+  installed=
+  if [ -L "$opt/current" ]; then
+    installed=$(readlink "$opt/current")
+    installed_network=$(sed -n 's/^Environment=HSD_NETWORK=//p' "$unit.d/network.conf" 2>/dev/null) || true
+    installed_network=${installed_network:-main}
+    [ "${network:-$installed_network}" = "$installed_network" ] \
+      || fail "hstratum $installed is installed for $installed_network: uninstall it first to change to $network"
+    network=$installed_network
+  fi
+  network=${network:-main}
+  directory=$home
+  if [ "$network" != main ]; then directory=$home/$network; fi
+}
+
+# Nothing of another hsd may be here, and there must be room and free ports.
+check_free() {
+  [ ! -e "$unit" ] || fail "$unit is there, and not of this installer: remove that service, \
+or add hstratum to its hsd ($repository#beside-an-hsd-of-your-own)"
+  for name in $commands; do
+    [ ! -e "$bin/$name" ] || fail "$bin/$name is there, and not of this installer: remove it first"
+  done
+  case $network in
+    main) ports='12037 12038 12039' ;;
+    testnet) ports='13037 13038 13039' ;;
+    regtest) ports='14037 14038 14039' ;;
+  esac
+  for port in $ports; do
+    ! taken $port || fail "port $port is taken$(owner $port): an hsd runs already. Stop it, \
+or add hstratum to it ($repository#beside-an-hsd-of-your-own)"
+  done
+  for port in 3008 3080; do
+    ! taken $port || fail "port $port is taken$(owner $port): hstratum needs it. Stop that program"
+  done
+  enough_room /opt 600
+  enough_room /var/lib 1000
+  if [ "$network" = main ] && [ "$(room /var/lib)" -lt 40000 ]; then
+    say "Note: /var/lib has $(room /var/lib) MB free; the chain of main takes tens of thousands."
+  fi
+}
+
+# taken PORT: whether a program of this machine listens on it.
+taken() {
+  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="$(printf ':%04X' "$1")" \
+    '$4 == "0A" && substr($2, length($2) - 4) == port {found = 1} END {exit !found}'
+}
+
+# owner PORT: " by NAME (process PID)" where that can be seen.
+owner() {
+  socket=$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="$(printf ':%04X' "$1")" \
+    '$4 == "0A" && substr($2, length($2) - 4) == port {print $10; exit}')
+  for file in /proc/[0-9]*/fd/*; do
+    if [ "$(readlink "$file" 2>/dev/null)" = "socket:[$socket]" ]; then
+      pid=${file#/proc/}
+      pid=${pid%%/*}
+      echo " by $(cat "/proc/$pid/comm") (process $pid)"
+      return
+    fi
+  done
+}
+
+room() { df -Pm "$1" | awk 'NR == 2 {print $4}'; }
+
+enough_room() { # DIRECTORY MB
+  [ "$(room "$1")" -ge "$2" ] || fail "$1 has $(room "$1") MB free and must have $2: make room"
+}
+
+# All files of the release that are needed, checked and unpacked, in $stage.
+fetch_all() {
+  enough_room /opt 600
+  mkdir -p $opt
+  stage=$(mktemp -d $opt/.new-XXXXXX)
+  name=hstratum-node-$version-$platform
+  say "Fetching hstratum $version for $platform"
+  fetch SHA256SUMS
+  case $from in
+    *://*)
+      fetch SHA256SUMS.sig
+      fetch SHA256SUMS.pem
+      check_signature
+      ;;
+    *) say "$from is a directory of this machine: its signature is not checked" ;;
+  esac
+  grep " [ *]$name.tar.gz\$" "$stage/SHA256SUMS" >"$stage/sum" \
+    || fail "SHA256SUMS of $from names no $name.tar.gz: it is not release $version"
+  fetch "$name.tar.gz"
+  (cd "$stage" && sha256sum --check --status sum) \
+    || fail "$name.tar.gz of $from is not the file of the release (its checksum differs): nothing was installed"
+  tar --extract --file="$stage/$name.tar.gz" --directory="$stage" --no-same-owner \
+    || fail "$name.tar.gz could not be unpacked into $stage"
+  new=$stage/$name
+  ran=$("$new/bin/node" --version 2>&1) || fail "the Node.js of the release does not run here: $ran"
+  ran=$("$new/bin/hstratum" --version 2>&1) || fail "hstratum does not run here: $ran"
+  ran=$("$new/bin/node" -e "process.dlopen({exports: {}}, process.argv[1])" \
+    "$new/lib/node_modules/@hstratum/$platform/hstratum.node" 2>&1) || fail "hstratum.node does not load here: $ran"
+}
+
+fetch() { # FILE
+  case $from in
+    *://*)
+      if command -v curl >/dev/null; then
+        reason=$(curl --fail --silent --show-error --location --retry 3 --connect-timeout 30 --speed-time 60 \
+          --speed-limit 1000 --output "$stage/$1" "$from/$1" 2>&1) || fail "failed to fetch $from/$1: $reason"
+      elif command -v wget >/dev/null; then
+        wget --quiet --tries=3 --timeout=60 --output-document="$stage/$1" "$from/$1" || fail "failed to fetch $from/$1"
+      else
+        fail 'neither curl nor wget is installed: apt-get install curl'
+      fi
+      ;;
+    *) cp "$from/$1" "$stage/$1" 2>/dev/null || fail "$from has no file $1 that can be read" ;;
+  esac
+}
+
+# The list of checksums must be signed with a certificate that Sigstore gave to the workflow of this release.
+check_signature() {
+  command -v openssl >/dev/null || fail 'openssl is not installed, which checks the signature: apt-get install openssl'
+  cat >"$stage/sigstore.pem" <<'END'
+@SIGSTORE@
+END
+  (
+    cd "$stage"
+    openssl verify -no_check_time -CAfile sigstore.pem SHA256SUMS.pem
+    openssl x509 -in SHA256SUMS.pem -noout -ext subjectAltName \
+      | grep -Fqx "    URI:$repository/.github/workflows/release.yml@refs/tags/v$version"
+    openssl x509 -in SHA256SUMS.pem -noout -text | grep -Fq https://token.actions.githubusercontent.com
+    openssl x509 -in SHA256SUMS.pem -noout -pubkey >key.pem
+    openssl dgst -sha256 -verify key.pem -signature SHA256SUMS.sig SHA256SUMS
+  ) >"$stage/signature.log" 2>&1 \
+    || fail "SHA256SUMS of $from is not signed by the workflow of release $version: nothing was installed"
+}
+
+# What found blocks pay; nothing is asked where it is settled.
+settle() {
+  programs=${new:-$opt/$version}
+  if [ -e "$directory/hsd.conf" ]; then
+    [ ! "$address" ] || grep -qx "coinbase-address: $address" "$directory/hsd.conf" \
+      || fail "$directory/hsd.conf is there and has not the line coinbase-address: $address. Write it there"
+    return
+  fi
+  if [ ! "$address" ]; then
+    { : </dev/tty; } 2>/dev/null || fail 'there is no --address, and no terminal to ask for it'
+    printf 'Address of your wallet, which found blocks pay: ' >/dev/tty
+    read -r address </dev/tty
+  fi
+  "$programs/bin/node" -e '
+    const [modules, text, network] = process.argv.slice(1);
+    require(`${modules}/hsd/lib/primitives/address`).fromString(text, network);' \
+    "$programs/lib/node_modules" "$address" "$network" >/dev/null 2>&1 || fail "$address: not an address of $network"
+}
+
+configure() {
+  if ! id hsd >/dev/null 2>&1; then
+    useradd --system --user-group --home-dir $home --shell /usr/sbin/nologin hsd
+  fi
+  mkdir -p "$directory"
+  if [ ! -e "$directory/hsd.conf" ]; then
+    key=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    cat >"$directory/hsd.conf.new" <<END
+# Options of hsd, and with stratum- before their names those of hstratum. Restart after a change: systemctl restart hsd
+coinbase-address: $address
+# Who does not know it cannot call the node.
+api-key: $key
+END
+    chmod 600 "$directory/hsd.conf.new"
+    mv "$directory/hsd.conf.new" "$directory/hsd.conf"
+    chown hsd:hsd "$directory/hsd.conf"
+  fi
+  chmod 700 $home
+  chown hsd:hsd $home "$directory"
+  if [ "${new:-}" ]; then
+    if [ "$installed" ]; then back_up; fi
+    rm -rf "${opt:?}/$version"
+    mv "$new" "$opt/$version"
+  fi
+  for name in $commands; do
+    ln -sfn "$opt/current/bin/$name" "$bin/$name"
+  done
+  mkdir -p "$unit.d"
+  echo "[Service]
+Environment=HSD_NETWORK=$network" >"$unit.d/network.conf"
+  use "$version"
+}
+
+# use VERSION: from the next start on.
+use() {
+  ln -sfn "$1" "$opt/current.new"
+  mv -T "$opt/current.new" "$opt/current"
+  cp "$opt/$1/share/systemd/hsd.service" "$unit"
+}
+
+# A copy of the ledger before another version opens it.
+back_up() {
+  [ -e "$directory/stratum/ledger.db" ] || return 0
+  copy=$directory/stratum/ledger-of-$installed.db
+  rm -f "$copy"
+  reason=$(as_hsd "$opt/$installed/bin/hstratum" ledger backup --ledger "$directory/stratum/ledger.db" --to "$copy" 2>&1) \
+    || fail "the ledger could not be copied before the upgrade: $reason"
+  say "Copied the ledger to $copy"
+}
+
+as_hsd() { (cd / && setpriv --reuid hsd --regid hsd --init-groups env HOME=$home "$@"); }
+
+# The service with this version; where that does not start, with the one before.
+start() {
+  systemctl daemon-reload
+  systemctl enable --quiet hsd
+  if runs; then return; fi
+  reason=$(journalctl --unit hsd --lines 50 --output cat --no-pager 2>/dev/null | grep -iE 'error|hstratum:' | tail -n 1)
+  if [ "$installed" ] && [ "$installed" != "$version" ]; then
+    use "$installed"
+    systemctl daemon-reload
+    runs || true
+    fail "hstratum $version does not start, and $installed runs again: $reason"
+  fi
+  systemctl stop hsd
+  fail "hsd does not start: ${reason:-see journalctl --unit hsd}"
+}
+
+# Restart the service, and wait until it serves miners' port or has ended.
+runs() {
+  systemctl restart hsd || return 1
+  waited=0
+  while [ $waited -lt 90 ]; do
+    [ "$(systemctl show --property NRestarts --value hsd)" = 0 ] && systemctl is-active --quiet hsd || return 1
+    main=$(systemctl show --property MainPID --value hsd)
+    if listens "$main"; then return 0; fi
+    sleep 1
+    waited=$((waited + 1))
+  done
+}
+
+# listens PID: hstratum's port is the last that a node opens; by default it is 3008.
+listens() {
+  port=$(sed -n 's/^stratum-port: *//p; s/^port: *//p' "$directory/stratum.conf" "$directory/hsd.conf" 2>/dev/null | head -n 1)
+  taken "${port:-3008}"
+}
+
+report() {
+  if [ ! "$systemd" ]; then
+    say "This machine runs no systemd. Start the node with:
+  setpriv --reuid hsd --regid hsd --init-groups env HOME=$home HSD_NETWORK=$network hsd --prefix=$home --plugins=hstratum"
+    return
+  fi
+  for old in "$opt"/[0-9]*; do
+    case ${old##*/} in "$version" | "$installed") ;; *) rm -rf "$old" ;; esac
+  done
+  as_hsd hstratum doctor --prefix $home --network "$network" || true
+  say "
+hstratum $version runs. Miners: stratum+tcp://$(hostname -I 2>/dev/null | awk '{print $1 ? $1 : "127.0.0.1"}'):3008, any user, any password.
+Dashboard: http://127.0.0.1:3080/   What it says: journalctl --unit hsd --follow   What is missing: \
+sudo -u hsd hstratum doctor --prefix $home --network $network"
+}
+
+remove() {
+  [ -e $opt ] || fail "hstratum is not installed: there is no $opt"
+  if [ -d /run/systemd/system ]; then systemctl disable --quiet --now hsd || true; fi
+  rm -rf "$unit" "$unit.d"
+  if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+  for name in $commands; do
+    case $(readlink "$bin/$name") in $opt/*) rm "$bin/$name" ;; esac
+  done
+  rm -rf $opt
+  say "Removed the service and the programs. The chain, the ledger and the wallet are still in $home, of the user hsd.
+To remove those too, and the keys of that wallet with them: rm -r $home; userdel hsd"
+}
+
+# Last, so that of a download that was cut nothing runs.
+main "$@"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Writes the installer of this version, which accepts what the workflow of its release has signed.
+#   scripts/release/installer.sh OUT [CERTIFICATES]    those of Sigstore, or of a test's own authority
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. scripts/release/common.sh
+repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
+sed -e "s|@VERSION@|$version|g" -e "s|@REPOSITORY@|$repository|g" \
+  -e "/^@SIGSTORE@$/{
+    r ${2:-packaging/installer/sigstore.pem}
+    d
+  }" packaging/installer/install.sh >"$1/install.sh"
+chmod 755 "$1/install.sh"
+echo "$1/install.sh"

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Writes hstratum-VERSION.cdx.json, the release's software bill of materials: crates of the command and the addon,
+# and what npm brings with hsd.
+#   scripts/release/materials.sh OUT
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. scripts/release/common.sh
+if [ ! -x target/tools/bin/cargo-cyclonedx ]; then
+  cargo install --quiet --locked --root target/tools cargo-cyclonedx@0.5.9
+fi
+for crate in cli addon; do
+  PATH=$PWD/target/tools/bin:$PATH cargo cyclonedx --quiet --manifest-path "crates/$crate/Cargo.toml" --format json \
+    --spec-version 1.5 --describe crate --override-filename "../../target/bill-$crate"
+done
+npm sbom --prefix packaging/node --package-lock-only --sbom-format cyclonedx >target/bill-node.json
+node scripts/release/bill_of_materials.js "$1/hstratum-$version.cdx.json" target/bill-{cli,addon,node}.json
