@@ -17,7 +17,7 @@ const {tempDir} = require('./harness');
 const plugin = require('../package.json');
 
 const ROOT = path.join(__dirname, '..', '..');
-const SCRIPTS = path.join(ROOT, 'scripts');
+const SCRIPTS = path.join(ROOT, 'scripts', 'release');
 const REPOSITORY = 'https://github.com/hstratum/hstratum';
 const IDENTITY = `${REPOSITORY}/.github/workflows/release.yml@refs/tags/v1.2.3`;
 
@@ -40,14 +40,12 @@ function tree(t, files = {}) {
     fs.writeFileSync(path.join(dir, name), text);
   }
 
-  fs.mkdirSync(path.join(dir, 'scripts'));
-  fs.copyFileSync(path.join(SCRIPTS, 'release_version.sh'),
-    path.join(dir, 'scripts', 'release_version.sh'));
+  fs.cpSync(SCRIPTS, path.join(dir, 'scripts', 'release'), {recursive: true});
   return dir;
 }
 
 function version(dir, ...args) {
-  return spawnSync(path.join(dir, 'scripts', 'release_version.sh'), args,
+  return spawnSync(path.join(dir, 'scripts', 'release', 'version.sh'), args,
     {encoding: 'utf8'});
 }
 
@@ -123,7 +121,7 @@ END
 }
 
 function sign(dir, bin, identity = IDENTITY) {
-  return spawnSync(process.execPath, [path.join(SCRIPTS, 'sign_release.js'), dir, identity], {
+  return spawnSync(process.execPath, [path.join(SCRIPTS, 'sign.js'), dir, identity], {
     encoding: 'utf8',
     env: {...process.env, PATH: `${bin}:${process.env.PATH}`}
   });

@@ -6,7 +6,7 @@
  * Publishes a release's npm packages, those of platforms before the one that
  * names them:
  *
- *   node scripts/publish_npm.js DIR VERSION REPOSITORY
+ *   node scripts/release/publish_npm.js DIR VERSION REPOSITORY
  *
  * REPOSITORY is what npm demands of packages with provenance, the web address
  * of the repository that they were built from. All are checked before the first

@@ -6,7 +6,7 @@
  * Signs a release's SHA256SUMS with cosign, keylessly, once every file has the
  * sum that stands there:
  *
- *   node scripts/sign_release.js DIR IDENTITY
+ *   node scripts/release/sign.js DIR IDENTITY
  *
  *   SHA256SUMS.sigstore.json  cosign's bundle, for `cosign verify-blob`
  *   SHA256SUMS.sig            the signature in it, DER
@@ -25,7 +25,7 @@ const SUMS = 'SHA256SUMS';
 
 function main(dir, identity) {
   if (!identity)
-    throw new Error('sign_release.js DIR IDENTITY');
+    throw new Error('sign.js DIR IDENTITY');
 
   const sums = path.join(dir, SUMS);
   const bundle = `${sums}.sigstore.json`;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Prints the version of this tree, if it can be released: Cargo.toml and plugin/package.json agree, the changelog has a
 # section of it, and a tag, where one is given, is `v` and the version.
-#   scripts/release_version.sh [TAG]
+#   scripts/release/version.sh [TAG]
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 fail() {
   echo "$1" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Copies a release's image, all its platforms, to a registry, signs it by its digest with cosign, keylessly, and then names
 # it `latest`. REGISTRY_USER and REGISTRY_PASSWORD may write there.
-#   scripts/publish_image.sh ARCHIVE REPOSITORY VERSION
+#   scripts/release/publish_image.sh ARCHIVE REPOSITORY VERSION
 set -euo pipefail
 [ $# = 3 ] || { echo 'publish_image.sh ARCHIVE REPOSITORY VERSION' >&2; exit 1; }
 archive=$1 repository=$2 version=$3
