@@ -2,8 +2,11 @@
 # Rust toolchain, Node.js with npm, a C compiler and make. `make` alone lists the targets: a line `##@` begins
 # a group, and what stands behind `##` says what a target is for.
 .DEFAULT_GOAL := help
-.PHONY: help run test build dist dist-test deb release compat check bench table month estimates ship vardiff hostile storm crash \
-  soak year proxy proxied servers sim coverage fuzz conformance dashboards pages instructions clean
+.PHONY: help run test test-crates test-end-to-end build dist dist-test deb release compat check lint-packaging bench table month \
+  estimates ship vardiff hostile storm crash soak year proxy proxied servers sim coverage fuzz conformance dashboards pages \
+  instructions clean
+# Stages of a test share target/ and the processors.
+.NOTPARALLEL:
 
 NODE_MODULES := node_modules/.package-lock.json
 # More than there are cores: most tests wait for a database, a node or a disk.
@@ -18,7 +21,7 @@ PROXIED := $(foreach suite,wire rpc found_blocks first_template durability,plugi
 help:
 	@echo 'make TARGET [NAME=VALUE ...]; each target does its own set-up'
 	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Use
 
@@ -47,28 +50,39 @@ clean: ## removes what was built
 
 ##@ Check
 
+# Each stage alone is what it is within `test`: .github/workflows/test.yml runs them so.
+STAGES := check test-crates test-end-to-end proxied
+
 # Programs and tests are one build with assertions, hardly optimized: as the profile `dev` of Cargo.toml.
-test: export CARGO_PROFILE_RELEASE_OPT_LEVEL := 1
-test: export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS := true
-test: export CARGO_PROFILE_RELEASE_LTO := off
-test: export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
-test: export CARGO_PROFILE_RELEASE_DEBUG := none
-test: export CARGO_FLAGS := $(foreach shell,hstratum hstratum-cli hstratum-swarm,\
+test $(STAGES): export CARGO_PROFILE_RELEASE_OPT_LEVEL := 1
+test $(STAGES): export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS := true
+test $(STAGES): export CARGO_PROFILE_RELEASE_LTO := off
+test $(STAGES): export CARGO_PROFILE_RELEASE_CODEGEN_UNITS := 16
+test $(STAGES): export CARGO_PROFILE_RELEASE_DEBUG := none
+test $(STAGES): export CARGO_FLAGS := $(foreach shell,hstratum hstratum-cli hstratum-swarm,\
   --config profile.release.package.$(shell).opt-level=0)
-test: check build ## everything that says whether the tree is right
-	scripts/postgres.sh
-	cargo test --locked --release --workspace $(CARGO_FLAGS) -- --test-threads=$(TEST_THREADS)
-	scripts/chromium.sh
-	$(NODE_TEST) --test-concurrency=2 $(E2E)
-	$(MAKE) proxied
+test: $(STAGES) ## everything that says whether the tree is right
 
 check: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --locked --release --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
 	find plugin lab bench scripts -name '*.js' -print0 | xargs -0 -n1 node --check
 
+test-crates: build ## tests of core, server, addon and simulator
+	scripts/postgres.sh
+	cargo test --locked --release --workspace $(CARGO_FLAGS) -- --test-threads=$(TEST_THREADS)
+
+test-end-to-end: build ## hsd with the plugin, the command, the pages in a browser
+	scripts/postgres.sh
+	scripts/chromium.sh
+	$(NODE_TEST) --test-concurrency=2 $(E2E)
+
 proxied: build ## end-to-end suites once more, with a proxy between the miners and each node
+	scripts/postgres.sh
 	HSTRATUM_TEST_PROXIED=1 $(NODE_TEST) --test-concurrency=1 $(PROXIED)
+
+lint-packaging: ## workflows, compose files and the StartOS package, by programs from PyPI and npm
+	@scripts/lint_packaging.sh
 
 # DIST_HSD=install has npm compile hsd.
 dist-test: build ## installs the npm packages and hsd into an empty prefix, and mines a block

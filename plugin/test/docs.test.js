@@ -48,8 +48,8 @@ const WALKS = [
 ];
 
 /** Pages without a walk: none of their blocks is run. */
-const STILL = ['CONTRIBUTING.md', 'docs/options.md', 'docs/packaging.md', 'docs/style.md',
-  'docs/protocol.md'];
+const STILL = ['CONTRIBUTING.md', 'docs/containers.md', 'docs/options.md', 'docs/packaging.md',
+  'docs/style.md', 'docs/protocol.md'];
 
 /** Texts of the pages, and their replacements here. */
 const STANDS_FOR = [
