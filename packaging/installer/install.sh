@@ -22,7 +22,7 @@ bin=/usr/local/bin
 unit=/etc/systemd/system/hsd.service
 commands='hsd hsd-cli hsd-rpc hsw-cli hsw-rpc hstratum'
 address='' network='' from=$repository/releases/download/v$version
-stage='' key=''
+stage=''
 
 main() {
   uninstall=
@@ -46,6 +46,7 @@ main() {
   find_platform
   find_installed
   [ "$installed" ] || check_free
+  ask_address
   trap 'rm -rf "$stage"' EXIT
   trap 'exit 1' HUP INT TERM
   if [ "$installed" = "$version" ]; then
@@ -53,7 +54,7 @@ main() {
   else
     fetch_all
   fi
-  settle
+  check_address
   configure
   if [ "$systemd" ]; then
     start
@@ -228,30 +229,33 @@ check_signature() {
 @SIGSTORE@
 END
   (
-    cd "$stage"
-    openssl verify -no_check_time -CAfile sigstore.pem SHA256SUMS.pem
-    openssl x509 -in SHA256SUMS.pem -noout -ext subjectAltName \
-      | grep -Fqx "    URI:$repository/.github/workflows/release.yml@refs/tags/v$version"
-    openssl x509 -in SHA256SUMS.pem -noout -text | grep -Fq https://token.actions.githubusercontent.com
-    openssl x509 -in SHA256SUMS.pem -noout -pubkey >key.pem
-    openssl dgst -sha256 -verify key.pem -signature SHA256SUMS.sig SHA256SUMS
+    cd "$stage" \
+      && openssl verify -no_check_time -CAfile sigstore.pem SHA256SUMS.pem \
+      && openssl x509 -in SHA256SUMS.pem -noout -ext subjectAltName \
+        | grep -Fqx "    URI:$repository/.github/workflows/release.yml@refs/tags/v$version" \
+      && openssl x509 -in SHA256SUMS.pem -noout -text | grep -Fq https://token.actions.githubusercontent.com \
+      && openssl x509 -in SHA256SUMS.pem -noout -pubkey >key.pem \
+      && openssl dgst -sha256 -verify key.pem -signature SHA256SUMS.sig SHA256SUMS
   ) >"$stage/signature.log" 2>&1 \
     || fail "SHA256SUMS of $from is not signed by the workflow of release $version: nothing was installed"
 }
 
-# What found blocks pay; nothing is asked where it is settled.
-settle() {
-  programs=${new:-$opt/$version}
+# What found blocks pay: asked for once, before anything is fetched.
+ask_address() {
   if [ -e "$directory/hsd.conf" ]; then
     [ ! "$address" ] || grep -qx "coinbase-address: $address" "$directory/hsd.conf" \
       || fail "$directory/hsd.conf is there and has not the line coinbase-address: $address. Write it there"
-    return
-  fi
-  if [ ! "$address" ]; then
-    { : </dev/tty; } 2>/dev/null || fail 'there is no --address, and no terminal to ask for it'
+  elif [ ! "$address" ]; then
+    (: </dev/tty) 2>/dev/null || fail 'there is no --address, and no terminal to ask for it'
     printf 'Address of your wallet, which found blocks pay: ' >/dev/tty
     read -r address </dev/tty
+    [ "$address" ] || fail 'an address is needed: --address hs1q...'
   fi
+}
+
+check_address() {
+  [ ! -e "$directory/hsd.conf" ] || return 0
+  programs=${new:-$opt/$version}
   "$programs/bin/node" -e '
     const [modules, text, network] = process.argv.slice(1);
     require(`${modules}/hsd/lib/primitives/address`).fromString(text, network);' \
@@ -266,7 +270,7 @@ configure() {
   if [ ! -e "$directory/hsd.conf" ]; then
     key=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     cat >"$directory/hsd.conf.new" <<END
-# Options of hsd, and with stratum- before their names those of hstratum. Restart after a change: systemctl restart hsd
+# Options of hsd; those of hstratum are in stratum.conf beside it. After a change: systemctl restart hsd
 coinbase-address: $address
 # Who does not know it cannot call the node.
 api-key: $key
@@ -274,6 +278,10 @@ END
     chmod 600 "$directory/hsd.conf.new"
     mv "$directory/hsd.conf.new" "$directory/hsd.conf"
     chown hsd:hsd "$directory/hsd.conf"
+  fi
+  if [ ! -e "$directory/stratum.conf" ]; then
+    (umask 077 && : >"$directory/stratum.conf")
+    chown hsd:hsd "$directory/stratum.conf"
   fi
   chmod 700 $home
   chown hsd:hsd $home "$directory"
@@ -326,23 +334,17 @@ start() {
   fail "hsd does not start: ${reason:-see journalctl --unit hsd}"
 }
 
-# Restart the service, and wait until it serves miners' port or has ended.
+# Restart the service, and wait until miners' port is open, which a node opens last, or it has ended.
 runs() {
+  port=$(cat "$directory/hsd.conf" "$directory/stratum.conf" | sed -n 's/^stratum-port: *//p; s/^port: *//p' | tail -n 1)
   systemctl restart hsd || return 1
   waited=0
   while [ $waited -lt 90 ]; do
     [ "$(systemctl show --property NRestarts --value hsd)" = 0 ] && systemctl is-active --quiet hsd || return 1
-    main=$(systemctl show --property MainPID --value hsd)
-    if listens "$main"; then return 0; fi
+    if taken "${port:-3008}"; then return 0; fi
     sleep 1
     waited=$((waited + 1))
   done
-}
-
-# listens PID: hstratum's port is the last that a node opens; by default it is 3008.
-listens() {
-  port=$(sed -n 's/^stratum-port: *//p; s/^port: *//p' "$directory/stratum.conf" "$directory/hsd.conf" 2>/dev/null | head -n 1)
-  taken "${port:-3008}"
 }
 
 report() {

@@ -1,5 +1,5 @@
 # What the scripts of a release share; sourced by them, in the repository's root.
-version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
+version=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)}
 # Every time in a package is the commit's, so that a commit gives the same bytes whenever it is built.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
@@ -29,10 +29,10 @@ field() {
     || fail "$1: not a platform of a release with a field $2 in scripts/platforms.json"
 }
 
-# pack ARCHIVE DIRECTORY NAME: a tarball of DIRECTORY/NAME that depends on its files alone.
+# pack ARCHIVE DIRECTORY NAME...: a tarball of what DIRECTORY has under these names, which depends on its files alone.
 pack() {
   tar --create --directory="$2" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
-    --mode=u+rwX,go+rX,go-w --format=gnu "$3" | gzip --no-name -9 >"$1.new"
+    --mode=u+rwX,go+rX,go-w --format=gnu "${@:3}" | gzip --no-name -9 >"$1.new"
   mv "$1.new" "$1"
   echo "$1  $(du -h --apparent-size "$1" | cut -f1)"
 }

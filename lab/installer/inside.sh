@@ -1,0 +1,96 @@
+#!/bin/sh
+# Runs in a booted system that has nothing of hstratum: installs from /release, mines, upgrades to /next, falls back from
+# /broken, removes. Each line of its output is a step that was passed; the last is the time that a step took.
+set -u
+address=rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u
+prefix=/var/lib/hsd
+
+ok() { echo "ok    $1"; }
+fail() {
+  echo "FAIL  $1"
+  sed 's/^/      /' /tmp/output
+  exit 1
+}
+# refused WHAT PATTERN COMMAND...: one line that says PATTERN, and nothing was installed.
+refused() {
+  what=$1 pattern=$2
+  shift 2
+  "$@" >/tmp/output 2>&1 </dev/null && fail "$what: it was not refused"
+  grep -q "$pattern" /tmp/output || fail "$what: it does not say $pattern"
+  [ "$(grep -c '^install.sh: ' /tmp/output)" = 1 ] || fail "$what: it is not one line"
+  ok "$what: $(grep '^install.sh: ' /tmp/output)"
+}
+nothing() {
+  for path in /etc/systemd/system/hsd.service /usr/local/bin/hsd $prefix; do
+    [ ! -e $path ] || { ls -R $path >/tmp/output; fail "$path was left behind"; }
+  done
+  [ -z "$(ls /opt/hstratum 2>/dev/null)" ] || { ls -a /opt/hstratum >/tmp/output; fail '/opt/hstratum is not empty'; }
+}
+passes() {
+  what=$1
+  shift
+  "$@" >/tmp/output 2>&1 </dev/null || fail "$what"
+  ok "$what"
+}
+# The first accepted share of a miner that tries for a minute.
+share() {
+  timeout 60 hstratum mine --url stratum+tcp://127.0.0.1:3008 --user alice --threads 1 --blocks 1 >/tmp/output 2>&1 \
+    || fail 'no share was accepted'
+}
+
+. /etc/os-release
+echo "$PRETTY_NAME, $(getconf GNU_LIBC_VERSION), $(uname -m), systemd $(systemctl --version | awk 'NR == 1 {print $2}')"
+find / -xdev ! -path '/proc/*' ! -path '/run/*' ! -path '/tmp/*' ! -path '/var/log/*' 2>/dev/null | sort >/tmp/before
+/tools/node /tools/files.js /release 8001 &
+/tools/node /tools/files.js /next 8002 &
+/tools/node /tools/files.js /broken 8003 &
+/tools/node /tools/files.js /tampered 8004 &
+sleep 2
+url=http://127.0.0.1
+
+refused 'an option that is none' '\-\-adress' sh /release/install.sh --adress x
+refused 'no address, no terminal' 'no --address' sh /release/install.sh --network regtest --from $url:8001
+refused 'an address of another network' 'not an address of main' sh /release/install.sh --address $address --from $url:8001
+refused 'a tampered download' 'checksum differs' sh /release/install.sh --address $address --network regtest --from $url:8004
+refused 'files of another release' 'not signed' sh /release/install.sh --address $address --network regtest --from $url:8002
+refused 'a server that is not there' 'failed to fetch' sh /release/install.sh --address $address --network regtest --from $url:8009
+/tools/node -e 'require("net").createServer().listen(3008)' &
+taker=$!
+sleep 1
+refused 'a port that is taken' "3008 is taken by node (process $taker)" sh /release/install.sh --address $address --network regtest --from $url:8001
+kill $taker
+mount -t tmpfs -o size=100m tmpfs /opt
+refused 'no room' 'make room' sh /release/install.sh --address $address --network regtest --from $url:8001
+umount /opt
+nothing
+
+begin=$(date +%s)
+passes 'installs' sh /release/install.sh --address $address --network regtest --from $url:8001
+tail -n 4 /tmp/output
+installed=$(date +%s)
+share
+echo "ok    the first accepted share: $(($(date +%s) - begin)) s after the command, of which the installer $((installed - begin)) s"
+[ "$(stat -c %U /proc/"$(systemctl show -p MainPID --value hsd)")" = hsd ] || fail 'it does not run as hsd'
+passes 'runs again and changes nothing' sh /release/install.sh --from $url:8001
+grep -q 'is installed' /tmp/output || fail 'it did not see that it is installed'
+refused 'another address than that of hsd.conf' 'has not the line' sh /release/install.sh --from $url:8001 --address rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn64uv3
+before=$(hstratum ledger report --ledger $prefix/regtest/stratum/ledger.db 2>&1 | head -n 30)
+
+passes 'upgrades' sh /next/install.sh --from $url:8002
+grep -q 'Copied the ledger' /tmp/output || fail 'the ledger was not copied'
+share
+[ "$(readlink /opt/hstratum/current)" = 0.1.1 ] || fail 'current is not 0.1.1'
+[ "$(hstratum ledger report --ledger $prefix/regtest/stratum/ledger.db 2>&1 | head -n 30)" != "$before" ] || fail 'nothing was credited after it'
+ok 'the upgraded node finds a block'
+refused 'a release that does not start' '0.1.2 does not start, and 0.1.1 runs again' sh /broken/install.sh --from $url:8003
+share
+ok 'the one before goes on after that'
+
+passes 'removes' sh /next/install.sh --uninstall
+cat /tmp/output
+find / -xdev ! -path '/proc/*' ! -path '/run/*' ! -path '/tmp/*' ! -path '/var/log/*' 2>/dev/null | sort >/tmp/after
+echo "      left: $(comm -13 /tmp/before /tmp/after | grep -v "^$prefix/" | tr '\n' ' ')and $(find $prefix -type f | wc -l) files in $prefix"
+refused 'nothing to remove' 'not installed' sh /next/install.sh --uninstall
+passes 'installs again, with the chain that was left' sh /next/install.sh --network regtest --from /next
+share
+ok 'done'
