@@ -40,6 +40,7 @@ const WALKS = [
   {pages: ['docs/day-one-solo.md']},
   {pages: ['docs/day-one-pool.md', 'docs/operating.md', 'docs/ledger.md']},
   {pages: ['docs/migration.md']},
+  {pages: ['docs/day-one-competitive.md'], hosts: ['node', 'farm']},
   {
     pages: ['docs/two-servers.md'],
     hosts: ['east', 'west'],
