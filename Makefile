@@ -3,7 +3,7 @@
 # a group, and what stands behind `##` says what a target is for.
 .DEFAULT_GOAL := help
 .PHONY: help run test build dist dist-test deb compat check bench table month estimates ship vardiff hostile storm crash \
-  soak year proxy proxied servers sim coverage fuzz conformance dashboards pages instructions clean
+  soak year proxy proxied servers sim coverage fuzz conformance dashboards pages site instructions clean
 
 NODE_MODULES := node_modules/.package-lock.json
 # More than there are cores: most tests wait for a database, a node or a disk.
@@ -34,6 +34,10 @@ build: $(NODE_MODULES) ## the addon, and in target/release hstratum and what lab
 # PLATFORMS='linux-x64-gnu linux-arm64-gnu' where the others are built: docs/packaging.md.
 dist: build ## the npm packages, into dist/
 	node scripts/dist.js $(PLATFORMS)
+
+# The first time it compiles mdBook.
+site: ## the documents as a site with search, into target/site
+	scripts/site.sh
 
 deb: build ## a Debian package of the binary, into dist/
 	scripts/deb.sh
