@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-crates test-end-to-end build dist dist-test deb release compat check lint-packaging bench table month \
   estimates ship vardiff hostile storm crash soak year proxy proxied servers sim coverage fuzz conformance dashboards pages \
-  instructions clean
+  instructions site installer clean
 # Stages of a test share target/ and the processors.
 .NOTPARALLEL:
 
@@ -43,6 +43,10 @@ deb: build ## a Debian package of the command, into dist/
 # PLATFORMS='linux-x64-gnu linux-arm64-gnu linux-x64-musl': docs/packaging.md.
 release: ## everything of a release, into dist/, for old systems as well; as root
 	scripts/release.sh $(PLATFORMS)
+
+# The first time it compiles mdBook.
+site: ## the documents as a site with search, into target/site
+	scripts/site.sh
 
 clean: ## removes what was built
 	cargo clean
@@ -83,6 +87,10 @@ proxied: build ## end-to-end suites once more, with a proxy between the miners a
 
 lint-packaging: ## workflows, compose files and the StartOS package, by programs from PyPI and npm
 	@scripts/lint_packaging.sh
+
+# SUITES='bullseye trixie': lab/README.md.
+installer: ## the installer of dist/ in fresh systems of Debian, as root
+	lab/installer.sh $(SUITES)
 
 # DIST_HSD=install has npm compile hsd.
 dist-test: build ## installs the npm packages and hsd into an empty prefix, and mines a block

@@ -26,6 +26,7 @@ const {execFile, spawnSync} = require('child_process');
 const fs = require('fs');
 const path = require('path');
 const {test} = require('node:test');
+const site = require('../../scripts/site');
 const {ADDRESS, tempDir} = require('./harness');
 const {installHsd, pack} = require('./packages');
 
@@ -40,6 +41,7 @@ const WALKS = [
   {pages: ['docs/day-one-solo.md']},
   {pages: ['docs/day-one-pool.md', 'docs/operating.md', 'docs/ledger.md']},
   {pages: ['docs/migration.md']},
+  {pages: ['docs/day-one-competitive.md'], hosts: ['node', 'farm']},
   {
     pages: ['docs/two-servers.md'],
     hosts: ['east', 'west'],
@@ -48,7 +50,7 @@ const WALKS = [
 ];
 
 /** Pages without a walk: none of their blocks is run. */
-const STILL = ['CONTRIBUTING.md', 'docs/containers.md', 'docs/options.md', 'docs/packaging.md',
+const STILL = ['CONTRIBUTING.md', 'docs/SUMMARY.md', 'docs/containers.md', 'docs/options.md', 'docs/packaging.md',
   'docs/style.md', 'docs/protocol.md'];
 
 /** Texts of the pages, and their replacements here. */
@@ -163,10 +165,26 @@ test('each block is run, is part of a file that is, or says why not', () => {
   }
 });
 
+/** The other pages of the site. */
+
+function further() {
+  const decisions = fs.readdirSync(path.join(ROOT, 'docs', 'decisions'))
+    .map(name => `docs/decisions/${name}`);
+
+  return ['ARCHITECTURE.md', 'CHANGELOG.md', 'ROADMAP.md', 'bench/README.md',
+    ...decisions];
+}
+
+test('the site has each page', () => {
+  const all = [...pages(), ...further()].filter(page => page !== site.SUMMARY);
+
+  assert.deepStrictEqual(site.pages().sort(), all.sort());
+});
+
 test('links lead to pages and headings that are there', () => {
   const anchors = {};
 
-  for (const page of [...pages(), 'ARCHITECTURE.md']) {
+  for (const page of [...pages(), ...further()]) {
     const text = fs.readFileSync(path.join(ROOT, page), 'utf8');
     anchors[page] = new Set([...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) => {
       return title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '')
@@ -175,19 +193,41 @@ test('links lead to pages and headings that are there', () => {
   }
 
   for (const page of Object.keys(anchors)) {
-    const text = fs.readFileSync(path.join(ROOT, page), 'utf8');
-
-    for (const [whole, to, anchor] of
-      text.matchAll(/\]\(([^)#\s]*)(?:#([^)\s]*))?\)/g)) {
-      if (/^[a-z]+:/.test(to))
-        continue;
-
+    for (const {whole, to, anchor} of linksOf(path.join(ROOT, page))) {
       const target = to
         ? path.relative(ROOT, path.resolve(ROOT, path.dirname(page), to)) : page;
 
       assert.ok(fs.existsSync(path.join(ROOT, target)), `${page}: ${whole}`);
       if (anchor && anchors[target])
         assert.ok(anchors[target].has(anchor), `${page}: ${whole}`);
+    }
+  }
+});
+
+/** The links of a file that lead to another one or to a heading. */
+
+function linksOf(file) {
+  return [...fs.readFileSync(file, 'utf8')
+    .matchAll(/\]\(([^)#\s]*)(?:#([^)\s]*))?\)/g)]
+    .map(([whole, to, anchor]) => ({whole, to, anchor}))
+    .filter(({to}) => !/^[a-z]+:/.test(to));
+}
+
+test('pages of the site are without comments, and their links stay in it or lead to GitHub', (t) => {
+  const book = path.join(tempDir(t), 'book');
+
+  site.write(book);
+
+  for (const page of [site.SUMMARY, ...site.pages()].map(site.placeInBook)) {
+    const file = path.join(book, 'src', page);
+
+    assert.doesNotMatch(fs.readFileSync(file, 'utf8'), /^<!--/m, page);
+
+    for (const {whole, to} of linksOf(file)) {
+      const target = path.join(path.dirname(file), to)
+        .replace(/index\.md$/, 'README.md');
+
+      assert.ok(fs.existsSync(target), `${page}: ${whole}`);
     }
   }
 });

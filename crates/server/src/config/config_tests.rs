@@ -520,7 +520,8 @@ fn row(spec: &OptionSpec) -> String {
         Fallback::None => "none".to_owned(),
         Fallback::Derived(text) => text.to_owned(),
     };
-    let (name, expected, help) = (spec.name, spec.expected, spec.help);
+    // Markdown would take `<ADDRESS>` for HTML.
+    let (name, expected, help) = (spec.name, spec.expected.replace('<', "\\<"), spec.help);
     format!("| `{name}` | {default} | {expected} | {help} |")
 }
 
