@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs in a booted system that has nothing of hstratum: installs from /release, mines, upgrades to /next, falls back from
-# /broken, removes. Each line of its output is a step that was passed; the last is the time that a step took.
+# Runs in a system that has nothing of hstratum: installs from /release, mines, upgrades to /next, falls back from /broken,
+# removes. Each line of its output is a step that was passed, and what was said to a user.
 set -u
 address=rs1qqyqszqgpqyqszqgpqyqszqgpqyqszqgpprmh8u
 prefix=/var/lib/hsd
@@ -32,6 +32,27 @@ passes() {
   "$@" >/tmp/output 2>&1 </dev/null || fail "$what"
   ok "$what"
 }
+# Without systemd: what the installer says is to be run, again after an upgrade.
+start() {
+  [ ! "$systemd" ] || return 0
+  stop
+  command=$(sed -n 's/^  \(setpriv .*\)/\1/p' /tmp/output)
+  [ "$command" ] || fail 'it does not say how to start the node'
+  $command >/tmp/node 2>&1 &
+  node=$!
+  waited=0
+  until /tools/node -e 'require("net").connect(3008, "127.0.0.1").on("error", () => process.exit(1)).on("connect", process.exit)'; do
+    sleep 1
+    waited=$((waited + 1))
+    [ $waited -lt 60 ] || { cp /tmp/node /tmp/output; fail 'the node does not serve miners'; }
+  done
+}
+stop() {
+  [ "$node" ] || return 0
+  kill "$node"
+  wait "$node"
+  node=
+}
 # The first accepted share of a miner that tries for a minute.
 share() {
   timeout 60 hstratum mine --url stratum+tcp://127.0.0.1:3008 --user alice --threads 1 --blocks 1 >/tmp/output 2>&1 \
@@ -39,7 +60,10 @@ share() {
 }
 
 . /etc/os-release
-echo "$PRETTY_NAME, $(getconf GNU_LIBC_VERSION), $(uname -m), systemd $(systemctl --version | awk 'NR == 1 {print $2}')"
+systemd=
+node=
+if [ -d /run/systemd/system ]; then systemd=yes; fi
+echo "$PRETTY_NAME, $(getconf GNU_LIBC_VERSION), $(uname -m), systemd: ${systemd:-no}"
 find / -xdev ! -path '/proc/*' ! -path '/run/*' ! -path '/tmp/*' ! -path '/var/log/*' 2>/dev/null | sort >/tmp/before
 /tools/node /tools/files.js /release 8001 &
 /tools/node /tools/files.js /next 8002 &
@@ -68,9 +92,10 @@ begin=$(date +%s)
 passes 'installs' sh /release/install.sh --address $address --network regtest --from $url:8001
 tail -n 4 /tmp/output
 installed=$(date +%s)
+start
 share
 echo "ok    the first accepted share: $(($(date +%s) - begin)) s after the command, of which the installer $((installed - begin)) s"
-[ "$(stat -c %U /proc/"$(systemctl show -p MainPID --value hsd)")" = hsd ] || fail 'it does not run as hsd'
+[ "$(stat -c %U $prefix/regtest/stratum/ledger.db)" = hsd ] || fail 'the ledger is not of the user hsd'
 passes 'runs again and changes nothing' sh /release/install.sh --from $url:8001
 grep -q 'is installed' /tmp/output || fail 'it did not see that it is installed'
 refused 'another address than that of hsd.conf' 'has not the line' sh /release/install.sh --from $url:8001 --address rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn64uv3
@@ -78,19 +103,25 @@ before=$(hstratum ledger report --ledger $prefix/regtest/stratum/ledger.db 2>&1 
 
 passes 'upgrades' sh /next/install.sh --from $url:8002
 grep -q 'Copied the ledger' /tmp/output || fail 'the ledger was not copied'
+start
 share
 [ "$(readlink /opt/hstratum/current)" = 0.1.1 ] || fail 'current is not 0.1.1'
 [ "$(hstratum ledger report --ledger $prefix/regtest/stratum/ledger.db 2>&1 | head -n 30)" != "$before" ] || fail 'nothing was credited after it'
 ok 'the upgraded node finds a block'
-refused 'a release that does not start' '0.1.2 does not start, and 0.1.1 runs again' sh /broken/install.sh --from $url:8003
-share
-ok 'the one before goes on after that'
+if [ "$systemd" ]; then
+  refused 'a release that does not start' '0.1.2 does not start, and 0.1.1 runs again' sh /broken/install.sh --from $url:8003
+  share
+  ok 'the one before goes on after that'
+fi
 
+stop
 passes 'removes' sh /next/install.sh --uninstall
 cat /tmp/output
 find / -xdev ! -path '/proc/*' ! -path '/run/*' ! -path '/tmp/*' ! -path '/var/log/*' 2>/dev/null | sort >/tmp/after
 echo "      left: $(comm -13 /tmp/before /tmp/after | grep -v "^$prefix/" | tr '\n' ' ')and $(find $prefix -type f | wc -l) files in $prefix"
 refused 'nothing to remove' 'not installed' sh /next/install.sh --uninstall
 passes 'installs again, with the chain that was left' sh /next/install.sh --network regtest --from /next
+start
 share
+stop
 ok 'done'

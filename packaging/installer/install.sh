@@ -164,7 +164,8 @@ owner() {
     if [ "$(readlink "$file" 2>/dev/null)" = "socket:[$socket]" ]; then
       pid=${file#/proc/}
       pid=${pid%%/*}
-      echo " by $(cat "/proc/$pid/comm") (process $pid)"
+      program=$(tr '\0' '\n' <"/proc/$pid/cmdline" | head -n 1)
+      echo " by ${program##*/} (process $pid)"
       return
     fi
   done

@@ -32,7 +32,7 @@ field() {
 # pack ARCHIVE DIRECTORY NAME...: a tarball of what DIRECTORY has under these names, which depends on its files alone.
 pack() {
   tar --create --directory="$2" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
-    --mode=u+rwX,go+rX,go-w --format=gnu "${@:3}" | gzip --no-name -9 >"$1.new"
+    --mode=u+rwX,go+rX,go-w --format=gnu "${@:3}" | gzip --no-name "-${COMPRESSION:-9}" >"$1.new"
   mv "$1.new" "$1"
   echo "$1  $(du -h --apparent-size "$1" | cut -f1)"
 }

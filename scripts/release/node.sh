@@ -17,7 +17,7 @@ modules=$tree/lib/node_modules
 compiled=(bcrypto bdb goosig)
 
 rm -rf "$tree"
-mkdir -p "$tree/bin" "$tree/lib"
+mkdir -p "$tree/lib"
 cp packaging/node/package.json packaging/node/package-lock.json "$tree/lib"
 npm ci --prefix "$tree/lib" --ignore-scripts --os=linux --cpu="$cpu" --libc=glibc >"$stage/npm.log" 2>&1 \
   || fail "npm could not install what packaging/node names: $stage/npm.log"
@@ -46,24 +46,5 @@ done
 find "$modules" -depth -path '*/build/*' -type d -empty -delete
 rm "$tree/lib/package.json" "$tree/lib/package-lock.json" "$modules/.package-lock.json"
 
-unpack() { # PACKAGE DIRECTORY: an npm package of ours
-  mkdir -p "$modules/$2"
-  tar --extract --file="$out/$1-$version.tgz" --directory="$modules/$2" --strip-components=1
-}
-unpack hstratum hstratum
-unpack "hstratum-$platform" "@hstratum/$platform"
-
-mv "$stage/node-$platform/bin/node" "$tree/bin/node"
-for command in hsd hsd-cli hsd-rpc hsw-cli hsw-rpc; do
-  cat >"$tree/bin/$command" <<END
-#!/bin/sh
-here=\$(dirname "\$(readlink -f "\$0")")
-exec "\$here/node" "\$here/../lib/node_modules/hsd/bin/$command" "\$@"
-END
-  chmod 755 "$tree/bin/$command"
-done
-ln -s "../lib/node_modules/@hstratum/$platform/hstratum" "$tree/bin/hstratum"
-install -D -m 644 packaging/systemd/hsd.service -t "$tree/share/systemd"
-install -D -m 644 "$stage/node-$platform/LICENSE" "$tree/share/licenses/node"
-install -m 644 LICENSE "$tree/share/licenses/hstratum"
+scripts/release/node_tree.sh "$tree" "$out" "$platform" "$stage/node-$platform"
 pack "$out/$name.tar.gz" "$stage" "$name"
