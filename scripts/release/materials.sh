@@ -10,7 +10,10 @@ if [ ! -x target/tools/bin/cargo-cyclonedx ]; then
 fi
 for crate in cli addon; do
   PATH=$PWD/target/tools/bin:$PATH cargo cyclonedx --quiet --manifest-path "crates/$crate/Cargo.toml" --format json \
-    --spec-version 1.5 --describe crate --override-filename "../../target/bill-$crate"
+    --spec-version 1.5 --override-filename bill
+  mv "crates/$crate/bill.json" "target/bill-$crate.json"
+  # It writes one for each crate that this one needs.
+  rm -f crates/*/bill.json
 done
 npm sbom --prefix packaging/node --package-lock-only --sbom-format cyclonedx >target/bill-node.json
 node scripts/release/bill_of_materials.js "$1/hstratum-$version.cdx.json" target/bill-{cli,addon,node}.json
