@@ -10,16 +10,7 @@ platform=$1
 triple=$(field "$platform" triple)
 zig=$(field "$platform" zig)
 
-need python3 python3-venv
-if [ ! -x "$tools/bin/zig" ]; then
-  python3 -m venv "$tools"
-  "$tools/bin/pip" install --quiet ziglang==0.17.1 cargo-zigbuild==0.24.1
-  ln -s "$(echo "$tools"/lib/python3*/site-packages/ziglang/zig)" "$tools/bin/zig"
-fi
-if [ ! -d "$(rustc --print target-libdir --target "$triple")" ]; then
-  rustup target add "$triple" || fail "rustc has no standard library for $triple"
-fi
-
+scripts/release/build_tools.sh "$triple"
 export PATH=$tools/bin:$PATH CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_DEBUG=none
 # Messages of a panic name the source by its path.
 flags="--remap-path-prefix=$PWD=/hstratum"$'\x1f'"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
