@@ -21,11 +21,11 @@ refused() {
   ok "$what: $(grep '^install.sh: ' /tmp/output)"
 }
 nothing() {
-  for path in /etc/systemd/system/hsd.service /usr/local/bin/hsd $prefix; do
+  for path in /etc/systemd/system/hsd.service /usr/local/bin/hsd /opt/hstratum $prefix; do
     [ ! -e $path ] || { ls -R $path >/tmp/output; fail "$path was left behind"; }
   done
-  [ -z "$(ls /opt/hstratum 2>/dev/null)" ] || { ls -a /opt/hstratum >/tmp/output; fail '/opt/hstratum is not empty'; }
 }
+files() { find /etc /opt /usr /var -xdev ! -path '/var/log/*' | sort; }
 passes() {
   what=$1
   shift
@@ -64,7 +64,7 @@ systemd=
 node=
 if [ -d /run/systemd/system ]; then systemd=yes; fi
 echo "$PRETTY_NAME, $(getconf GNU_LIBC_VERSION), $(uname -m), systemd: ${systemd:-no}"
-find / -xdev ! -path '/proc/*' ! -path '/run/*' ! -path '/tmp/*' ! -path '/var/log/*' 2>/dev/null | sort >/tmp/before
+files >/tmp/before
 /tools/node /tools/files.js /release 8001 &
 /tools/node /tools/files.js /next 8002 &
 /tools/node /tools/files.js /broken 8003 &
@@ -86,7 +86,14 @@ kill $taker
 mount -t tmpfs -o size=100m tmpfs /opt
 refused 'no room' 'make room' sh /release/install.sh --address $address --network regtest --from $url:8001
 umount /opt
-nothing
+mkdir /opt/hstratum
+refused 'two runs at once' 'another run' flock /opt/hstratum/.lock sh /release/install.sh --address $address --network regtest --from $url:8001
+rm -r /opt/hstratum
+# Killed at several moments, a run leaves nothing that the next does not take over.
+for delay in 0.1 0.5 1 2 3 4; do
+  timeout --signal=KILL $delay sh /release/install.sh --address $address --network regtest --from $url:8001 >/dev/null 2>&1 </dev/null
+done
+ok 'killed six times'
 
 begin=$(date +%s)
 passes 'installs' sh /release/install.sh --address $address --network regtest --from $url:8001
@@ -117,7 +124,7 @@ fi
 stop
 passes 'removes' sh /next/install.sh --uninstall
 cat /tmp/output
-find / -xdev ! -path '/proc/*' ! -path '/run/*' ! -path '/tmp/*' ! -path '/var/log/*' 2>/dev/null | sort >/tmp/after
+files >/tmp/after
 echo "      left: $(comm -13 /tmp/before /tmp/after | grep -v "^$prefix/" | tr '\n' ' ')and $(find $prefix -type f | wc -l) files in $prefix"
 refused 'nothing to remove' 'not installed' sh /next/install.sh --uninstall
 passes 'installs again, with the chain that was left' sh /next/install.sh --network regtest --from /next

@@ -39,15 +39,21 @@ main() {
   done
   [ "$(id -u)" = 0 ] || fail 'it needs root: run it with sudo'
   if [ "$uninstall" ]; then
+    [ -e $opt ] || fail "hstratum is not installed: there is no $opt"
+    lock
     remove
     exit
   fi
   case $network in '' | main | testnet | regtest) ;; *) fail "--network $network: it is main, testnet or regtest" ;; esac
   find_platform
+  mkdir -p $opt
+  lock
+  # Of a run that was killed.
+  rm -rf $opt/.new-*
   find_installed
+  trap clean EXIT
   [ "$installed" ] || check_free
   ask_address
-  trap 'rm -rf "$stage"' EXIT
   trap 'exit 1' HUP INT TERM
   if [ "$installed" = "$version" ]; then
     say "hstratum $version is installed"
@@ -78,6 +84,17 @@ END
 
 say() { echo "$1"; }
 
+lock() {
+  exec 9>$opt/.lock
+  flock --nonblock 9 || fail 'another run of it has not ended'
+}
+
+# What a run that was refused leaves is nothing.
+clean() {
+  rm -rf "$stage"
+  if [ ! -L $opt/current ]; then rm -rf $opt; fi
+}
+
 fail() {
   echo "install.sh: $1" >&2
   exit 1
@@ -101,7 +118,7 @@ find_platform() {
   if [ "${libc%%.*}" -lt 2 ] || { [ "${libc%%.*}" = 2 ] && [ "$(echo "$libc" | cut -d. -f2)" -lt 28 ]; }; then
     fail "glibc is $libc here and must be 2.28 or newer: take a newer system (Debian 10, Ubuntu 20.04), or the image"
   fi
-  for program in tar gzip sha256sum useradd; do
+  for program in flock gzip setpriv sha256sum tar useradd; do
     command -v $program >/dev/null || fail "$program is not installed"
   done
   systemd=
@@ -129,7 +146,10 @@ check_free() {
   [ ! -e "$unit" ] || fail "$unit is there, and not of this installer: remove that service, \
 or add hstratum to its hsd ($repository#beside-an-hsd-of-your-own)"
   for name in $commands; do
-    [ ! -e "$bin/$name" ] || fail "$bin/$name is there, and not of this installer: remove it first"
+    case $(readlink "$bin/$name") in
+      $opt/*) ;;
+      *) [ ! -e "$bin/$name" ] || fail "$bin/$name is there, and not of this installer: remove it first" ;;
+    esac
   done
   case $network in
     main) ports='12037 12038 12039' ;;
@@ -180,7 +200,6 @@ enough_room() { # DIRECTORY MB
 # All files of the release that are needed, checked and unpacked, in $stage.
 fetch_all() {
   enough_room /opt 600
-  mkdir -p $opt
   stage=$(mktemp -d $opt/.new-XXXXXX)
   name=hstratum-node-$version-$platform
   say "Fetching hstratum $version for $platform"
@@ -267,36 +286,33 @@ configure() {
   if ! id hsd >/dev/null 2>&1; then
     useradd --system --user-group --home-dir $home --shell /usr/sbin/nologin hsd
   fi
-  mkdir -p "$directory"
+  if [ ! -d $home ]; then
+    mkdir -m 700 $home
+    chown hsd:hsd $home
+  fi
+  # What is below belongs to hsd, who could have put links there: root writes nothing into it.
+  as_hsd mkdir -p "$directory" || fail "the user hsd cannot write to $home: chown hsd:hsd $home"
   if [ ! -e "$directory/hsd.conf" ]; then
-    key=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-    cat >"$directory/hsd.conf.new" <<END
+    as_hsd tee "$directory/hsd.conf.new" >/dev/null <<END
 # Options of hsd; those of hstratum are in stratum.conf beside it. After a change: systemctl restart hsd
 coinbase-address: $address
 # Who does not know it cannot call the node.
-api-key: $key
+api-key: $(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 END
-    chmod 600 "$directory/hsd.conf.new"
-    mv "$directory/hsd.conf.new" "$directory/hsd.conf"
-    chown hsd:hsd "$directory/hsd.conf"
+    as_hsd mv "$directory/hsd.conf.new" "$directory/hsd.conf"
   fi
-  if [ ! -e "$directory/stratum.conf" ]; then
-    (umask 077 && : >"$directory/stratum.conf")
-    chown hsd:hsd "$directory/stratum.conf"
-  fi
-  chmod 700 $home
-  chown hsd:hsd $home "$directory"
+  as_hsd touch "$directory/stratum.conf"
   if [ "${new:-}" ]; then
     if [ "$installed" ]; then back_up; fi
     rm -rf "${opt:?}/$version"
     mv "$new" "$opt/$version"
   fi
+  mkdir -p "$unit.d" $bin
+  echo "[Service]
+Environment=HSD_NETWORK=$network" >"$unit.d/network.conf"
   for name in $commands; do
     ln -sfn "$opt/current/bin/$name" "$bin/$name"
   done
-  mkdir -p "$unit.d"
-  echo "[Service]
-Environment=HSD_NETWORK=$network" >"$unit.d/network.conf"
   use "$version"
 }
 
@@ -311,13 +327,13 @@ use() {
 back_up() {
   [ -e "$directory/stratum/ledger.db" ] || return 0
   copy=$directory/stratum/ledger-of-$installed.db
-  rm -f "$copy"
+  as_hsd rm -f "$copy"
   reason=$(as_hsd "$opt/$installed/bin/hstratum" ledger backup --ledger "$directory/stratum/ledger.db" --to "$copy" 2>&1) \
     || fail "the ledger could not be copied before the upgrade: $reason"
   say "Copied the ledger to $copy"
 }
 
-as_hsd() { (cd / && setpriv --reuid hsd --regid hsd --init-groups env HOME=$home "$@"); }
+as_hsd() { (cd / && umask 077 && setpriv --reuid hsd --regid hsd --init-groups env HOME=$home "$@"); }
 
 # The service with this version; where that does not start, with the one before.
 start() {
@@ -365,7 +381,6 @@ sudo -u hsd hstratum doctor --prefix $home --network $network"
 }
 
 remove() {
-  [ -e $opt ] || fail "hstratum is not installed: there is no $opt"
   if [ -d /run/systemd/system ]; then systemctl disable --quiet --now hsd || true; fi
   rm -rf "$unit" "$unit.d"
   if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
