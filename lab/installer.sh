@@ -14,9 +14,14 @@ name=hstratum-node-$version-$platform
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 
-# An authority of the test's own stands for Sigstore.
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=test-authority -days 1 \
-  -keyout "$stage/authority.key" -out "$stage/authority.pem" 2>/dev/null
+# An authority of the test's own stands for Sigstore; another one has signed the same files too.
+authority() { # DIRECTORY
+  mkdir "$1"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=${1##*/}" -days 1 \
+    -keyout "$1/authority.key" -out "$1/authority.pem" 2>/dev/null
+}
+authority "$stage/ours"
+authority "$stage/theirs"
 repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
 
 release() { # DIRECTORY VERSION: what is in dist/, as if it were that version
@@ -26,12 +31,15 @@ release() { # DIRECTORY VERSION: what is in dist/, as if it were that version
   [ "$1" != broken ] || echo 'throw new Error("planted");' >"$stage/tree/hstratum-node-$2-$platform/lib/node_modules/hstratum/index.js"
   pack "$stage/$1/hstratum-node-$2-$platform.tar.gz" "$stage/tree" "hstratum-node-$2-$platform" >/dev/null
   rm -rf "$stage/tree"
-  VERSION=$2 scripts/release/installer.sh "$stage/$1" "$stage/authority.pem" >/dev/null
+  VERSION=$2 scripts/release/installer.sh "$stage/$1" "$stage/ours/authority.pem" >/dev/null
   (cd "$stage/$1" && sha256sum -- * >SHA256SUMS)
+  sign "$1" "$2" ours
+}
+sign() { # DIRECTORY VERSION AUTHORITY
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj / -keyout "$stage/key" -out "$stage/request" 2>/dev/null
   printf 'subjectAltName=critical,URI:%s\n1.3.6.1.4.1.57264.1.8=ASN1:UTF8String:https://token.actions.githubusercontent.com\n' \
     "$repository/.github/workflows/release.yml@refs/tags/v$2" >"$stage/extensions"
-  openssl x509 -req -in "$stage/request" -CA "$stage/authority.pem" -CAkey "$stage/authority.key" -CAcreateserial -days 1 \
+  openssl x509 -req -in "$stage/request" -CA "$stage/$3/authority.pem" -CAkey "$stage/$3/authority.key" -CAcreateserial -days 1 \
     -extfile "$stage/extensions" -out "$stage/$1/SHA256SUMS.pem" 2>/dev/null
   openssl dgst -sha256 -sign "$stage/key" -out "$stage/$1/SHA256SUMS.sig" "$stage/$1/SHA256SUMS"
 }
@@ -40,11 +48,14 @@ release next 0.1.1
 release broken 0.1.2
 cp -r "$stage/release" "$stage/tampered"
 printf x >>"$stage/tampered/$name.tar.gz"
+cp -r "$stage/release" "$stage/other"
+sign other "$version" theirs
+cp "$stage/theirs/authority.pem" "$stage/other/"
 mkdir "$stage/tools"
 tar --extract --file="$dist/$name.tar.gz" --directory="$stage/tools" --strip-components=2 "$name/bin/node"
 cp lab/installer/* "$stage/tools/"
 
-directories='release next broken tampered tools out'
+directories='release next broken tampered other tools out'
 
 # A copy of this system, in namespaces of its own, that is written to in memory only.
 run_here() {

@@ -69,6 +69,7 @@ files >/tmp/before
 /tools/node /tools/files.js /next 8002 &
 /tools/node /tools/files.js /broken 8003 &
 /tools/node /tools/files.js /tampered 8004 &
+/tools/node /tools/files.js /other 8005 &
 sleep 2
 url=http://127.0.0.1
 
@@ -77,6 +78,11 @@ refused 'no address, no terminal' 'no --address' sh /release/install.sh --networ
 refused 'an address of another network' 'not an address of main' sh /release/install.sh --address $address --from $url:8001
 refused 'a tampered download' 'checksum differs' sh /release/install.sh --address $address --network regtest --from $url:8004
 refused 'files of another release' 'not signed' sh /release/install.sh --address $address --network regtest --from $url:8002
+# A certificate that this system trusts, as of a company's proxy, is none of Sigstore's.
+for place in /etc/ssl/certs /usr/lib/ssl/certs; do
+  if [ -d $place ]; then cp /other/authority.pem $place/other.pem && ln -sf other.pem "$place/$(openssl x509 -in /other/authority.pem -noout -hash).0"; fi
+done
+refused 'a signature of an authority of this system' 'not signed' sh /release/install.sh --address $address --network regtest --from $url:8005
 refused 'a server that is not there' 'failed to fetch' sh /release/install.sh --address $address --network regtest --from $url:8009
 /tools/node -e 'require("net").createServer().listen(3008)' &
 taker=$!

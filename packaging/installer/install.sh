@@ -13,6 +13,9 @@
 # Programs are in /opt/hstratum/VERSION, with links in /usr/local/bin; everything else is in /var/lib/hsd, of
 # the user hsd. Nothing is changed before all files are there, checked, and run.
 set -eu
+umask 022
+# `su` without `-` leaves these out.
+PATH=$PATH:/usr/sbin:/sbin
 
 version=@VERSION@
 repository=@REPOSITORY@
@@ -39,14 +42,15 @@ main() {
   done
   [ "$(id -u)" = 0 ] || fail 'it needs root: run it with sudo'
   if [ "$uninstall" ]; then
-    [ -e $opt ] || fail "hstratum is not installed: there is no $opt"
+    [ -L $opt/current ] || fail "hstratum is not installed: there is no $opt/current"
     lock
     remove
     exit
   fi
   case $network in '' | main | testnet | regtest) ;; *) fail "--network $network: it is main, testnet or regtest" ;; esac
   find_platform
-  mkdir -p $opt
+  mkdir -p $opt $bin || fail "$opt and $bin must be directories that can be written"
+  chmod 755 $opt
   lock
   # Of a run that was killed.
   rm -rf $opt/.new-*
@@ -166,7 +170,7 @@ or add hstratum to it ($repository#beside-an-hsd-of-your-own)"
   enough_room /opt 600
   enough_room /var/lib 1000
   if [ "$network" = main ] && [ "$(room /var/lib)" -lt 40000 ]; then
-    say "Note: /var/lib has $(room /var/lib) MB free; the chain of main takes tens of thousands."
+    say "Note: /var/lib has $(room /var/lib) MB free; the chain of main takes tens of thousands of MB."
   fi
 }
 
@@ -217,8 +221,8 @@ fetch_all() {
   fetch "$name.tar.gz"
   (cd "$stage" && sha256sum --check --status sum) \
     || fail "$name.tar.gz of $from is not the file of the release (its checksum differs): nothing was installed"
-  tar --extract --file="$stage/$name.tar.gz" --directory="$stage" --no-same-owner \
-    || fail "$name.tar.gz could not be unpacked into $stage"
+  tar --extract --file="$stage/$name.tar.gz" --directory="$stage" --no-same-owner 2>"$stage/tar.log" \
+    || fail "$name.tar.gz could not be unpacked into $stage: $(tail -n 2 "$stage/tar.log" | head -n 1)"
   new=$stage/$name
   ran=$("$new/bin/node" --version 2>&1) || fail "the Node.js of the release does not run here: $ran"
   ran=$("$new/bin/hstratum" --version 2>&1) || fail "hstratum does not run here: $ran"
@@ -248,12 +252,16 @@ check_signature() {
   cat >"$stage/sigstore.pem" <<'END'
 @SIGSTORE@
 END
+  # The certificates of this system count for nothing.
+  only=-no-CApath
+  if openssl verify -help 2>&1 | grep -q no-CAstore; then only="$only -no-CAstore"; fi
   (
     cd "$stage" \
-      && openssl verify -no_check_time -CAfile sigstore.pem SHA256SUMS.pem \
-      && openssl x509 -in SHA256SUMS.pem -noout -ext subjectAltName \
-        | grep -Fqx "    URI:$repository/.github/workflows/release.yml@refs/tags/v$version" \
-      && openssl x509 -in SHA256SUMS.pem -noout -text | grep -Fq https://token.actions.githubusercontent.com \
+      && openssl verify $only -no_check_time -CAfile sigstore.pem SHA256SUMS.pem \
+      && [ "$(openssl x509 -in SHA256SUMS.pem -noout -ext subjectAltName | tail -n +2)" \
+        = "    URI:$repository/.github/workflows/release.yml@refs/tags/v$version" ] \
+      && openssl x509 -in SHA256SUMS.pem -noout -text \
+        | grep -A 1 '1\.3\.6\.1\.4\.1\.57264\.1\.8:' | grep -qx ' *\.+https://token\.actions\.githubusercontent\.com' \
       && openssl x509 -in SHA256SUMS.pem -noout -pubkey >key.pem \
       && openssl dgst -sha256 -verify key.pem -signature SHA256SUMS.sig SHA256SUMS
   ) >"$stage/signature.log" 2>&1 \
@@ -263,7 +271,7 @@ END
 # What found blocks pay: asked for once, before anything is fetched.
 ask_address() {
   if [ -e "$directory/hsd.conf" ]; then
-    [ ! "$address" ] || grep -qx "coinbase-address: $address" "$directory/hsd.conf" \
+    [ ! "$address" ] || grep -Fqx "coinbase-address: $address" "$directory/hsd.conf" \
       || fail "$directory/hsd.conf is there and has not the line coinbase-address: $address. Write it there"
   elif [ ! "$address" ]; then
     (: </dev/tty) 2>/dev/null || fail 'there is no --address, and no terminal to ask for it'
@@ -284,8 +292,11 @@ check_address() {
 
 configure() {
   if ! id hsd >/dev/null 2>&1; then
-    useradd --system --user-group --home-dir $home --shell /usr/sbin/nologin hsd
+    group=--user-group
+    if getent group hsd >/dev/null; then group=--gid=hsd; fi
+    useradd --system $group --home-dir $home --shell /usr/sbin/nologin hsd
   fi
+  [ ! -L $home ] || fail "$home is a link, which systemd refuses: mount the disk there instead"
   if [ ! -d $home ]; then
     mkdir -m 700 $home
     chown hsd:hsd $home
@@ -323,11 +334,10 @@ use() {
   cp "$opt/$1/share/systemd/hsd.service" "$unit"
 }
 
-# A copy of the ledger before another version opens it.
+# A copy of the ledger before another version opens it; one that is there is never replaced.
 back_up() {
   [ -e "$directory/stratum/ledger.db" ] || return 0
-  copy=$directory/stratum/ledger-of-$installed.db
-  as_hsd rm -f "$copy"
+  copy=$directory/stratum/ledger-of-$installed-$(date -u +%Y%m%d-%H%M%S).db
   reason=$(as_hsd "$opt/$installed/bin/hstratum" ledger backup --ledger "$directory/stratum/ledger.db" --to "$copy" 2>&1) \
     || fail "the ledger could not be copied before the upgrade: $reason"
   say "Copied the ledger to $copy"
@@ -344,8 +354,8 @@ start() {
   if [ "$installed" ] && [ "$installed" != "$version" ]; then
     use "$installed"
     systemctl daemon-reload
-    runs || true
-    fail "hstratum $version does not start, and $installed runs again: $reason"
+    if runs; then fail "hstratum $version does not start, and $installed runs again: $reason"; fi
+    fail "hstratum $version does not start, nor does $installed any more: $reason. The ledger as it was before is ${copy:-not copied}"
   fi
   systemctl stop hsd
   fail "hsd does not start: ${reason:-see journalctl --unit hsd}"
@@ -353,15 +363,20 @@ start() {
 
 # Restart the service, and wait until miners' port is open, which a node opens last, or it has ended.
 runs() {
-  port=$(cat "$directory/hsd.conf" "$directory/stratum.conf" | sed -n 's/^stratum-port: *//p; s/^port: *//p' | tail -n 1)
   systemctl restart hsd || return 1
   waited=0
   while [ $waited -lt 90 ]; do
     [ "$(systemctl show --property NRestarts --value hsd)" = 0 ] && systemctl is-active --quiet hsd || return 1
-    if taken "${port:-3008}"; then return 0; fi
+    if taken "$(option port 3008)"; then return 0; fi
     sleep 1
     waited=$((waited + 1))
   done
+}
+
+# option NAME DEFAULT: of stratum.conf.
+option() {
+  value=$(sed -n "s/^$1: *//p" "$directory/stratum.conf" | tail -n 1)
+  echo "${value:-$2}"
 }
 
 report() {
@@ -375,14 +390,15 @@ report() {
   done
   as_hsd hstratum doctor --prefix $home --network "$network" || true
   say "
-hstratum $version runs. Miners: stratum+tcp://$(hostname -I 2>/dev/null | awk '{print $1 ? $1 : "127.0.0.1"}'):3008, any user, any password.
-Dashboard: http://127.0.0.1:3080/   What it says: journalctl --unit hsd --follow   What is missing: \
+hstratum $version runs. Miners: stratum+tcp://$(hostname -I 2>/dev/null | awk '{print $1 ? $1 : "127.0.0.1"}'):$(option port 3008)
+Dashboard: http://127.0.0.1:$(option http-port 3080)/   What it says: journalctl --unit hsd --follow   What is missing: \
 sudo -u hsd hstratum doctor --prefix $home --network $network"
 }
 
 remove() {
   if [ -d /run/systemd/system ]; then systemctl disable --quiet --now hsd || true; fi
-  rm -rf "$unit" "$unit.d"
+  rm -f "$unit" "$unit.d/network.conf"
+  rmdir "$unit.d" 2>/dev/null || true
   if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
   for name in $commands; do
     case $(readlink "$bin/$name") in $opt/*) rm "$bin/$name" ;; esac
@@ -392,5 +408,5 @@ remove() {
 To remove those too, and the keys of that wallet with them: rm -r $home; userdel hsd"
 }
 
-# Last, so that of a download that was cut nothing runs.
-main "$@"
+# Last and in braces, so that of a download that was cut nothing runs.
+{ main "$@"; }

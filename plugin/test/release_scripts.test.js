@@ -31,6 +31,8 @@ function tree(t, files = {}) {
     'Cargo.toml': '[workspace.package]\nversion = "1.2.3"\n',
     'package.json': '{"dependencies": {"hstratum": "1.2.3"}}',
     'plugin/package.json': '{"version": "1.2.3"}',
+    'Cargo.lock': '[[package]]\nname = "hstratum"\nversion = "1.2.3"\n',
+    'package-lock.json': '{"packages": {"plugin": {"version": "1.2.3"}}}',
     'CHANGELOG.md': '# Changelog\n\n## Unreleased\n\n## 1.2.3\n\n- It mines.\n',
     ...files
   };
@@ -65,6 +67,10 @@ test('a release is refused, in a line, where something names another version', (
       'Cargo.toml has version 1.2.3, plugin/package.json 1.2.2'],
     [{'package.json': '{"dependencies": {"hstratum": "1.2.2"}}'}, [],
       'Cargo.toml has version 1.2.3, package.json depends on hstratum 1.2.2'],
+    [{'Cargo.lock': '[[package]]\nname = "hstratum"\nversion = "1.2.2"\n'}, [],
+      'Cargo.lock has another version of hstratum than 1.2.3: cargo update --workspace'],
+    [{'package-lock.json': '{"packages": {"plugin": {"version": "1.2.2"}}}'}, [],
+      'Cargo.toml has version 1.2.3, package-lock.json 1.2.2: npm install'],
     [{'CHANGELOG.md': '# Changelog\n\n## Unreleased\n\n## 1.2.30\n'}, [],
       'CHANGELOG.md has no section "## 1.2.3"'],
     [{'Cargo.toml': 'version = "1.2.3-rc.1"\n'}, [],

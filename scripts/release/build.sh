@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
+[ $# = 1 ] || fail 'build.sh PLATFORM'
 platform=$1
 triple=$(field "$platform" triple)
 zig=$(field "$platform" zig)

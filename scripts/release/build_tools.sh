@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
+[ $# = 1 ] || fail 'build_tools.sh TRIPLE'
 need python3 python3
 if [ ! -x "$tools/bin/zig" ]; then
   python3 -m venv "$tools" || fail 'python3 has no venv: apt-get install python3-venv'

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
+[ $# -ge 1 ] || fail 'command.sh OUT [PLATFORM]'
 out=$1
 platform=${2:-$(node -p "require('./plugin/platform_package').platform()")}
 binary=target/release/hstratum

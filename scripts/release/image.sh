@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
+[ $# = 2 ] || fail 'image.sh OUT PLATFORM'
 out=$(realpath "$1")
 platform=$2
 architecture=$(field "$platform" debian)

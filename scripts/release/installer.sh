@@ -4,10 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
+certificates=${2:-packaging/installer/sigstore.pem}
+[ -d "${1:-}" ] && [ -f "$certificates" ] || fail 'installer.sh OUT [CERTIFICATES]: a directory and a file that are there'
 repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
 sed -e "s|@VERSION@|$version|g" -e "s|@REPOSITORY@|$repository|g" \
   -e "/^@SIGSTORE@$/{
-    r ${2:-packaging/installer/sigstore.pem}
+    r $certificates
     d
   }" packaging/installer/install.sh >"$1/install.sh"
 chmod 755 "$1/install.sh"

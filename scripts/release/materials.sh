@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
+[ $# = 1 ] || fail 'materials.sh OUT'
 if [ ! -x target/tools/bin/cargo-cyclonedx ]; then
   cargo install --quiet --locked --root target/tools cargo-cyclonedx@0.5.9
 fi

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
+[ $# = 2 ] || fail 'node.sh PLATFORM OUT'
 platform=$1
 out=$(realpath "$2")
 zig=$(field "$platform" zig)

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
+[ $# = 4 ] || fail 'node_tree.sh TREE OUT PLATFORM NODE'
 tree=$1 out=$2 platform=$3 node=$4
 
 unpack() { # PACKAGE DIRECTORY

@@ -16,6 +16,10 @@ plugin=$(node -p 'require("./plugin/package.json").version')
 [ "$plugin" = "$version" ] || fail "Cargo.toml has version $version, plugin/package.json $plugin"
 dependency=$(node -p 'require("./package.json").dependencies.hstratum')
 [ "$dependency" = "$version" ] || fail "Cargo.toml has version $version, package.json depends on hstratum $dependency"
+grep -A 1 -x 'name = "hstratum"' Cargo.lock | grep -qx "version = \"$version\"" \
+  || fail "Cargo.lock has another version of hstratum than $version: cargo update --workspace"
+locked=$(node -p 'require("./package-lock.json").packages.plugin.version')
+[ "$locked" = "$version" ] || fail "Cargo.toml has version $version, package-lock.json $locked: npm install"
 grep -qE "^## ${version//./\\.}( |$)" CHANGELOG.md || fail "CHANGELOG.md has no section \"## $version\""
 [ $# = 0 ] || [ "$1" = "v$version" ] || fail "the tag is \"$1\", but the version is $version: its tag is v$version"
 echo "$version"
