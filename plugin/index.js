@@ -13,6 +13,7 @@ const hsdModules = require('./hsd_modules');
 const options = require('./options');
 const rpc = require('./rpc');
 const {Calls} = require('./native_calls');
+const {ChainSync} = require('./chain_sync');
 const {Drill} = require('./drill');
 const {FoundBlocks} = require('./found_blocks');
 const {ExtraNodes} = require('./extra_nodes');
@@ -36,6 +37,7 @@ class Plugin {
     this.calls = new Calls(() => this.loaded && !node.opened);
     this.waits = null;
     this.templates = null;
+    this.sync = null;
     this.blocks = null;
     this.drill = null;
     this.extraNodes = null;
@@ -132,6 +134,7 @@ class Plugin {
 
     this.templates = new Templates(node, this.server, this.waits, logger,
       this.server.verifies ? verifier : null);
+    this.sync = new ChainSync(node, this.server, logger);
     this.blocks = new FoundBlocks(node, hsd, this.server, this.templates,
       this.waits, logger);
     this.drill = new Drill(this.server, this.blocks, verifier, logger);
@@ -142,7 +145,7 @@ class Plugin {
   }
 
   listen() {
-    const {node, templates, blocks, extraNodes, server} = this;
+    const {node, templates, sync, blocks, extraNodes, server} = this;
 
     this.bind(node.chain, 'tip', (entry) => {
       templates.onTip(entry);
@@ -156,7 +159,10 @@ class Plugin {
       server.competitor(entry.hash, entry.height);
     });
 
-    this.bind(node.chain, 'full', () => templates.tellTip());
+    this.bind(node.chain, 'full', () => {
+      templates.tellTip();
+      sync.tell();
+    });
 
     for (const event of ['tx', 'claim', 'airdrop'])
       this.bind(node, event, () => templates.onMempool());
@@ -178,6 +184,7 @@ class Plugin {
 
     if (this.server) {
       this.templates.guard(() => this.templates.start());
+      this.sync.start();
       this.extraNodes.start();
     }
 
@@ -352,6 +359,7 @@ class Plugin {
       // block.
       await atMost(LEAVE_MS, this.calls.order(id => this.server.leave(id)));
       this.templates.stop();
+      this.sync.stop();
       this.blocks.stop();
       this.extraNodes.stop();
       await atMost(SETTLE_MS, this.blocks.settle());

@@ -19,8 +19,10 @@ const PAGES = path.join(__dirname, '../../crates/server/src/http/pages.rs');
 const ALLOWED = new Set([
   '(prefers-color-scheme: dark)', '12px system-ui, sans-serif',
   'Content-Type', 'X-CSRF-Token', 'WWW-Authenticate', 'Bearer \0',
+  // The server's reason for a missing job.
+  'node is not synced',
   // As it is typed, or as it is called by itself.
-  'alice.rig1', 'Goldshell', 'HandyMiner', 'config.json', 'hsw-rpc signmessage ADDRESS "TEXT"', 'English', '简体中文'
+  'alice.rig1', '--nodes=HOST', 'Goldshell', 'HandyMiner', 'config.json', 'hsw-rpc signmessage ADDRESS "TEXT"', 'English', '简体中文'
 ]);
 const NAMES = /\b(hstratum|HNS)\b/g;
 

@@ -17,7 +17,7 @@ use hstratum::messages::Drilled;
 use hstratum::node::{BlockQuery, Drill, Look, Node, Offer, SignedMessage};
 use hstratum::payout::hsd::{HsdAddress, HsdAddresses};
 use hstratum::secret::Secret;
-use hstratum::server::{Closing, DeploymentStatus, ExtraNodeStatus, Lag, Server};
+use hstratum::server::{Closing, DeploymentStatus, ExtraNodeStatus, Lag, Server, SyncReport};
 use hstratum_core::accounting::ledger::{ChainView, Chainwork, Tip, Verdict};
 use hstratum_core::chain::address::Network;
 use hstratum_core::chain::block::{Reach, Solution};
@@ -65,6 +65,17 @@ pub struct ExtraNodeObject {
     pub address: String,
     pub connected: bool,
     pub reason: String,
+}
+
+/// State of a node that is not synchronized; the fields are those of `SyncReport`.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct SyncObject {
+    pub height: u32,
+    pub progress: f64,
+    pub peers: u32,
+    pub tip_time: i64,
+    pub peer_height: Option<u32>,
 }
 
 /// The parameters of [`start`].
@@ -495,6 +506,22 @@ impl ServerHandle {
             is_signalled: one.signalled.unwrap_or(false),
         });
         self.server.deployments(deployments.collect());
+    }
+
+    /// Reports how far the download of the chain is; null once the node is synchronized.
+    #[napi(catch_unwind)]
+    pub fn chain_sync(&self, sync: Option<SyncObject>) -> Result<()> {
+        let report = sync.map(|sync| -> Result<SyncReport> {
+            Ok(SyncReport {
+                height: sync.height,
+                progress: sync.progress,
+                peers: sync.peers,
+                tip_time: unsigned(sync.tip_time)?,
+                peer_height: sync.peer_height,
+            })
+        });
+        self.server.chain_sync(report.transpose()?);
+        Ok(())
     }
 
     /// Reports that a found block is announced now, to this many peers.

@@ -18,6 +18,7 @@ import {
   VIEW, endedLinkPage, recognise, sessionControl, signInPage, takeLink, viewer
 } from './session.js';
 import {blockPage, nextSplitCard} from './split.js';
+import {explainsNoJob, partOfChain, syncCard} from './sync.js';
 import {Table} from './table.js';
 
 const SOON_MS = 100;
@@ -35,6 +36,9 @@ function poolPage() {
   const workers = stat(t('workers.title'));
   const rejects = stat(t('label.rejected'));
   const job = stat(t('pool.height'));
+  const numbers = h('div', {class: 'stats'}, [hashrate, share, network, workers,
+    rejects, job].map(one => one.element));
+  const sync = syncCard();
   const chart = new Chart({
     title: t('label.hashrate'), path: '/api/v1/pool/history', withShare: true
   });
@@ -52,8 +56,7 @@ function poolPage() {
 
   const element = h('div', {},
     h('h1', {class: 'hidden'}, t('pool.title')), notes,
-    h('div', {class: 'stats'}, [hashrate, share, network, workers, rejects, job]
-      .map(one => one.element)),
+    sync.element, numbers,
     h('div', {class: 'two'}, chart.element,
       h('div', {class: 'stack'}, round.element, connect.element, money.element)),
     h('div', {class: 'two'}, blocks.element, events.element), split.element,
@@ -101,6 +104,8 @@ function poolPage() {
         stale > 0 ? t('pool.stale', {percent: percent(stale / sent)}) : '');
       job.set(count(pool.height), pool.template_age_s === null ? ''
         : t('pool.job_age', {time: duration(pool.template_age_s)}));
+      numbers.hidden = pool.sync !== null;
+      sync.show(pool.sync);
       round.pool(pool);
       money.pool(pool);
       notes.replaceChildren(...warnings(pool));
@@ -120,7 +125,7 @@ function poolPage() {
 function warnings(pool) {
   const notes = [];
 
-  if (!pool.has_job)
+  if (!pool.has_job && !explainsNoJob(pool))
     notes.push(['bad', t('note.no_job',
       {because: because(pool.no_job_reason)})]);
 
@@ -670,7 +675,8 @@ function showPool() {
     time: duration(pool.uptime_s)
   }));
 
-  const title = page.title || rate(pool.hashrate);
+  const title = page.title || (pool.sync ? partOfChain(pool.sync)
+    : rate(pool.hashrate));
   document.title = `${title} · hstratum`;
   page.onPool(pool);
   showLive();

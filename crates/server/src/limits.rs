@@ -178,6 +178,15 @@ pub(crate) const PASSWORD_NICENESS: i32 = 10;
 /// Threads that hash passwords; at most half the cores. Each needs 4 MiB while it hashes.
 pub(crate) const PASSWORD_THREADS_MAX: usize = 8;
 
+/// Time within which the speed of the chain's download is measured.
+pub(crate) const SYNC_SPEED_WITHIN: Duration = Duration::from_secs(300);
+
+/// Time that has to be measured before the rest of the download is estimated.
+pub(crate) const SYNC_SPEED_LEAST: Duration = Duration::from_secs(120);
+
+/// Reports of the chain's download kept for that: one every three seconds. Beyond it the oldest is dropped.
+pub(crate) const SYNC_REPORTS_MAX: usize = 128;
+
 /// Milliseconds for a whole stop. Then the remaining threads are left behind.
 pub(crate) const CLOSE_MS: u64 = 10_000;
 

@@ -61,6 +61,26 @@ export default {
   'pool.job_age': 'job {time} old',
   'pool.accounts': {one: 'of 1 account', other: 'of {count} accounts'},
 
+  // The download of the chain.
+  'sync.title': 'The node needs the whole chain first',
+  'sync.part': 'Chain downloaded',
+  'sync.height': 'Height',
+  'sync.height_of': '{height} of about {peers}',
+  'sync.newest': 'Newest block',
+  'sync.peers': 'Peers',
+  'sync.rest': 'The rest takes',
+  'sync.about': 'about {time} at the speed of the last minutes',
+  'sync.then': 'Miners get work when the node has the whole chain. Until then '
+    + 'they are sent away, and come back by themselves. The node may be '
+    + 'stopped meanwhile: it goes on where it was.',
+  'sync.then_newer': 'The node has all blocks that its peers had when they '
+    + 'connected, and the newest is too old to be the last. Miners get work '
+    + 'when newer ones have come.',
+  'sync.no_peers': 'The node has no peers, so nothing is downloaded. If that '
+    + 'lasts for more than a minute, see that its machine reaches the internet '
+    + 'and that no firewall stops connections from it; the node\'s option '
+    + '{option} names a peer.',
+
   // What is wrong, and what is hidden.
   'note.no_job': 'There is no job for miners{because}.',
   'note.ledger_failing': 'The ledger cannot be written and shares are refused: '

@@ -60,6 +60,25 @@ export default {
   'pool.job_age': '{time}前的任务',
   'pool.accounts': {other: '{count} 个账户'},
 
+  // The download of the chain.
+  'sync.title': '节点需要先下载整条区块链',
+  'sync.part': '区块链已下载',
+  'sync.height': '高度',
+  'sync.height_of': '{height}，共约 {peers}',
+  'sync.newest': '最新区块',
+  'sync.peers': '对等节点',
+  'sync.rest': '还需要',
+  'sync.about': '约 {time}（按最近几分钟的速度）',
+  'sync.then': '节点下载完整条链之后，矿机就会得到任务。'
+    + '在此之前矿机会被断开，之后会自动重新连接。'
+    + '期间可以停止节点：再次启动后会从原处继续。',
+  'sync.then_newer': '对等节点连接时已有的区块，节点都已下载，'
+    + '但最新的一个太旧，不会是链的末端。收到更新的区块后，矿机就会得到任务。',
+  'sync.no_peers': '节点没有对等节点，因此无法下载。'
+    + '如果持续超过一分钟，请检查本机是否连上互联网，'
+    + '以及防火墙是否阻止节点对外连接；'
+    + '也可以用节点的选项 {option} 指定对等节点。',
+
   // What is wrong, and what is hidden.
   'note.no_job': '目前没有可供矿机计算的任务{because}。',
   'note.ledger_failing': '账本无法写入，份额被拒绝：{reason}。',

@@ -18,6 +18,7 @@ use super::refusals::by_reason;
 use super::site::Site;
 use crate::cluster::cluster_status::{ClusterLink, ClusterReading};
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
+use crate::telemetry::chain_sync::SyncStatus;
 use crate::telemetry::live::{Online, Snapshot};
 
 /// Metrics for Prometheus.
@@ -57,6 +58,7 @@ pub(crate) async fn metrics(State(site): State<Arc<Site>>) -> Result<Response, A
     page.counter("hstratum_http_refused_total", help, refused);
     let help = "Connections of HTTP that answered nothing and made room for others.";
     page.counter("hstratum_http_evicted_total", help, evicted);
+    of_sync(&mut page, &site);
     of_times(&mut page, &site, &now);
     of_races(&mut page, &site);
     let name = "hstratum_duty_age_seconds";
@@ -199,6 +201,24 @@ fn of_shares(page: &mut MetricsText, now: &Snapshot) {
     page.counter("hstratum_hashes_total", help, hashes);
     let help = "Blocks offered to the node since the start.";
     page.counter("hstratum_blocks_found_total", help, counts.blocks);
+}
+
+/// Metrics of the node's download of the chain.
+fn of_sync(page: &mut MetricsText, site: &Site) {
+    let sync = site.statuses.node_reports.sync.read();
+    let help = "1 while the node is not synchronized, else 0.";
+    page.gauge("hstratum_node_syncing", help, u8::from(sync.is_some()));
+    let Some(SyncStatus { report, .. }) = sync else {
+        return;
+    };
+    let help = "The part of the chain that the node has, 0 to 1.";
+    page.gauge("hstratum_node_sync_progress", help, report.progress);
+    let help = "Height of the node's chain.";
+    page.gauge("hstratum_node_sync_height", help, report.height);
+    let help = "Time of its newest block, Unix seconds.";
+    page.gauge("hstratum_node_sync_tip_seconds", help, report.tip_time);
+    let help = "Peers that the node is connected to.";
+    page.gauge("hstratum_node_sync_peers", help, report.peers);
 }
 
 fn of_times(page: &mut MetricsText, site: &Site, now: &Snapshot) {

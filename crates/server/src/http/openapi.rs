@@ -141,7 +141,7 @@ mod tests {
         let schemas = document.components.expect("there are some").schemas;
         let names: Vec<&str> = schemas.keys().map(String::as_str).collect();
         let known = "Account AccountInFull AccountKey AccountSort Accounts AddressBody Alarms AlertSettings \
-                     AwaitedServer BanBody BanRow BestShare Block BlockStateAsked Blocks ChallengeBody CodeBody \
+                     AwaitedServer BanBody BanRow BestShare Block BlockStateAsked Blocks ChainSync ChallengeBody CodeBody \
                      Condition Contact ContactBody Credit Credits Deployment DividedBlock DrainBody Draining Estimate \
                      ExtraNode Finding Findings Happening Health HeldBlock History Job JobOutput KeyBody \
                      KeyMay Language LinkBody ListFormat Listener Listeners Log LogLevel LogLine Luck MadeKey MadeLink \
@@ -150,7 +150,7 @@ mod tests {
                      Payment PayoutPlan PayoutReport Payouts Places PlannedBlock PlannedPayouts Point Pool \
                      PoolMoney PoolPayouts Problem Race RaisedAlarm Range RecordedChange RecordedChanges Records Refusal Refusals Round \
                      RoundAccount Server Servers Session Shares SignInBody SignInChallenge Split SplitLine \
-                     Sums Terms ThresholdBody User UserBody Users Waiting Wallet Worker WorkerSort Workers";
+                     Sums SyncReport Terms ThresholdBody User UserBody Users Waiting Wallet Worker WorkerSort Workers";
         assert_eq!(names.join(" "), known);
     }
 

@@ -51,7 +51,7 @@ macro_rules! file {
 
 static INDEX: File = file!("/index.html", HTML);
 
-static FILES: [File; 29] = [
+static FILES: [File; 30] = [
     file!("/style.css", CSS),
     file!("/app.js", SCRIPT),
     file!("/account.js", SCRIPT),
@@ -76,6 +76,7 @@ static FILES: [File; 29] = [
     file!("/session.js", SCRIPT),
     file!("/settings.js", SCRIPT),
     file!("/split.js", SCRIPT),
+    file!("/sync.js", SCRIPT),
     file!("/table.js", SCRIPT),
     file!("/icon.svg", SVG),
     file!("/manifest.webmanifest", MANIFEST),

@@ -22,6 +22,7 @@ use super::server_list::ApiServer;
 use super::site::Site;
 use crate::cluster::cluster_status::ClusterLink;
 use crate::supervision::Duties;
+use crate::telemetry::chain_sync::SyncStatus;
 use crate::telemetry::live::{Online, Silent, Snapshot};
 use crate::telemetry::node_lag::NodeLag;
 use crate::telemetry::node_reports::{DeploymentStatus, ExtraNodeStatus};
@@ -71,6 +72,8 @@ pub(crate) struct ApiPool {
     pub(super) has_job: bool,
     /// Why they have none, where that is known.
     pub(super) no_job_reason: Option<String>,
+    /// The node's download of the chain; none while the node is synchronized.
+    sync: Option<SyncStatus>,
     /// What the node was asked and has not answered for too long; none where there is nothing.
     pub(super) node_overdue: Option<String>,
     /// The node's reason to refuse the block of its own template, of which miners get what is valid; none
@@ -248,6 +251,7 @@ impl ApiPool {
             template_age_s: now.template_age().map(|age| age.as_secs_f64()),
             has_job: now.is_healthy(),
             no_job_reason: now.view.no_template.clone().filter(|_| !now.is_healthy()),
+            sync: site.statuses.node_reports.sync.read(),
             node_overdue: site.statuses.node_lag.overdue(),
             template_invalid: site.statuses.node_lag.invalid(),
             block_path_broken: site.statuses.node_lag.block_path_broken(),

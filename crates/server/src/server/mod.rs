@@ -7,7 +7,7 @@ mod threads;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::chain::template::TemplateParts;
@@ -39,6 +39,7 @@ use crate::statuses::Statuses;
 use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
 use crate::telemetry::block_races::BlockRaces;
+pub use crate::telemetry::chain_sync::SyncReport;
 use crate::telemetry::live;
 pub use crate::telemetry::node_lag::{BlockPath, Lag};
 pub use crate::telemetry::node_reports::{DeploymentStatus, ExtraNodeStatus};
@@ -188,6 +189,12 @@ impl Server {
     /// Records which extra nodes are connected.
     pub fn extra_nodes(&self, nodes: Vec<ExtraNodeStatus>) {
         self.statuses.node_reports.set_extra_nodes(nodes);
+    }
+
+    /// Records how far the node's download of the chain is; none once the node is synchronized.
+    pub fn chain_sync(&self, report: Option<SyncReport>) {
+        let sync = &self.statuses.node_reports.sync;
+        sync.tell(Instant::now(), report);
     }
 
     /// Records that a found block was announced now, to this many peers.

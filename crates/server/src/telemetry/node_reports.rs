@@ -1,8 +1,10 @@
-//! Deployments and extra nodes, as the node's side last reported them.
+//! Deployments, extra nodes and the download of the chain, as the node's side last reported them.
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::telemetry::chain_sync::ChainSync;
 
 /// A deployment of the network, on which blocks vote with a bit of their version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -35,6 +37,7 @@ pub struct ExtraNodeStatus {
 pub(crate) struct NodeReports {
     deployments: Mutex<Vec<DeploymentStatus>>,
     extra_nodes: Mutex<Vec<ExtraNodeStatus>>,
+    pub sync: ChainSync,
 }
 
 impl NodeReports {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use hstratum::server::Server;
+use hstratum::server::{Server, SyncReport};
 use hstratum_core::accounting::ledger::Verdict;
 use hstratum_core::event::Level;
 use serde_json::{Value, json};
@@ -63,6 +63,61 @@ fn pool_is_shown_as_it_is() {
         browser.get("/healthz").status == 503
     });
     assert!(browser.get("/healthz").body.contains("no peers"));
+}
+
+#[test]
+fn download_of_the_chain_is_told_until_it_is_done() {
+    let (running, browser) = serve(&[("dashboard", "private")]);
+    let has = |line: &str| browser.get("/metrics").body.lines().any(|one| one == line);
+    assert_eq!(browser.json("/api/v1/pool")["sync"], Value::Null);
+    assert!(has("hstratum_node_syncing 0"));
+
+    let mut report = SyncReport {
+        height: 120_000,
+        progress: 0.25,
+        peers: 8,
+        tip_time: 1_650_000_000,
+        peer_height: Some(260_000),
+    };
+    running.server.chain_sync(Some(report));
+    let expected = json!({"height": 120_000, "progress": 0.25, "peers": 8,
+        "tip_time": 1_650_000_000, "peer_height": 260_000, "remaining_s": null});
+    wait_until("the download is told", || {
+        browser.json("/api/v1/pool")["sync"] == expected
+    });
+    wait_until("its metrics are there", || has("hstratum_node_syncing 1"));
+    for line in [
+        "hstratum_node_sync_progress 0.25",
+        "hstratum_node_sync_height 120000",
+        "hstratum_node_sync_tip_seconds 1650000000",
+        "hstratum_node_sync_peers 8",
+    ] {
+        assert!(has(line), "{line}");
+    }
+
+    // Open pages are told of each report, and of the end.
+    let mut events = browser.listen();
+    let mut told = |is_told: &dyn Fn(&Value) -> bool| {
+        loop {
+            wait_for_line(&mut events, "event: pool");
+            let data = wait_for_line(&mut events, "data: ");
+            let pool: Value = serde_json::from_str(&data).expect("JSON");
+            if is_told(&pool["sync"]) {
+                return;
+            }
+        }
+    };
+    (report.peers, report.peer_height) = (0, None);
+    running.server.chain_sync(Some(report));
+    told(&|sync| sync["peers"] == 0 && sync["peer_height"].is_null());
+    running.server.chain_sync(None);
+    told(&Value::is_null);
+    wait_until("it is told to others too", || {
+        browser.json("/api/v1/pool")["sync"].is_null()
+    });
+    wait_until("its metrics are gone", || has("hstratum_node_syncing 0"));
+    let metrics = browser.get("/metrics").body;
+    assert!(!metrics.contains("hstratum_node_sync_"), "{metrics}");
 }
 
 #[test]
