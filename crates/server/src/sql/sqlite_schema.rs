@@ -470,7 +470,31 @@ mod tests {
 
         let error = open(&path, &STEPS).expect_err("newer");
         assert!(format!("{error:#}").contains("newer hstratum"), "{error:#}");
-        assert!(open_beside(&path).is_err());
+        let text = format!("{:#}", open_beside(&path).expect_err("newer"));
+        let versions = format!("version {to}, this program knows {from}");
+        assert!(
+            text.contains(&versions) && text.contains(NEWER_ADVICE),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn newer_file_with_a_log_is_left_as_a_kill_left_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, killed) = (dir.path().join("ledger.db"), dir.path().join("killed.db"));
+        let (conn, _) = open(&path, &[&STEPS[..], &[ADDED]].concat()).expect("made");
+        conn.execute_batch("INSERT INTO accounts (name) VALUES ('alice')")
+            .expect("written");
+        let read =
+            |path: &Path| ["", "-wal"].map(|part| fs::read(beside(path, part)).expect("read"));
+        for part in ["", "-wal"] {
+            fs::copy(beside(&path, part), beside(&killed, part)).expect("copied");
+        }
+        let before = read(&killed);
+        assert!(!before[1].is_empty());
+        open(&killed, &STEPS).expect_err("newer");
+        open_beside(&killed).expect_err("newer");
+        assert_eq!(read(&killed), before);
     }
 
     #[test]
