@@ -10,6 +10,7 @@ const fs = require('fs');
 const net = require('net');
 const {test} = require('node:test');
 const {launch, open} = require('./browser');
+const {Client} = require('./client');
 const {startNode, waitFor} = require('./harness');
 const {Miner} = require('./miner');
 
@@ -20,52 +21,6 @@ const SOCKETS = 4;
 const AT_ONCE = 100;
 const RSS_MB_MAX = 32;
 const REPLY_MS_MAX = 10000;
-
-/** Requests in the name of whoever has a key, or has signed in. */
-
-class Client {
-  constructor(node, headers) {
-    this.node = node;
-    this.headers = headers;
-  }
-
-  static withKey(node, key) {
-    return new this(node, {Authorization: `Bearer ${key}`});
-  }
-
-  static async signIn(node, name, password) {
-    const client = new this(node, {});
-    const res = await client.ask('POST', 'session', {name, password});
-
-    assert.strictEqual(res.status, 200);
-
-    const {csrf_token: token} = res.body;
-    const [cookie] = res.headers.get('set-cookie').split(';');
-
-    return new this(node, {'Cookie': cookie, 'X-CSRF-Token': token});
-  }
-
-  async ask(method, path, body = null) {
-    const url = `http://127.0.0.1:${this.node.ports.dashboard}/api/v1/${path}`;
-    const res = await fetch(url, {
-      method, body: body && JSON.stringify(body),
-      headers: {...this.headers, 'Content-Type': 'application/json'}
-    });
-    const text = await res.text();
-
-    return {status: res.status, headers: res.headers,
-      body: text === '' ? null : JSON.parse(text)};
-  }
-
-  async expect(status, method, path, body) {
-    const res = await this.ask(method, path, body);
-
-    assert.strictEqual(res.status, status,
-      `${method} ${path}: ${JSON.stringify(res.body)}`);
-
-    return res.body;
-  }
-}
 
 /** A node where alice and bob mine. */
 

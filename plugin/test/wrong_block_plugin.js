@@ -4,7 +4,7 @@
  * A plugin beside ours that breaks the path of a found block, as the
  * environment's HSTRATUM_WRONG_BLOCK says: the block has another `hash` than
  * its solution, other `bytes`, or a tree root against hsd's `rules`; or `once`
- * the chain fails when a block is added.
+ * the chain fails when a block is added, or `never` answers.
  */
 
 const path = require('path');
@@ -15,7 +15,8 @@ const KINDS = {
   hash: block => block.version ^= 1,
   bytes: block => block.encode = () => Buffer.alloc(1),
   rules: () => {},
-  once: () => {}
+  once: () => {},
+  never: () => {}
 };
 
 exports.id = 'wrong_block';
@@ -45,6 +46,9 @@ exports.init = ({chain, miner}) => {
       throw new Error('planted');
     };
   }
+
+  if (kind === 'never')
+    chain.add = () => new Promise(() => {});
 
   return {open: async () => {}, close: async () => {}};
 };

@@ -23,6 +23,7 @@ mod sqlite;
 pub mod sqlite_schema;
 pub(crate) mod timed;
 pub mod url;
+mod version;
 
 pub use self::error::{Retry, SqlError};
 pub use self::postgres::Postgres;

@@ -9,7 +9,7 @@ use postgres::{Client, IsolationLevel, Transaction};
 
 use crate::limits::SQL_TRIES_MAX;
 use crate::sql::url::PostgresUrl;
-use crate::sql::{Db, Postgres, SqlError};
+use crate::sql::{Db, Postgres, SqlError, version};
 
 /// Migrations from each version to the next; the first makes version 1 of an empty database.
 const STEPS: [&str; 13] = [
@@ -27,6 +27,10 @@ const STEPS: [&str; 13] = [
     include_str!("postgres_schema_12.sql"),
     include_str!("postgres_schema_13.sql"),
 ];
+
+/// Advice on a newer ledger.
+const NEWER_ADVICE: &str = "install the newer hstratum again, or restore a dump of the database from before its \
+                            upgrade (docs/ledger.md, Back to an older release)";
 
 /// Opens a shared ledger: creates it if there is none, and upgrades it if it is of an earlier version.
 ///
@@ -73,11 +77,8 @@ pub fn open_existing(address: &PostgresUrl) -> anyhow::Result<Db> {
     let found = version(&mut tx).map_err(SqlError::from)?;
     drop(tx);
     let found = found.with_context(|| format!("there is no ledger of hstratum in {address}"))?;
-    let known = known();
-    ensure!(
-        found == known,
-        "the shared ledger {address} has version {found}, this program knows {known}"
-    );
+    version::require(found, known(), NEWER_ADVICE)
+        .with_context(|| format!("the shared ledger {address} is not opened"))?;
     Ok(Db::Postgres(Box::new(postgres)))
 }
 
@@ -151,11 +152,7 @@ fn prepare_once(client: &mut Client, network: Network, unix_s: u64) -> anyhow::R
                 of == name,
                 "it is of the network {of:?}, the node's is {name}"
             );
-            let known = known();
-            ensure!(
-                found <= known,
-                "it was written by a newer hstratum (version {found}, this program knows {known})"
-            );
+            version::refuse_newer(found, known()).context(NEWER_ADVICE)?;
             usize::try_from(found).context("it has no version")?
         }
         None => 0,

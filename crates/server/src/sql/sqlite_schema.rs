@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access, access};
 
 use crate::durable_fs;
 use crate::limits::LEDGER_CHECK_BYTES_MAX;
+use crate::sql::version::{self, NewerLedger};
 
 /// Migrations from each version to the next; the first makes version 1 of an empty file.
 const STEPS: [&str; 14] = [
@@ -33,6 +35,13 @@ const STEPS: [&str; 14] = [
     include_str!("sqlite_schema_13.sql"),
     include_str!("sqlite_schema_14.sql"),
 ];
+
+/// Advice on a newer ledger. The installer makes that copy before an upgrade.
+const NEWER_ADVICE: &str = concat!(
+    "install the newer hstratum again, or put back a copy from before its upgrade, such as ledger-of-",
+    env!("CARGO_PKG_VERSION"),
+    ".db (docs/ledger.md, Back to an older release)"
+);
 
 /// `application_id` of a ledger: "HNSL" (<https://www.sqlite.org/fileformat.html>, offset 68).
 const APPLICATION_ID: i32 = 0x484e_534c;
@@ -98,11 +107,13 @@ pub fn open_beside(path: &Path) -> anyhow::Result<Connection> {
     let Some(found) = found else {
         bail!("{name} is not a ledger of hstratum");
     };
-    let known = STEPS.len();
-    ensure!(
-        found == known,
-        "the ledger {name} has version {found}, this program knows {known}"
-    );
+    if let Err(error) = version::require(found, known(&STEPS), NEWER_ADVICE) {
+        if bytes_of(&beside(path, "-wal")) > 0 {
+            // Else the last connection to close writes that log into the file.
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+        return Err(error.context(format!("the ledger {name} is not opened")));
+    }
     match conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;") {
         Err(error) if is_damaged(&error) => bail!(damaged(path)),
         set => set?,
@@ -192,6 +203,9 @@ pub fn open_own(
 fn advice(error: &anyhow::Error) -> &'static str {
     if error.is::<OldLog>() {
         return "move its -wal and -shm away, not the file itself (docs/ledger.md)";
+    }
+    if error.is::<NewerLedger>() {
+        return NEWER_ADVICE;
     }
     let refuses = error.chain().any(|cause| {
         let sqlite = cause.downcast_ref::<rusqlite::Error>();
@@ -290,10 +304,14 @@ pub(crate) fn origin_of(conn: &Connection) -> rusqlite::Result<FileId> {
 }
 
 /// Version of a ledger; `None` for another kind of file.
-fn version(conn: &Connection) -> rusqlite::Result<Option<usize>> {
-    let read = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
-    let version = usize::try_from(read("user_version")?).ok();
-    Ok(version.filter(|_| read("application_id") == Ok(APPLICATION_ID)))
+fn version(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    let read = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let version = Some(read("user_version")?).filter(|version| *version >= 0);
+    Ok(version.filter(|_| read("application_id") == Ok(i64::from(APPLICATION_ID))))
+}
+
+fn known(steps: &[&str]) -> i64 {
+    i64::try_from(steps.len()).expect("a few steps")
 }
 
 /// Checks that this program may write to the file, which is opened for reading only.
@@ -306,12 +324,7 @@ fn check(path: &Path, bytes: u64, steps: &[&str], network: &str) -> anyhow::Resu
     }
     let conn = open_to_read(path)?;
     let found = version(&conn)?.context("it is a database of another program")?;
-    ensure!(
-        found <= steps.len(),
-        "it was written by a newer hstratum (version {found}, this program knows {}); \
-         it is not touched",
-        steps.len()
-    );
+    version::refuse_newer(found, known(steps))?;
     ensure!(found > 0, "it has no tables");
     if bytes <= LEDGER_CHECK_BYTES_MAX {
         let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -358,7 +371,7 @@ fn migrate(
     steps: &[&str],
     told: &mut Vec<String>,
 ) -> anyhow::Result<()> {
-    let first = version(conn)?.context("it is not a ledger")?;
+    let first = usize::try_from(version(conn)?.context("it is not a ledger")?)?;
     for (from, step) in steps.iter().enumerate().skip(first) {
         let to = from + 1;
         let failed = || format!("failed to upgrade it from version {from} to {to}");
@@ -457,7 +470,31 @@ mod tests {
 
         let error = open(&path, &STEPS).expect_err("newer");
         assert!(format!("{error:#}").contains("newer hstratum"), "{error:#}");
-        assert!(open_beside(&path).is_err());
+        let text = format!("{:#}", open_beside(&path).expect_err("newer"));
+        let versions = format!("version {to}, this program knows {from}");
+        assert!(
+            text.contains(&versions) && text.contains(NEWER_ADVICE),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn newer_file_with_a_log_is_left_as_a_kill_left_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, killed) = (dir.path().join("ledger.db"), dir.path().join("killed.db"));
+        let (conn, _) = open(&path, &[&STEPS[..], &[ADDED]].concat()).expect("made");
+        conn.execute_batch("INSERT INTO accounts (name) VALUES ('alice')")
+            .expect("written");
+        let read =
+            |path: &Path| ["", "-wal"].map(|part| fs::read(beside(path, part)).expect("read"));
+        for part in ["", "-wal"] {
+            fs::copy(beside(&path, part), beside(&killed, part)).expect("copied");
+        }
+        let before = read(&killed);
+        assert!(!before[1].is_empty());
+        open(&killed, &STEPS).expect_err("newer");
+        open_beside(&killed).expect_err("newer");
+        assert_eq!(read(&killed), before);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! each preceded by its number of rows. Integers are LEB128, doubles eight bytes little-endian; heights and
 //! starts are differences from the row before. Accounts and workers are row ids of the file.
 
-/// Version of the format. Version 1 had no times of shares, version 2 no best share.
+/// Version of the format. Version 1 had no times of shares, version 2 no best share. A new one comes with a step of
+/// the file's schema, so that an older program refuses the file by name.
 const VERSION: u8 = 3;
 
 /// Decoded content of a batch. Rows are in the order of their keys.
