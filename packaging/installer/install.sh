@@ -334,12 +334,14 @@ use() {
   cp "$opt/$1/share/systemd/hsd.service" "$unit"
 }
 
-# A copy of the ledger before another version opens it; one that is there is never replaced.
+# A copy of the ledger before another version opens it. One that is there is kept, with its date in the name.
 back_up() {
   [ -e "$directory/stratum/ledger.db" ] || return 0
-  copy=$directory/stratum/ledger-of-$installed-$(date -u +%Y%m%d-%H%M%S).db
-  reason=$(as_hsd "$opt/$installed/bin/hstratum" ledger backup --ledger "$directory/stratum/ledger.db" --to "$copy" 2>&1) \
-    || fail "the ledger could not be copied before the upgrade: $reason"
+  copy=$directory/stratum/ledger-of-$installed.db
+  reason=$(as_hsd "$opt/$installed/bin/hstratum" ledger backup --ledger "$directory/stratum/ledger.db" \
+    --to "$copy.$$" 2>&1) || fail "the ledger could not be copied before the upgrade: $reason"
+  if [ -e "$copy" ]; then as_hsd mv "$copy" "${copy%.db}-$(date -u -r "$copy" +%Y%m%d-%H%M%S).db"; fi
+  as_hsd mv "$copy.$$" "$copy"
   say "Copied the ledger to $copy"
 }
 

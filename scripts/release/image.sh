@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes hstratum-image-VERSION-ARCHITECTURE.tar.gz: an image with the whole node in it, which `docker load` and
-# `podman load` take. Two layers: packages of Debian, unpacked only, so that no program of theirs runs, and the node's
-# tree. Its configuration is packaging/image/config.json. No daemon, and the same bytes for the same packages.
+# `podman load` take. Layers: packages of Debian, unpacked only, so that no program of theirs runs; the node's tree; /data.
+# Its configuration is packaging/image/config.json. No daemon, and the same bytes for the same packages.
 #   scripts/release/image.sh OUT PLATFORM    as root; OUT has the platform's node
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -23,9 +23,10 @@ mmdebstrap --quiet --variant=extract --architectures="$architecture" \
   --include=base-files,busybox-static,libc6,libgcc-s1,libstdc++6,tini trixie "$base"
 rm -rf "$base"/usr/{share/{doc,info,locale,man,lintian,bug},lib/*/{gconv,audit},include}
 rm -rf "$base"/{etc/apt,etc/ld.so.cache,var/cache/*,var/lib/apt}
-for command in sh cat dirname env ls mkdir readlink sleep wget; do
+for command in sh cat dirname env grep id ls mkdir readlink sleep wget; do
   ln -s busybox "$base/usr/bin/$command"
 done
+install -m 755 packaging/image/entrypoint -t "$base/usr/bin"
 cp packaging/image/{passwd,group,nsswitch.conf} "$base/etc/"
 mkdir -p "$base/data" "$base/tmp"
 chmod 1777 "$base/tmp"
