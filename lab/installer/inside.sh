@@ -100,6 +100,8 @@ for delay in 0.1 0.5 1 2 3 4; do
   timeout --signal=KILL $delay sh /release/install.sh --address $address --network regtest --from $url:8001 >/dev/null 2>&1 </dev/null
 done
 ok 'killed six times'
+if [ -L /opt/hstratum/current ]; then passes 'removes what one of them installed' sh /release/install.sh --uninstall; fi
+rm -rf $prefix
 
 begin=$(date +%s)
 passes 'installs' sh /release/install.sh --address $address --network regtest --from $url:8001
