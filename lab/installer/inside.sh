@@ -123,6 +123,7 @@ share
 [ "$(readlink /opt/hstratum/current)" = 0.1.1 ] || fail 'current is not 0.1.1'
 [ "$(hstratum ledger report --ledger $prefix/regtest/stratum/ledger.db 2>&1 | head -n 30)" != "$before" ] || fail 'nothing was credited after it'
 ok 'the upgraded node finds a block'
+refused 'an older release' '0.1.1 is installed, which is newer than 0.1.0' sh /release/install.sh --from $url:8001
 if [ "$systemd" ]; then
   refused 'a release that does not start' '0.1.2 does not start, and 0.1.1 runs again' sh /broken/install.sh --from $url:8003
   share

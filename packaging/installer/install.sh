@@ -139,6 +139,9 @@ find_installed() {
     [ "${network:-$installed_network}" = "$installed_network" ] \
       || fail "hstratum $installed is installed for $installed_network: uninstall it first to change to $network"
     network=$installed_network
+    newest=$(printf '%s\n' "$installed" "$version" | sort -V | tail -n 1)
+    [ "$newest" = "$version" ] || fail "hstratum $installed is installed, which is newer than $version: to go back see \
+$repository/blob/main/docs/ledger.md#back-to-an-older-release"
   fi
   network=${network:-main}
   directory=$home
