@@ -38,7 +38,7 @@ dist: build ## the npm packages for this machine's platform, into dist/
 	node scripts/dist.js
 
 deb: build ## a Debian package of the command, into dist/
-	scripts/release/command.sh dist
+	scripts/release/command_packages.sh dist
 
 # PLATFORMS='linux-x64-gnu linux-arm64-gnu linux-x64-musl': docs/packaging.md.
 release: ## everything of a release, into dist/, for old systems as well; as root

@@ -31,7 +31,7 @@ release() { # DIRECTORY VERSION: what is in dist/, as if it were that version
   [ "$1" != broken ] || echo 'throw new Error("planted");' >"$stage/tree/hstratum-node-$2-$platform/lib/node_modules/hstratum/index.js"
   pack "$stage/$1/hstratum-node-$2-$platform.tar.gz" "$stage/tree" "hstratum-node-$2-$platform" >/dev/null
   rm -rf "$stage/tree"
-  VERSION=$2 scripts/release/installer.sh "$stage/$1" "$stage/ours/authority.pem" >/dev/null
+  VERSION=$2 scripts/release/write_installer.sh "$stage/$1" "$stage/ours/authority.pem" >/dev/null
   (cd "$stage/$1" && sha256sum -- * >SHA256SUMS)
   sign "$1" "$2" ours
 }

@@ -26,7 +26,7 @@ for platform in "${platforms[@]}"; do
 done
 node scripts/dist.js --out "$out" "${platforms[@]}"
 for platform in "${platforms[@]}"; do
-  scripts/release/command.sh "$out" "$platform"
+  scripts/release/command_packages.sh "$out" "$platform"
   case $platform in
     linux-*-gnu)
       scripts/release/node.sh "$platform" "$out"
@@ -34,7 +34,7 @@ for platform in "${platforms[@]}"; do
       ;;
   esac
 done
-scripts/release/materials.sh "$out"
-scripts/release/installer.sh "$out"
+scripts/release/bill_of_materials.sh "$out"
+scripts/release/write_installer.sh "$out"
 (cd "$out" && sha256sum -- * >SHA256SUMS)
 echo "$out/SHA256SUMS"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Writes hstratum-VERSION.cdx.json, the release's software bill of materials: crates of the command and the addon,
 # and what npm brings with hsd.
-#   scripts/release/materials.sh OUT
+#   scripts/release/bill_of_materials.sh OUT
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
-[ $# = 1 ] || fail 'materials.sh OUT'
+[ $# = 1 ] || fail 'bill_of_materials.sh OUT'
 if [ ! -x target/tools/bin/cargo-cyclonedx ]; then
   cargo install --quiet --locked --root target/tools cargo-cyclonedx@0.5.9
 fi
@@ -17,4 +17,4 @@ for crate in cli addon; do
   rm -f crates/*/bill.json
 done
 npm sbom --prefix packaging/node --package-lock-only --sbom-format cyclonedx >target/bill-node.json
-node scripts/release/bill_of_materials.js "$1/hstratum-$version.cdx.json" target/bill-{cli,addon,node}.json
+node scripts/release/merge_bills.js "$1/hstratum-$version.cdx.json" target/bill-{cli,addon,node}.json

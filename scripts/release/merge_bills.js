@@ -6,7 +6,7 @@
  * Writes the release's software bill of materials, CycloneDX as JSON: the
  * crates of the command and the addon, and what npm brings with hsd.
  *
- *   node scripts/release/bill_of_materials.js FILE PART...
+ *   node scripts/release/merge_bills.js FILE PART...
  *
  * PART are the bills of cargo-cyclonedx and npm. What differs from run to run
  * is left out: their serial numbers and times.

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Packages of the command alone, with its manual pages, shell completions, the proxy's systemd unit and examples:
 # a tarball, and a Debian package where the platform is one of Debian's.
-#   scripts/release/command.sh OUT [PLATFORM]    without a platform, what `make build` built here
+#   scripts/release/command_packages.sh OUT [PLATFORM]    without a platform, what `make build` built here
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
-[ $# -ge 1 ] || fail 'command.sh OUT [PLATFORM]'
+[ $# -ge 1 ] || fail 'command_packages.sh OUT [PLATFORM]'
 out=$1
 platform=${2:-$(node -p "require('./plugin/platform_package').platform()")}
 binary=target/release/hstratum

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Writes the installer of this version, which accepts what the workflow of its release has signed.
-#   scripts/release/installer.sh OUT [CERTIFICATES]    those of Sigstore, or of a test's own authority
+#   scripts/release/write_installer.sh OUT [CERTIFICATES]    those of Sigstore, or of a test's own authority
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
 certificates=${2:-packaging/installer/sigstore.pem}
-[ -d "${1:-}" ] && [ -f "$certificates" ] || fail 'installer.sh OUT [CERTIFICATES]: a directory and a file that are there'
+[ -d "${1:-}" ] && [ -f "$certificates" ] || fail 'write_installer.sh OUT [CERTIFICATES]: a directory and a file that are there'
 repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
 sed -e "s|@VERSION@|$version|g" -e "s|@REPOSITORY@|$repository|g" \
   -e "/^@SIGSTORE@$/{
