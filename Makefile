@@ -14,7 +14,9 @@ TEST_THREADS := 6
 # Milliseconds of one file; the longest, server_payouts, takes 150 s. A failed test may leave
 # something open: the exit is forced.
 NODE_TEST := node --test --test-force-exit --test-timeout=900000
-E2E := plugin/test/*.test.js
+# What takes minutes first, so that nothing of it runs alone at the end.
+LONG := $(foreach suite,docs server_payouts year upgrade install,plugin/test/$(suite).test.js)
+E2E := $(LONG) $(filter-out $(LONG),$(wildcard plugin/test/*.test.js))
 # The suites about miners' connections.
 PROXIED := $(foreach suite,wire rpc found_blocks first_template durability,plugin/test/$(suite).test.js)
 
