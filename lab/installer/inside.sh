@@ -93,6 +93,9 @@ mount -t tmpfs -o size=100m tmpfs /opt
 refused 'no room' 'make room' sh /release/install.sh --address $address --network regtest --from $url:8001
 umount /opt
 mkdir /opt/hstratum
+echo mine >/opt/hstratum/file
+refused 'a directory of somebody else' 'no --address' sh /release/install.sh --network regtest --from $url:8001
+[ "$(cat /opt/hstratum/file)" = mine ] || fail 'it removed what was not its own'
 refused 'two runs at once' 'another run' flock /opt/hstratum/.lock sh /release/install.sh --address $address --network regtest --from $url:8001
 rm -r /opt/hstratum
 # Killed at several moments, a run leaves nothing that the next does not take over.

@@ -93,10 +93,13 @@ lock() {
   flock --nonblock 9 || fail 'another run of it has not ended'
 }
 
-# What a run that was refused leaves is nothing.
+# What a run that was refused leaves is nothing, and what others have in the directory stays.
 clean() {
   rm -rf "$stage"
-  if [ ! -L $opt/current ]; then rm -rf $opt; fi
+  if [ ! -L $opt/current ]; then
+    rm -f $opt/.lock
+    rmdir $opt 2>/dev/null || true
+  fi
 }
 
 fail() {
