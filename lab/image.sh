@@ -27,11 +27,12 @@ mapfile -t entrypoint < <(config 'config.Entrypoint.join("\n")')
 mapfile -t health < <(config 'config.Healthcheck.Test.slice(1).join("\n")')
 chown "$user" "$stage/data"
 
-container() { # COMMAND...: as the image's user, in the namespaces of process 1 where there is one
-  local within=()
-  [ -z "$first" ] || within=(nsenter --target "$first" --mount --pid --net)
-  "${within[@]}" chroot --userspec="$user" "$stage/root" /usr/bin/env -i "${environment[@]}" HSD_NETWORK=regtest \
-    HSD_COINBASE_ADDRESS=$address "$@"
+# What precedes a command that runs as the image's user, in its files.
+as_user=(chroot --userspec="$user" "$stage/root" /usr/bin/env -i "${environment[@]}" HSD_NETWORK=regtest
+  HSD_COINBASE_ADDRESS=$address)
+
+container() { # COMMAND...: beside process 1
+  nsenter --target "$first" --mount --pid --net "${as_user[@]}" "$@"
 }
 
 start() {
@@ -44,12 +45,10 @@ start() {
     mount -o remount,bind,ro "$stage/root"
     mount --bind "$stage/data" "$stage/root/data"
     mount -t tmpfs none "$stage/root/tmp"
-    mkdir -p /run/proc
     mount -t proc proc "$stage/root/proc"
     mount --rbind /dev "$stage/root/dev"
     exec "$@"
-  ' bash "$stage" chroot --userspec="$user" "$stage/root" /usr/bin/env -i "${environment[@]}" HSD_NETWORK=regtest \
-    HSD_COINBASE_ADDRESS=$address "${entrypoint[@]}" >"$stage/log" 2>&1 &
+  ' bash "$stage" "${as_user[@]}" "${entrypoint[@]}" >"$stage/log" 2>&1 &
   outer=$!
   until first=$(pgrep --parent $outer) && container "${health[@]}" 2>/dev/null; do
     kill -0 $outer 2>/dev/null && [ $((SECONDS - begun)) -lt 300 ] || { cat "$stage/log"; fail 'it is not healthy'; }

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . scripts/release/common.sh
 [ "$(id -u)" = 0 ] || fail 'it needs root'
 dist=${DIST:-dist}
-platform=$(node -p "require('./plugin/platform_package').platform()")
+platform=$(this_platform)
 name=hstratum-node-$version-$platform
 [ -f "$dist/$name.tar.gz" ] || fail "there is no $dist/$name.tar.gz: make release"
 stage=$(mktemp -d)
@@ -22,7 +22,6 @@ authority() { # DIRECTORY
 }
 authority "$stage/ours"
 authority "$stage/theirs"
-repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
 
 release() { # DIRECTORY VERSION: what is in dist/, as if it were that version
   mkdir -p "$stage/$1" "$stage/tree"

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/release/common.sh
 out=$PWD/dist
-this=$(node -p "require('./plugin/platform_package').platform()")
+this=$(this_platform)
 platforms=("${@:-$this}")
 # The texts of the command are written by a program that runs here.
 WRITER=$PWD/target/$(field "$this" triple)/release/hstratum

@@ -324,7 +324,7 @@ END
     rm -rf "${opt:?}/$version"
     mv "$new" "$opt/$version"
   fi
-  mkdir -p "$unit.d" $bin
+  mkdir -p "$unit.d"
   echo "[Service]
 Environment=HSD_NETWORK=$network" >"$unit.d/network.conf"
   for name in $commands; do

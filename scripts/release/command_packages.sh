@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
 [ $# -ge 1 ] || fail 'command_packages.sh OUT [PLATFORM]'
 out=$1
-platform=${2:-$(node -p "require('./plugin/platform_package').platform()")}
+platform=${2:-$(this_platform)}
 binary=target/release/hstratum
 [ $# -lt 2 ] || binary=target/$(field "$platform" triple)/release/hstratum
 # Writes the texts: a program of this machine.

@@ -3,6 +3,7 @@ version=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)}
 # Every time in a package is the commit's, so that a commit gives the same bytes whenever it is built.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
+repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
 tools=$PWD/target/release-tools
 umask 022
 
@@ -19,14 +20,15 @@ need() {
 # field PLATFORM NAME: of scripts/platforms.json; fails where a platform has none.
 field() {
   node -e '
-    const [platform, name] = process.argv.slice(1);
-    const platforms = require("./scripts/platforms.json");
-    if (!platforms[platform])
-      throw `${platform} is none of ${Object.keys(platforms).join(", ")}`;
-    if (!platforms[platform][name])
-      throw `${platform} has no ${name} in scripts/platforms.json`;
-    console.log(platforms[platform][name]);' "$1" "$2" 2>&1 \
+    const value = require("./scripts/platforms.json")[process.argv[1]]?.[process.argv[2]];
+    if (!value)
+      process.exit(1);
+    console.log(value);' "$1" "$2" \
     || fail "$1: not a platform of a release with a field $2 in scripts/platforms.json"
+}
+
+this_platform() {
+  node -p "require('./plugin/platform_package').platform()"
 }
 
 # pack ARCHIVE DIRECTORY NAME...: a tarball of what DIRECTORY has under these names, which depends on its files alone.

@@ -6,7 +6,6 @@ cd "$(dirname "$0")/../.."
 . scripts/release/common.sh
 certificates=${2:-packaging/installer/sigstore.pem}
 [ -d "${1:-}" ] && [ -f "$certificates" ] || fail 'write_installer.sh OUT [CERTIFICATES]: a directory and a file that are there'
-repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
 sed -e "s|@VERSION@|$version|g" -e "s|@REPOSITORY@|$repository|g" \
   -e "/^@SIGSTORE@$/{
     r $certificates
