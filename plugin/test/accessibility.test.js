@@ -181,6 +181,29 @@ test('every control is reached by the keyboard, and is seen to be', async (t) =>
   });
 });
 
+test('a control keeps the focus while its page is made anew', async (t) => {
+  const {node, hash} = await startPool(t);
+  const page = await open(await launch(t), node);
+
+  for (const [path, selector] of [['/', '#accounts tbody a'],
+    ['/', 'dd a[href^="/block/"]'], [`/block/${hash}`, 'dd a']]) {
+    await page.goto(new URL(path, page.url()).href);
+
+    const control = page.locator(selector).first();
+
+    await control.focus();
+
+    const before = await control.elementHandle();
+    const identity = await before.evaluate(one => one.outerHTML);
+
+    await page.waitForFunction(one => !one.isConnected, before);
+    assert.strictEqual(await page.evaluate(
+      () => document.activeElement.outerHTML), identity, path);
+  }
+
+  page.check();
+});
+
 test('no page is wider than a phone', async (t) => {
   const pool = await startPool(t);
   const browser = await launch(t);

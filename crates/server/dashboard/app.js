@@ -4,7 +4,7 @@
 import {accountPage, workerPage} from './account.js';
 import {Chart} from './chart.js';
 import {connectCard, connectPage} from './connect.js';
-import {accountLink, get, h, setText} from './dom.js';
+import {accountLink, get, h, renew, setText} from './dom.js';
 import {
   ago, ahead, amount, count, date, difficulty, duration, number, percent,
   percentage, rate, rateParts
@@ -293,9 +293,9 @@ function roundCard() {
 
         const records = await get('/api/v1/records');
 
-        luckiest.replaceChildren(...record(records.luckiest));
-        unluckiest.replaceChildren(...record(records.unluckiest));
-        best.replaceChildren(...bestShare(records.best_share));
+        renew(luckiest, ...record(records.luckiest));
+        renew(unluckiest, ...record(records.unluckiest));
+        renew(best, ...bestShare(records.best_share));
       } catch (e) {
         // The next refresh asks again.
       }

@@ -1,7 +1,7 @@
 // Connecting a miner: the card of the pool's page, and the page with each
 // listener, the lines to type, and how the reader's miner does.
 
-import {copyButton, get, h, name, setText} from './dom.js';
+import {copyButton, get, h, name, renew, setText} from './dom.js';
 import {inputs} from './forms.js';
 import {difficulty, duration} from './format.js';
 import {pieces, t, word} from './language.js';
@@ -70,7 +70,7 @@ export function connectPage() {
     setText(login, word('login', auth));
     note.replaceChildren(...notes(shown)
       .map(key => h('p', {class: 'note'}, t(key))));
-    cards.replaceChildren(...listeners.map((listener, place) => {
+    renew(cards, ...listeners.map((listener, place) => {
       return listenerCard(listener, place, shown);
     }));
   }
@@ -241,7 +241,7 @@ function minerCheck(typed) {
   // Times pass in place: what is read out is what has changed.
   function say(...rows) {
     if (rows.map(still).join() !== [...list.children].map(still).join())
-      list.replaceChildren(...rows);
+      renew(list, ...rows);
     else
       rows.forEach((row, place) => {
         const times = list.children[place].querySelectorAll('time');

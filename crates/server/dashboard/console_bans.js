@@ -1,7 +1,7 @@
 // The console's section of bans.
 
 import {amend, cardSection, time} from './console_parts.js';
-import {h} from './dom.js';
+import {h, renew} from './dom.js';
 import {changeButton, form, inputs} from './forms.js';
 import {ahead} from './format.js';
 import {t} from './language.js';
@@ -34,12 +34,11 @@ export function bansSection() {
       none.hidden = bans.length > 0;
       box.hidden = bans.length === 0;
 
-      // A button with the focus keeps it.
       const shown = JSON.stringify(bans);
 
       if (list.dataset.shown !== shown) {
         list.dataset.shown = shown;
-        list.replaceChildren(...bans.map(row));
+        renew(list, ...bans.map(row));
       }
     });
 

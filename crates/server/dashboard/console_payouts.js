@@ -1,6 +1,6 @@
 // The console's section of payouts: what is due, and what waits and why.
 
-import {accountLink, h, name, setText} from './dom.js';
+import {accountLink, h, name, renew, setText} from './dom.js';
 import {changeButton} from './forms.js';
 import {ahead, amount, count, duration} from './format.js';
 import {t, word} from './language.js';
@@ -20,8 +20,8 @@ export function payoutsSection() {
   const history = payoutsTable({});
   const plan = cardSection('plan', t('plan.title'),
     '/api/v1/admin/payout/plan', h('div', {}, facts, lists), (answer) => {
-      facts.replaceChildren(...factsOf(answer));
-      lists.replaceChildren(...(answer.refusal
+      renew(facts, ...factsOf(answer));
+      renew(lists, ...(answer.refusal
         ? [h('p', {}, severity('warning'), ' '), told(answer.refusal)] : []),
       ...listsOf(answer));
     });

@@ -78,6 +78,35 @@ export function setText(element, text) {
     element.textContent = text;
 }
 
+/** What is the same of a control that is made anew. */
+
+function identity(control) {
+  return ['tagName', 'href', 'name', 'ariaLabel'].map(key => control[key])
+    .join(' ');
+}
+
+/** Replace the children; a control with the focus keeps it when it is made anew. */
+
+export function renew(element, ...children) {
+  const controls = () => [...element.querySelectorAll('a, button, input, select')];
+  const before = controls();
+  const focused = before.find(one => one === document.activeElement);
+
+  element.replaceChildren(...children);
+
+  if (!focused)
+    return;
+
+  // Two may look alike, as the two links of a row to its block.
+  const isAlike = one => identity(one) === identity(focused);
+  const place = before.filter(isAlike).indexOf(focused);
+  const now = controls().filter(isAlike);
+  const again = now[place] || now[0];
+
+  if (again)
+    again.focus({preventScroll: true});
+}
+
 /** JSON of the API; a refusal is an error with the server's text. */
 
 export function get(path) {

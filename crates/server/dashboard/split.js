@@ -1,6 +1,6 @@
 // Who is paid what by a block: the page of a block, and the card of the next.
 
-import {accountLink, h, setText} from './dom.js';
+import {accountLink, h, renew, setText} from './dom.js';
 import {amount, count} from './format.js';
 import {t} from './language.js';
 import {blockColumns, blockLink} from './parts.js';
@@ -77,7 +77,7 @@ export function blockPage(hash) {
         [t('block.paid'), amount(split.paid)]] : [];
 
       setText(heading, t('block.number', {height: count(block.height)}));
-      facts.replaceChildren(...[
+      renew(facts, ...[
         ...columns.map(({title, cell}) => [title, cell(block)]),
         [t('block.confirmations'), count(block.confirmations)], ...divided,
         [t('block.hash'), blockLink(block,

@@ -1,6 +1,6 @@
 // A list of the API: sorted, searched and cut into pages by the server.
 
-import {get, h, setText} from './dom.js';
+import {get, h, renew, setText} from './dom.js';
 import {count} from './format.js';
 import {t} from './language.js';
 import {viewer} from './session.js';
@@ -155,10 +155,6 @@ export class Table {
       return;
     }
 
-    // A link with the focus keeps it when its row is made anew.
-    const focus = document.activeElement;
-    const href = this.body.contains(focus) ? focus.getAttribute('href') : null;
-
     const shown = columns.filter(({isShown}, place) => {
       const isWanted = !isShown || isShown(answer);
 
@@ -166,17 +162,11 @@ export class Table {
       return isWanted;
     });
 
-    this.body.replaceChildren(...rows.map((row) => {
+    renew(this.body, ...rows.map((row) => {
       return h('tr', {}, shown.map(({kind, cell}) => {
         return h('td', {class: kind}, cell(row));
       }));
     }));
-
-    if (href) {
-      const link = this.body.querySelector(`a[href="${CSS.escape(href)}"]`);
-      if (link)
-        link.focus({preventScroll: true});
-    }
 
     setText(this.total, total > 0 ? count(total) : '');
     this.say(rows.length > 0 ? null
