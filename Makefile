@@ -81,11 +81,11 @@ test-crates: build ## tests of core, server, addon and simulator
 test-end-to-end: build ## hsd with the plugin, the command, the pages in a browser
 	scripts/postgres.sh
 	scripts/chromium.sh
-	$(NODE_TEST) --test-concurrency=2 $(E2E)
+	$(NODE_TEST) --test-concurrency=3 $(E2E)
 
 proxied: build ## end-to-end suites once more, with a proxy between the miners and each node
 	scripts/postgres.sh
-	HSTRATUM_TEST_PROXIED=1 $(NODE_TEST) --test-concurrency=1 $(PROXIED)
+	HSTRATUM_TEST_PROXIED=1 $(NODE_TEST) --test-concurrency=2 $(PROXIED)
 
 lint-packaging: ## workflows, compose files and the StartOS package, by programs from PyPI and npm
 	@scripts/lint_packaging.sh
