@@ -118,6 +118,23 @@ fn encode_notify(bencher: Bencher<'_, '_>) {
     });
 }
 
+fn arrival(miner: u32, payout: Payout) -> Arrival {
+    Arrival {
+        address: IpAddr::V4(Ipv4Addr::from(0x7f01_0001 + miner)),
+        kind: ArrivalKind::Miner,
+        difficulty: Difficulty::new(DIFFICULTY).expect("above zero"),
+        payout,
+    }
+}
+
+/// The lines of a miner that logs in.
+fn login_of(user: &str) -> String {
+    format!(
+        "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"bench\"]}}\n\
+         {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"{user}\",\"x\"]}}\n"
+    )
+}
+
 /// A pool with `miners` miners that all have a job; on a solo listener each has an address of its own.
 fn pool_with(miners: u32, payout: Payout) -> (Pool, TestChain, Actions, String) {
     let mut pool = Pool::new(Setup::default().config(), [], Seq(0), NOW);
@@ -129,22 +146,14 @@ fn pool_with(miners: u32, payout: Payout) -> (Pool, TestChain, Actions, String) 
     let mut job = String::new();
     for miner in 0..miners {
         let conn = ConnId(1 << 32 | u64::from(miner));
-        let arrival = Arrival {
-            address: IpAddr::V4(Ipv4Addr::from(0x7f01_0001 + miner)),
-            kind: ArrivalKind::Miner,
-            difficulty: Difficulty::new(DIFFICULTY).expect("above zero"),
-            payout,
-        };
+        let arrival = arrival(miner, payout);
         let account = match payout {
             Payout::Operator | Payout::Split => "alice".to_owned(),
             Payout::Solo => address(miner),
         };
         pool.handle(NOW, Event::Connected(conn, arrival), &mut out);
-        let hello = format!(
-            "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"bench\"]}}\n\
-             {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"{account}.w{miner}\",\"x\"]}}\n"
-        );
-        pool.handle(NOW, Event::Received(conn, hello.as_bytes()), &mut out);
+        let login = login_of(&format!("{account}.w{miner}"));
+        pool.handle(NOW, Event::Received(conn, login.as_bytes()), &mut out);
         out.drain(|_, bytes| {
             let text = String::from_utf8_lossy(bytes);
             if let Some((_, rest)) = text.split_once(r#""mining.notify","params":[""#) {
@@ -187,6 +196,25 @@ fn share_to_reply(bencher: Bencher<'_, '_>) {
         pool.handle(NOW, Event::Durable(recorded.expect("a share")), &mut out);
         out.drain(|_, bytes| sent += bytes.len());
         assert!(sent > 0, "the reply has left");
+    });
+}
+
+/// A miner that comes, logs in, has its first job and goes; no password is checked.
+#[divan::bench]
+fn login(bencher: Bencher<'_, '_>) {
+    let (mut pool, _, mut out, _) = pool_with(1, Payout::Operator);
+    let (mut miner, lines) = (1_u32, login_of("alice.w1"));
+    bencher.bench_local(|| {
+        miner += 1;
+        let conn = ConnId(1 << 32 | u64::from(miner));
+        let event = Event::Connected(conn, arrival(1, Payout::Operator));
+        pool.handle(NOW, event, &mut out);
+        pool.handle(NOW, Event::Received(conn, lines.as_bytes()), &mut out);
+        let mut jobs = 0;
+        out.drain(|_, bytes| jobs += u32::from(bytes.ends_with(b"]}\n")));
+        pool.handle(NOW, Event::Closed(conn), &mut out);
+        out.drain(|_, _| {});
+        assert!(jobs > 0, "it has a job");
     });
 }
 
