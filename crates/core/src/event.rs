@@ -175,6 +175,8 @@ pub enum Action {
     Admitted(ConnId),
     /// A connection has its first accepted share: it is not displaced by new ones any more.
     Proven(ConnId),
+    /// Read a connection before others, or no more: it has far more hashrate than they.
+    ReadFirst(ConnId, bool),
     /// Close a connection; no [`Event::Closed`] follows.
     Close(ConnId, CloseHow),
     /// Accept connections, or refuse them.

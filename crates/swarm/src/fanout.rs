@@ -34,6 +34,9 @@ struct FanoutRound {
     usage: Option<Usage>,
     /// Miners that got more than one job.
     again: u64,
+    /// Mean time after the first miner, over miners and over hashes.
+    mean: Duration,
+    hash_weighted: Duration,
 }
 
 /// Runs it, and prints the report.
@@ -48,6 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     arrival.check()?;
     let mut fanout = Fanout {
         heard: vec![0; args.audience.connections as usize],
+        times: vec![Duration::ZERO; args.audience.connections as usize],
         latencies: Latencies::new(),
         rounds: Vec::new(),
     };
@@ -74,6 +78,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 struct Fanout {
     /// The last round whose job each miner has.
     heard: Vec<u32>,
+    /// From the trigger of that job to each miner.
+    times: Vec<Duration>,
     /// From the trigger to each miner.
     latencies: Latencies,
     rounds: Vec<FanoutRound>,
@@ -106,6 +112,7 @@ impl Fanout {
                 self.heard[seat] = number;
                 waiting -= 1;
                 last = begun.elapsed();
+                self.times[seat] = last;
                 first.get_or_insert(last);
                 self.latencies.add(last);
             })?;
@@ -118,8 +125,11 @@ impl Fanout {
             audience.listen(left, |_| again += 1)?;
         }
         let after = audience.look_at_server()?;
+        let first = first.unwrap_or_default();
         Ok(FanoutRound {
-            first: first.unwrap_or_default(),
+            mean: self.mean_after(first, |_| 1.0),
+            hash_weighted: self.mean_after(first, |seat| f64::from(audience.shares[seat])),
+            first,
             last,
             usage: after
                 .zip(before)
@@ -128,11 +138,27 @@ impl Fanout {
         })
     }
 
+    /// Mean time of all miners after the first one, each with a weight.
+    fn mean_after(&self, first: Duration, weight: impl Fn(usize) -> f64) -> Duration {
+        let (mut sum, mut all) = (0.0, 0.0);
+        for (seat, time) in self.times.iter().enumerate() {
+            sum += weight(seat) * time.saturating_sub(first).as_secs_f64();
+            all += weight(seat);
+        }
+        Duration::from_secs_f64(sum / all)
+    }
+
+    /// The middle of a time of all rounds, in milliseconds.
+    fn middle(&self, of: fn(&FanoutRound) -> Duration) -> f64 {
+        let mut times: Vec<f64> = self.rounds.iter().map(|round| ms(of(round))).collect();
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied().unwrap_or(0.0)
+    }
+
     fn report(&self, is_json: bool) {
-        let spreads = self.rounds.iter().map(|round| ms(round.spread()));
-        let mut spreads: Vec<f64> = spreads.collect();
-        spreads.sort_by(f64::total_cmp);
-        let middle = spreads.get(spreads.len() / 2).copied().unwrap_or(0.0);
+        let spread = self.middle(FanoutRound::spread);
+        let mean = self.middle(|round| round.mean);
+        let hash_weighted = self.middle(|round| round.hash_weighted);
         let told = (self.rounds.len() * self.heard.len()).max(1) as f64;
         let cost = |of: fn(&Usage) -> Duration| {
             let used = self.rounds.iter().filter_map(|round| round.usage.as_ref());
@@ -143,7 +169,9 @@ impl Fanout {
             let line = json!({
                 "kind": "fanout",
                 "rounds": self.rounds.len(),
-                "first_to_last_ms": middle,
+                "first_to_last_ms": spread,
+                "mean_ms": mean,
+                "hash_weighted_ms": hash_weighted,
                 "latency_ms": self.latencies.to_json(),
                 "server": {
                     "cpu_us_per_notify": cpu,
@@ -160,7 +188,10 @@ impl Fanout {
             self.latencies.at(0.99),
             self.latencies.max()
         );
-        println!("first to last {middle:.2} ms, median of {}", spreads.len());
+        println!(
+            "first to last {spread:.2} ms, mean {mean:.2} ms, by hashrate {hash_weighted:.2} ms, medians of {}",
+            self.rounds.len()
+        );
         if cpu > 0.0 {
             println!(
                 "server       {cpu:.1} µs CPU a miner and job, of which hstratum's threads {threads_cpu:.1} µs"
@@ -180,6 +211,8 @@ impl FanoutRound {
             "first_ms": ms(self.first),
             "last_ms": ms(self.last),
             "first_to_last_ms": ms(self.spread()),
+            "mean_ms": ms(self.mean),
+            "hash_weighted_ms": ms(self.hash_weighted),
             "again": self.again,
         })
     }

@@ -13,8 +13,10 @@ use hstratum::stratum_url::StratumUrl;
 use hstratum_core::chain::address::{Address, Network};
 
 use crate::account_sums::Kinds;
-use crate::limits::{CONNECTIONS_MAX, GATHERING, OPENED_PER_TURN};
+use crate::hashrates::Hashrates;
+use crate::limits::{CONNECTIONS_MAX, GATHERING, OPENED_PER_TURN, OUTSTANDING_FIRST};
 use crate::links::Links;
+use crate::miner::{BlockHashes, Hashing, SwarmMiner, Tried};
 use crate::process::Usage;
 use crate::report::Latencies;
 use crate::stop_on_signals;
@@ -48,6 +50,10 @@ pub(crate) struct Args {
     /// 0 leaves it to the system [default: one for each miner]
     #[arg(long, value_name = "N")]
     sources: Option<u32>,
+
+    /// How hashrate is spread over the miners, who each send their part in shares first
+    #[arg(long, value_enum)]
+    pub(crate) hashrates: Option<Hashrates>,
 
     /// Seconds to stay idle once all have work
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
@@ -108,6 +114,39 @@ struct Came {
     job: bool,
 }
 
+/// The shares that a miner still sends before it only listens.
+struct SharesFirst {
+    miner: SwarmMiner,
+    left: u32,
+}
+
+impl SharesFirst {
+    /// Takes a line from the server.
+    fn handle_line(&mut self, line: &[u8]) -> Result<(), String> {
+        let answer = self.miner.handle_line(line);
+        if let Some(answer) = answer.map_err(|failure| failure.to_string())? {
+            answer
+                .verdict
+                .map_err(|refusal| format!("a share was refused: {refusal:?}"))?;
+            self.left -= 1;
+        }
+        Ok(())
+    }
+
+    /// Sends as many as may wait for an answer.
+    fn submit(&mut self, out: &mut Vec<u8>) {
+        let hashing = Hashing::AtMost(u32::MAX);
+        while self.miner.outstanding() < (self.left as usize).min(OUTSTANDING_FIRST) {
+            let tried = self
+                .miner
+                .submit(hashing, BlockHashes::Skip, Instant::now(), out);
+            if !matches!(tried, Tried::Sent(_)) {
+                return;
+            }
+        }
+    }
+}
+
 /// The result of the opening.
 pub(crate) struct AudienceOpened {
     /// Until the last had work, or nobody was on the way any more.
@@ -122,6 +161,9 @@ pub(crate) struct AudienceOpened {
 pub(crate) struct Audience {
     links: Links,
     seats: Vec<AudienceSeat>,
+    /// The part of each in the hashrate.
+    pub(crate) shares: Vec<u32>,
+    shares_first: Vec<Option<Box<SharesFirst>>>,
     /// Their names.
     accounts: Vec<String>,
     /// The first seat that was not opened yet.
@@ -142,12 +184,22 @@ impl Audience {
     /// None of them is connected yet.
     pub(crate) fn new(args: &Args) -> anyhow::Result<Self> {
         let seats = args.connections as usize;
+        let shares = args.hashrates.unwrap_or(Hashrates::Equal).shares(seats);
+        let accounts: Vec<String> = (1..=args.accounts.min(args.connections))
+            .map(|number| account(number, args.addresses))
+            .collect();
+        let shares_first = shares.iter().enumerate().map(|(seat, &left)| {
+            args.hashrates?;
+            let user = user_of(&accounts, seat);
+            let miner = SwarmMiner::new(&user, "x", seat % accounts.len());
+            Some(Box::new(SharesFirst { miner, left }))
+        });
         Ok(Self {
+            shares_first: shares_first.collect(),
+            shares,
             links: Links::to(&args.url, args.connections, args.sources)?,
             seats: vec![AudienceSeat::Empty; seats],
-            accounts: (1..=args.accounts.min(args.connections))
-                .map(|number| account(number, args.addresses))
-                .collect(),
+            accounts,
             next: 0,
             at_once: args.at_once.0,
             opening: 0,
@@ -236,16 +288,12 @@ impl Audience {
             self.opening += 1;
             match self.links.open(seat) {
                 Ok(()) => {
-                    let account = &self.accounts[seat % self.accounts.len()];
-                    let worker = seat + 1;
+                    let lines = match &mut self.shares_first[seat] {
+                        Some(first) => first.miner.connect(),
+                        None => login_of(&user_of(&self.accounts, seat)),
+                    };
                     let out = self.links.out(seat).expect("just opened");
-                    out.extend_from_slice(
-                        format!(
-                            "{{\"id\":0,\"method\":\"mining.subscribe\",\"params\":[\"swarm\"]}}\n\
-                             {{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"{account}.w{worker}\",\"x\"]}}\n"
-                        )
-                        .as_bytes(),
-                    );
+                    out.extend_from_slice(lines.as_bytes());
                 }
                 Err(error) => self.lose(seat, error.to_string()),
             }
@@ -263,6 +311,12 @@ impl Audience {
     }
 
     fn attend(&mut self, seat: usize, reached: &mut impl FnMut(usize)) {
+        if self.shares_first[seat].is_some() {
+            if let Err(cause) = self.send_shares_first(seat) {
+                self.lose(seat, cause);
+            }
+            return;
+        }
         let state = &mut self.seats[seat];
         let mut is_refused = false;
         let outcome = self.links.exchange(seat, |line| {
@@ -292,6 +346,35 @@ impl Audience {
         }
     }
 
+    /// It listens once all of its shares are accepted.
+    fn send_shares_first(&mut self, seat: usize) -> Result<(), String> {
+        let Some(first) = &mut self.shares_first[seat] else {
+            return Ok(());
+        };
+        let mut heard = Ok(());
+        let outcome = self.links.exchange(seat, |line| {
+            if heard.is_ok() {
+                heard = first.handle_line(line);
+            }
+        });
+        heard?;
+        outcome.map_err(|error| error.to_string())?;
+        if let Some(out) = self.links.out(seat) {
+            first.submit(out);
+        }
+        self.links.flush(seat).map_err(|error| error.to_string())?;
+        if first.left == 0
+            && let AudienceSeat::Opening(since, _) = self.seats[seat]
+        {
+            self.shares_first[seat] = None;
+            self.seats[seat] = AudienceSeat::Listening;
+            self.opening -= 1;
+            self.listening += 1;
+            self.latencies.add(since.elapsed());
+        }
+        Ok(())
+    }
+
     fn lose(&mut self, seat: usize, cause: String) {
         self.links.close(seat);
         match self.seats[seat] {
@@ -302,6 +385,19 @@ impl Audience {
         self.seats[seat] = AudienceSeat::Gone;
         self.ends.add(cause);
     }
+}
+
+/// The name of the miner on a seat.
+fn user_of(accounts: &[String], seat: usize) -> String {
+    format!("{}.w{}", accounts[seat % accounts.len()], seat + 1)
+}
+
+/// The lines of a miner that logs in.
+fn login_of(user: &str) -> String {
+    format!(
+        "{{\"id\":0,\"method\":\"mining.subscribe\",\"params\":[\"swarm\"]}}\n\
+         {{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"{user}\",\"x\"]}}\n"
+    )
 }
 
 /// The name of an account: of its number, or an address that nobody has the key of.

@@ -17,6 +17,9 @@ pub(crate) const DRAINING: Duration = Duration::from_secs(2);
 /// Shares without a reply on one connection: what a server lets wait.
 pub(crate) const OUTSTANDING_MAX: u32 = 1_024;
 
+/// Shares without a reply on a connection that sends some before it only listens.
+pub(crate) const OUTSTANDING_FIRST: usize = 32;
+
 /// Hashes for one share before other connections have their turn.
 pub(crate) const HASHES_PER_TURN: u32 = 256;
 

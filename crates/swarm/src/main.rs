@@ -14,6 +14,7 @@ mod connect;
 mod crowd;
 mod descriptors;
 mod fanout;
+mod hashrates;
 mod hostile;
 mod idle_miners;
 mod job_trigger;

@@ -45,6 +45,11 @@ impl<T> ConnMap<T> {
         taken.map(|(_, value)| value)
     }
 
+    /// Count of slots, used or not: as many as there were connections at a time.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Count of values. Looks at each slot.
     pub(crate) fn len(&self) -> usize {
         self.slots.iter().flatten().count()

@@ -10,6 +10,7 @@ use crate::limits::{
     SHARES_PER_JOB_MAX, SHARES_WAITING_MAX, SIGN_INS_WAITING_MAX, TALLIES_MAX, TEMPLATES_MAX,
     USERS_PER_SESSION_MAX,
 };
+use crate::pool::job_order::entries_max;
 use crate::pool::state::Pool;
 
 /// A count and its limit.
@@ -70,18 +71,7 @@ impl Pool {
             size("ordered bans", self.bans.ordered_len(), OPERATOR_BANS_MAX),
         ];
         sizes.extend(self.sizes_of_sign_ins());
-        let jobs = shared.jobs.sizes();
-        let own_jobs = self.sessions.iter().flat_map(|one| &one.own_jobs);
-        let own_shares: usize = own_jobs.map(|job| job.remembered()).sum();
-        let all_shares = jobs.all_shares + own_shares;
-        let all_shares_max = shared.config.shares_remembered_max;
-        sizes.extend([
-            size("templates", jobs.templates, TEMPLATES_MAX),
-            size("jobs", jobs.shared, SHARED_JOBS_MAX),
-            size("shares of a job", jobs.shares, 2 * SHARES_PER_JOB_MAX),
-            size("shares of all jobs", all_shares, all_shares_max),
-            size("unspooled blocks", jobs.unspooled, FOUND_BLOCKS_MAX),
-        ]);
+        sizes.extend(self.sizes_of_jobs());
         let mut most = |what, limit, of: fn(&crate::session::Session) -> usize| {
             let count = self.sessions.iter().map(|one| of(one)).max().unwrap_or(0);
             sizes.push(size(what, count, limit));
@@ -99,6 +89,28 @@ impl Pool {
             one.conn.lines.len()
         });
         sizes
+    }
+
+    fn sizes_of_jobs(&self) -> [MemoryUse; 6] {
+        let shared = &self.shared;
+        let places_max = entries_max(self.sessions.slots());
+        let jobs = shared.jobs.sizes();
+        let own_jobs = self.sessions.iter().flat_map(|one| &one.own_jobs);
+        let own_shares: usize = own_jobs.map(|job| job.remembered()).sum();
+        let all_shares = jobs.all_shares + own_shares;
+        let all_shares_max = shared.config.shares_remembered_max;
+        [
+            size(
+                "places in the order of jobs",
+                self.job_order.len(),
+                places_max,
+            ),
+            size("templates", jobs.templates, TEMPLATES_MAX),
+            size("jobs", jobs.shared, SHARED_JOBS_MAX),
+            size("shares of a job", jobs.shares, 2 * SHARES_PER_JOB_MAX),
+            size("shares of all jobs", all_shares, all_shares_max),
+            size("unspooled blocks", jobs.unspooled, FOUND_BLOCKS_MAX),
+        ]
     }
 
     fn sizes_of_sign_ins(&self) -> [MemoryUse; 2] {

@@ -13,6 +13,7 @@ pub(crate) mod dispatch;
 pub(crate) mod drain;
 pub mod drill;
 pub(crate) mod found_blocks;
+pub(crate) mod job_order;
 pub(crate) mod ledger_results;
 pub mod memory_usage;
 pub(crate) mod name_limits;
@@ -107,6 +108,7 @@ impl Pool {
         let session = Session::new(conn, arrival, &self.shared.config, now);
         let before = self.sessions.insert(conn, Box::new(session));
         assert!(before.is_none(), "a connection's slot is free");
+        self.job_order.add(conn, &self.sessions);
     }
 
     fn handle_tick(&mut self, now: Now, out: &mut Actions) {
@@ -149,6 +151,7 @@ impl Pool {
                 self.shared.conns.close(session.conn.id, CloseHow::Reset);
             }
         }
+        self.job_order.sort(&mut self.sessions, now, out);
         if self.tallies.are_due(now.ms) {
             self.tallies.report(&mut self.sessions, out);
         }

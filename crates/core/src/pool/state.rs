@@ -14,6 +14,7 @@ use crate::limits::SWEEP_MS;
 use crate::operator_order::NewUser;
 use crate::pool::config::PoolConfig;
 use crate::pool::counts::PoolCounts;
+use crate::pool::job_order::JobOrder;
 use crate::pool::offered_blocks::OfferedBlocks;
 use crate::pool::password_queue::PasswordQueue;
 use crate::pool::password_tasks::{Asker, PasswordTasks};
@@ -39,8 +40,6 @@ pub(crate) struct PoolShared {
     pub is_leaving: bool,
     /// True if the current job remembers so many shares that everybody needs a fresh one.
     pub wants_fresh_job: bool,
-    /// Slot from which on sessions of solo listeners are to get the newest job.
-    pub solo_jobs_from: Option<usize>,
     pub ledger: SharesAwaitingLedger,
     pub conns: Connections,
     /// Time since which there is no job; `None` while there is one.
@@ -64,6 +63,7 @@ pub(crate) struct PoolShared {
 pub struct Pool {
     pub(crate) shared: PoolShared,
     pub(crate) sessions: Sessions,
+    pub(crate) job_order: JobOrder,
     pub(crate) tallies: Tallies,
     pub(crate) bans: Bans,
     pub(crate) drain: Option<Drain>,
@@ -115,7 +115,6 @@ impl Pool {
                 is_listening: true,
                 is_leaving: false,
                 wants_fresh_job: false,
-                solo_jobs_from: None,
                 ledger: SharesAwaitingLedger::new(recorded),
                 conns: Connections::new(config.public_host.clone(), config.public_port),
                 jobless_since_ms: Some(now.ms),
@@ -132,6 +131,7 @@ impl Pool {
                 config,
             },
             sessions: Sessions::default(),
+            job_order: JobOrder::default(),
             tallies: Tallies::new(now.ms),
             bans: Bans::default(),
             drain: None,

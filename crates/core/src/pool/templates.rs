@@ -100,7 +100,7 @@ impl Pool {
         self.broadcast_newest_job(now, out);
     }
 
-    /// Sends the same bytes of `mining.notify` to everybody, each after a new difficulty if it has
+    /// Sends the same bytes of `mining.notify` to everybody, those with the most hashrate first, each after a new difficulty if it has
     /// changed. Sessions of solo listeners are owed theirs.
     pub(crate) fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
         let jobs = &self.shared.jobs;
@@ -109,30 +109,34 @@ impl Pool {
         jobs.write_notify(&mut line, job, None, now.unix_s);
         let line: Arc<[u8]> = line.into();
         let oldest = jobs.oldest_template();
-        let ready = self
-            .sessions
-            .iter_mut()
-            .filter(|session| session.is_ready());
-        for session in ready {
+        let mut owes_solo_jobs = false;
+        for (_, conn) in self.job_order.iter_from(0) {
+            let session = self.sessions.get_mut(conn);
+            let Some(session) = session.filter(|session| session.is_ready()) else {
+                continue;
+            };
             if session.direct.is_some() {
-                self.shared.solo_jobs_from = Some(0);
+                owes_solo_jobs = true;
                 continue;
             }
             session.forget_jobs(oldest);
             session.assign(job, now, out);
             out.push(Action::SendShared(session.conn.id, line.clone()));
         }
+        if owes_solo_jobs {
+            self.job_order.owe_solo_jobs(0);
+        }
     }
 
     /// True if sessions of solo listeners are owed a job.
     pub fn owes_solo_jobs(&self) -> bool {
-        self.shared.solo_jobs_from.is_some()
+        self.job_order.owes_solo_jobs()
     }
 
     /// Sends the newest job to sessions of solo listeners, until it has lines for [`PAYEES_AT_ONCE`]; those of one
     /// payee get the same bytes. A session that had another job of the same template meanwhile keeps that.
     pub(crate) fn send_solo_jobs(&mut self, now: Now, out: &mut Actions) {
-        let Some(from) = self.shared.solo_jobs_from.take() else {
+        let Some(from) = self.job_order.take_solo_jobs() else {
             return;
         };
         let jobs = &self.shared.jobs;
@@ -142,19 +146,22 @@ impl Pool {
         // The line for everybody, whose roots are replaced by each payee's.
         let mut written = Vec::with_capacity(NOTIFY_BYTES);
         let roots_at = jobs.write_notify(&mut written, job, None, now.unix_s);
-        let owed = self
-            .sessions
-            .iter_mut_from(from)
-            .filter(|(_, session)| session.is_ready() && !session.has_job_from(job.number));
-        for (slot, session) in owed {
+        let mut rest_from = None;
+        for (place, conn) in self.job_order.iter_from(from) {
+            let session = self.sessions.get_mut(conn);
+            let Some(session) =
+                session.filter(|one| one.is_ready() && !one.has_job_from(job.number))
+            else {
+                continue;
+            };
             let Some(direct) = session.direct.clone() else {
                 continue;
             };
             let line = match lines.get(&direct.payee) {
                 Some(line) => line.clone(),
                 None if lines.len() == PAYEES_AT_ONCE => {
-                    self.shared.solo_jobs_from = Some(slot);
-                    return;
+                    rest_from = Some(place);
+                    break;
                 }
                 None => {
                     put_roots(&mut written, roots_at, &job.direct_roots(&direct));
@@ -166,6 +173,9 @@ impl Pool {
             session.forget_jobs(oldest);
             session.assign(job, now, out);
             out.push(Action::SendShared(session.conn.id, line));
+        }
+        if let Some(place) = rest_from {
+            self.job_order.owe_solo_jobs(place);
         }
     }
 

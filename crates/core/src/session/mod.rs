@@ -86,6 +86,8 @@ pub(crate) struct Session {
     /// Set on a connection over which a proxy sends `hstratum.hello`: count of miners here that it could
     /// move to another server.
     pub proxied: Option<u32>,
+    /// True while its connection is read before others.
+    pub is_read_first: bool,
     /// Recipient of its blocks, by the listener.
     pub payout: Payout,
     /// The payee of a connection of a solo listener: set with its first user, and never changed.
@@ -118,6 +120,7 @@ impl Session {
             has_asked_for_admin: false,
             is_asking: false,
             proxied: None,
+            is_read_first: false,
             payout: arrival.payout,
             direct: None,
             announced: None,
@@ -159,6 +162,13 @@ impl Session {
     /// True if it was sent this job or a later one.
     pub(crate) fn has_job_from(&self, number: JobNumber) -> bool {
         self.last_job >= number
+    }
+
+    /// Hashes per second of all its users.
+    pub(crate) fn hashrate(&self, now: Now) -> f64 {
+        let rates = self.users.iter().map(|one| one.rate.hashes_per_s(now.ms));
+        // The sum of nothing would be -0.
+        rates.fold(0.0, |sum, rate| sum + rate)
     }
 
     pub(crate) fn is_closing(&self) -> bool {

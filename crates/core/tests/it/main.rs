@@ -7,6 +7,7 @@ mod direct_payout;
 mod drill;
 mod harness;
 mod hostile_input;
+mod job_order;
 mod ledger;
 mod memory_limits;
 mod misbehaviour;

@@ -96,6 +96,7 @@ impl<S: DriverIo> Driver<S> {
             Action::Resume(conn) => self.net.pause(conn, false),
             Action::Admitted(conn) => self.net.admitted(conn),
             Action::Proven(conn) => self.net.proven(conn),
+            Action::ReadFirst(conn, is_first) => self.net.read_first(conn, is_first),
             Action::Close(conn, how) => self.net.close(conn, how),
             Action::Listen(listening) => {
                 if let Err(error) = self.net.listen(listening) {

@@ -48,6 +48,8 @@ pub trait DriverIo {
     fn admitted(&mut self, _conn: ConnId) {}
     /// A connection has an accepted share, and is no longer closed in favour of new ones.
     fn proven(&mut self, _conn: ConnId) {}
+    /// A connection is read before others from now on, or no more.
+    fn read_first(&mut self, _conn: ConnId, _is_first: bool) {}
     /// Occupancy of the sockets.
     fn door(&self) -> Occupancy {
         Occupancy::default()
@@ -151,6 +153,10 @@ impl DriverIo for SystemIo {
 
     fn proven(&mut self, conn: ConnId) {
         self.net.proven(conn);
+    }
+
+    fn read_first(&mut self, conn: ConnId, is_first: bool) {
+        self.net.read_first(conn, is_first);
     }
 
     fn door(&self) -> Occupancy {

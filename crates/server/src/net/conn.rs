@@ -84,6 +84,8 @@ pub(crate) struct Conn {
     pub is_dialed: bool,
     pub is_queued: bool,
     pub is_paused: bool,
+    /// True if it is read before others.
+    pub is_read_first: bool,
     pub is_dirty: bool,
     /// The socket may have something to read.
     pub may_read: bool,
@@ -117,6 +119,7 @@ impl Conn {
             is_dialed: false,
             is_queued: false,
             is_paused: false,
+            is_read_first: false,
             is_dirty: false,
             may_read: false,
             is_read_closed: false,

@@ -87,6 +87,10 @@ pub(crate) struct Net {
     due: BTreeSet<(u64, ConnId)>,
     /// Open connections that may have something to read, in order.
     readable: VecDeque<ConnId>,
+    /// Those of them that are read before others.
+    readable_first: VecDeque<ConnId>,
+    /// Count of reads of these since one of the others.
+    reads_first: u32,
     /// The same for those that are not open yet, and how many of them are still read in this turn.
     newcomers: VecDeque<ConnId>,
     newcomers_left: usize,
@@ -142,6 +146,8 @@ impl Net {
             now_ms: 0,
             due: BTreeSet::new(),
             readable: VecDeque::new(),
+            readable_first: VecDeque::new(),
+            reads_first: 0,
             newcomers: VecDeque::new(),
             newcomers_left: 0,
             handshakes: VecDeque::new(),
@@ -408,6 +414,7 @@ impl Net {
         self.dialed = 0;
         self.due.clear();
         self.readable.clear();
+        self.readable_first.clear();
         self.newcomers.clear();
         self.handshakes.clear();
         self.dirty.clear();

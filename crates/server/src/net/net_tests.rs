@@ -224,6 +224,37 @@ fn connection_that_takes_nothing_is_lost_at_the_limit_alone() {
     assert!(received.len() < sent);
 }
 
+#[test]
+fn those_read_first_leave_the_others_their_turns() {
+    let (mut net, _) = Net::bind(config(&[(Encryption::Never, 0)])).expect("bound");
+    let mut peers: Vec<(ConnId, Peer)> = (0..20)
+        .map(|_| {
+            let peer = connect(&net);
+            (accept(&mut net), peer)
+        })
+        .collect();
+    settle(&mut net, 0);
+    let first: Vec<ConnId> = peers[8..].iter().map(|(id, _)| *id).collect();
+    for id in &first {
+        net.read_first(*id, true);
+    }
+    for (_, peer) in &mut peers {
+        peer.write_all(b"a line\n").expect("sent");
+    }
+    let mut ready = 0;
+    while ready < peers.len() {
+        net.wait(DEADLINE);
+        ready = net.readable.len() + net.readable_first.len();
+    }
+    let order: Vec<bool> = std::iter::from_fn(|| net.next_readable())
+        .map(|id| first.contains(&id))
+        .collect();
+    let (yes, no) = (true, false);
+    let row = [yes, yes, yes, yes, no];
+    assert_eq!(order[..15], row.repeat(3));
+    assert_eq!(order[15..], [no; 5]);
+}
+
 /// Takes turns at this time until nothing has happened for a while.
 fn settle(net: &mut Net, now_ms: u64) {
     const QUIET: Duration = Duration::from_millis(50);

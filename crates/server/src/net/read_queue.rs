@@ -5,6 +5,9 @@ use hstratum_core::units::ConnId;
 use super::{Net, slot_of};
 use crate::net::conn::ConnStage;
 
+/// Reads of connections that are read first for one of another.
+const READS_FIRST: u32 = 4;
+
 impl Net {
     /// Takes the next connection to be read: those that are not open yet come first, but only a few in a
     /// turn, so that connections which come and go endlessly do not delay miners.
@@ -17,12 +20,32 @@ impl Net {
                 return Some(self.take_from_queue(id));
             }
         }
-        while let Some(id) = self.readable.pop_front() {
+        while let Some(id) = self.pop_readable() {
             if self.get_mut(id).is_some() {
                 return Some(self.take_from_queue(id));
             }
         }
         None
+    }
+
+    /// Those read first are so many times in a row, as long as others wait.
+    fn pop_readable(&mut self) -> Option<ConnId> {
+        if self.reads_first < READS_FIRST || self.readable.is_empty() {
+            self.reads_first = self.reads_first.saturating_add(1);
+            let first = self.readable_first.pop_front();
+            if first.is_some() {
+                return first;
+            }
+        }
+        self.reads_first = 0;
+        self.readable.pop_front()
+    }
+
+    /// Reads a connection before others from now on, or no more.
+    pub(crate) fn read_first(&mut self, id: ConnId, is_first: bool) {
+        if let Some(conn) = self.get_mut(id) {
+            conn.is_read_first = is_first;
+        }
     }
 
     /// Takes the next connection to continue its TLS handshake.
@@ -33,7 +56,7 @@ impl Net {
 
     /// True if connections wait to be read.
     pub(crate) fn has_readable(&self) -> bool {
-        !self.readable.is_empty() || !self.newcomers.is_empty()
+        !self.readable.is_empty() || !self.readable_first.is_empty() || !self.newcomers.is_empty()
     }
 
     fn take_from_queue(&mut self, id: ConnId) -> ConnId {
@@ -52,6 +75,7 @@ impl Net {
             match conn.stage {
                 ConnStage::Handshake => self.handshakes.push_back(id),
                 ConnStage::Header | ConnStage::Silent => self.newcomers.push_back(id),
+                _ if conn.is_read_first => self.readable_first.push_back(id),
                 _ => self.readable.push_back(id),
             }
         }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Chain, start};
+use crate::harness::{Chain, EVERY_HASH, start};
 
 /// Ports in a row are not always free.
 const TRIES: usize = 20;
@@ -119,6 +119,20 @@ fn real_server_gives_everybody_work() {
     let lines = parse(&output);
     assert_eq!(lines[0]["ready"], 200, "{lines:?}");
     assert!(lines[0]["latency_ms"]["max"].as_f64() > Some(0.0));
+}
+
+#[test]
+fn shares_sent_first_are_the_spread_of_the_hashrate() {
+    let running = start(&[("difficulty", EVERY_HASH)]);
+    running.server.template(Chain::hard().empty_at(0));
+    let url = format!("stratum+tcp://{}", running.server.address());
+    let output = swarm(&["connect", "--json", "--connections", "23", "--url", &url])
+        .args(["--hashrates", "whales", "--accounts", "1"])
+        .output()
+        .expect("ran");
+    assert_eq!(parse(&output)[0]["ready"], 23);
+    // Twenty have one each, three have ten: a fifth of fifty each.
+    assert_eq!(running.value::<i64>("SELECT sum(count) FROM credit"), 50);
 }
 
 #[test]

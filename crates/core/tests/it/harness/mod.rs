@@ -85,6 +85,8 @@ pub(crate) struct PoolHarness {
     /// Accounts whose sessions of the dashboard are to end.
     pub(crate) signed_out: Vec<String>,
     pub(crate) log: Vec<String>,
+    /// Connections that are to be read first, or no more, since the test took them.
+    pub(crate) read_first: Vec<(ConnId, bool)>,
     pub(crate) works: HashMap<String, ReceivedJob>,
     pool: Pool,
     access: Access,
@@ -134,6 +136,7 @@ impl PoolHarness {
             tallied: Vec::new(),
             signed_out: Vec::new(),
             log: Vec::new(),
+            read_first: Vec::new(),
             works: HashMap::new(),
             actions: Actions::default(),
             miners: Vec::new(),
@@ -447,6 +450,7 @@ impl PoolHarness {
             // Where accounts are paid is the ledger's.
             Action::NewPassword(_) => {}
             Action::Log(_, text) => self.log.push(text),
+            Action::ReadFirst(conn, is_first) => self.read_first.push((conn, is_first)),
             Action::Tally(tallied) => self.tallied.extend(tallied),
             Action::CheckPassword(ticket, kept, password) => {
                 let checked = match kept == stored(&password) {

@@ -140,6 +140,7 @@ pub(super) fn name_of(action: &Action) -> Option<String> {
         | Action::SendShared(..)
         | Action::Admitted(_)
         | Action::Proven(_)
+        | Action::ReadFirst(..)
         | Action::SignOut(_)
         | Action::NewPassword(_)
         | Action::Log(Level::Debug, _) => return None,
