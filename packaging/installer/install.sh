@@ -293,7 +293,7 @@ check_address() {
   "$programs/bin/node" -e '
     const [modules, text, network] = process.argv.slice(1);
     require(`${modules}/hsd/lib/primitives/address`).fromString(text, network);' \
-    "$programs/lib/node_modules" "$address" "$network" >/dev/null 2>&1 || fail "$address: not an address of $network"
+    "$programs/lib/node_modules" "$address" "$network" >/dev/null 2>&1 || fail "--address $address: not an address of $network"
 }
 
 configure() {
