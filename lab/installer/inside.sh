@@ -122,6 +122,14 @@ ok "a wrong address: $(cat /tmp/output)"
 passes 'runs again and changes nothing' sh /release/install.sh --from $url:8001
 grep -q 'is installed' /tmp/output || fail 'it did not see that it is installed'
 refused 'another address than that of hsd.conf' 'has not the line' sh /release/install.sh --from $url:8001 --address rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn64uv3
+for damage in 'rm /opt/hstratum/current/bin/node' 'cp /dev/null /opt/hstratum/current/bin/hsd' 'rm -r /opt/hstratum/0.1.0'; do
+  $damage || fail "$damage"
+  passes "repairs after: $damage" sh /release/install.sh --from $url:8001
+  grep -q 'is installed and damaged' /tmp/output || fail "$damage: it did not see it"
+  start
+done
+share
+[ ! -e $prefix/regtest/stratum/ledger-of-0.1.0.db ] || fail 'a repair has copied the ledger'
 before=$(hstratum ledger report --ledger $prefix/regtest/stratum/ledger.db 2>&1 | head -n 30)
 
 passes 'upgrades' sh /next/install.sh --from $url:8002
