@@ -87,7 +87,7 @@ proxied: build ## end-to-end suites once more, with a proxy between the miners a
 	scripts/postgres.sh
 	HSTRATUM_TEST_PROXIED=1 $(NODE_TEST) --test-concurrency=2 $(PROXIED)
 
-lint-packaging: ## workflows, compose files and the StartOS package, by programs from PyPI and npm
+lint-packaging: ## workflows, compose files, alert rules and the StartOS package, by programs from PyPI and npm
 	@scripts/lint_packaging.sh
 
 # SUITES='bullseye trixie': lab/README.md.

@@ -34,7 +34,7 @@ exports.inspect = function inspect(node) {
     throw new Error('hstratum needs a full node: '
       + 'an SPV node has no transactions to mine');
 
-  checkAddresses(node);
+  exports.checkAddresses(node, load('../primitives/address'));
 
   return {
     version,
@@ -102,17 +102,32 @@ exports.httpOf = function httpOf(owner) {
   };
 };
 
-/** Refuse addresses of other networks: hsd takes one and pays its key here. */
+/**
+ * Refuse addresses of other networks, of which hsd takes one and pays its key
+ * here, and what is no address.
+ * @param {Object} node
+ * @param {Function} Address - hsd's.
+ * @throws with the option, the address and what is wrong.
+ */
 
-function checkAddresses(node) {
-  const prefix = `${node.network.addressPrefix}1`;
+exports.checkAddresses = function checkAddresses(node, Address) {
+  const {addressPrefix, type} = node.network;
 
-  for (const address of node.config.array('coinbase-address', [])) {
-    if (!String(address).toLowerCase().startsWith(prefix))
+  for (const item of node.config.array('coinbase-address', [])) {
+    const address = String(item);
+
+    if (!address.toLowerCase().startsWith(`${addressPrefix}1`))
       throw new Error(`coinbase-address: ${address} is not an address of `
-        + `${node.network.type}, whose begin with ${prefix}`);
+        + `${type}, whose begin with ${addressPrefix}1`);
+
+    try {
+      Address.fromString(address);
+    } catch (e) {
+      throw new Error(`coinbase-address: ${address} is not an address: `
+        + 'a character is wrong or missing');
+    }
   }
-}
+};
 
 /**
  * Close the parts that hsd has opened before plugins, after a start that

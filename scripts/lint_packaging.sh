@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
 # Looks through what runs elsewhere, with programs from PyPI and npm: the workflows with actionlint (what they say) and
-# zizmor (who could misuse them), the compose files with docker-compose, the StartOS package with its SDK's checks.
+# zizmor (who could misuse them), the compose files with docker-compose, the StartOS package with its SDK's checks. The
+# rules for alerts are tried by promtool, of the package prometheus.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+if ! command -v promtool >/dev/null; then
+  echo 'promtool is missing: install the package prometheus' >&2
+  exit 1
+fi
+promtool test rules packaging/prometheus/alerts.test.yml
+
 venv=target/lint_packaging/venv
 startos=target/lint_packaging/startos
 if [ ! -x "$venv/bin/zizmor" ]; then

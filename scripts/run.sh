@@ -46,7 +46,6 @@ plain() {
   sed -nu -E \
     -e '/^\[/p' \
     -e 's/^hstratum: /make run: /p' \
-    -e 's/^Error: Encoding failed\.$/make run: --coinbase-address: not an address/p' \
     -e 's/^Error: IO error: lock .*$/make run: another node is running in this directory/p' \
     -e 's/^[A-Za-z]*Error( \[[A-Z_]+\])?: (.*)$/make run: hsd says: \2/p'
 }
@@ -55,7 +54,7 @@ if [ "$network" != regtest ]; then
   echo "files: $directory   stop: Ctrl-C"
   exec 3> >(trap '' INT; plain)
   printer=$!
-  node_modules/.bin/hsd "${options[@]}" "${args[@]}" >&3 2>&3 3>&- &
+  node plugin/hsd_launcher.js "${options[@]}" "${args[@]}" >&3 2>&3 3>&- &
   node=$!
   exec 3>&-
   trap 'kill -INT $node 2>/dev/null || true' INT TERM
@@ -74,7 +73,7 @@ follower='' miner='' node=''
 
 start() {
   : >"$log"
-  node_modules/.bin/hsd "${options[@]}" --no-dns "${args[@]}" >"$log" 2>&1 &
+  node plugin/hsd_launcher.js "${options[@]}" --no-dns "${args[@]}" >"$log" 2>&1 &
   node=$!
 }
 

@@ -114,9 +114,22 @@ start
 share
 echo "ok    the first accepted share: $(($(date +%s) - begin)) s after the command, of which the installer $((installed - begin)) s"
 [ "$(stat -c %U $prefix/regtest/stratum/ledger.db)" = hsd ] || fail 'the ledger is not of the user hsd'
+wrong=${address%u}
+HSD_COINBASE_ADDRESS=$wrong hsd --network=regtest --prefix=/tmp/wrong >/tmp/output 2>&1 && fail 'a wrong address: it was not refused'
+[ "$(cat /tmp/output)" = "hstratum: coinbase-address: $wrong is not an address: a character is wrong or missing" ] \
+  || fail 'a wrong address: it is not the line'
+ok "a wrong address: $(cat /tmp/output)"
 passes 'runs again and changes nothing' sh /release/install.sh --from $url:8001
 grep -q 'is installed' /tmp/output || fail 'it did not see that it is installed'
 refused 'another address than that of hsd.conf' 'has not the line' sh /release/install.sh --from $url:8001 --address rs1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqn64uv3
+for damage in 'rm /opt/hstratum/current/bin/node' 'cp /dev/null /opt/hstratum/current/bin/hsd' 'rm -r /opt/hstratum/0.1.0'; do
+  $damage || fail "$damage"
+  passes "repairs after: $damage" sh /release/install.sh --from $url:8001
+  grep -q 'is installed and damaged' /tmp/output || fail "$damage: it did not see it"
+  start
+done
+share
+[ ! -e $prefix/regtest/stratum/ledger-of-0.1.0.db ] || fail 'a repair has copied the ledger'
 before=$(hstratum ledger report --ledger $prefix/regtest/stratum/ledger.db 2>&1 | head -n 30)
 
 passes 'upgrades' sh /next/install.sh --from $url:8002

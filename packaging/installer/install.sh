@@ -59,7 +59,7 @@ main() {
   [ "$installed" ] || check_free
   ask_address
   trap 'exit 1' HUP INT TERM
-  if [ "$installed" = "$version" ]; then
+  if [ "$installed" = "$version" ] && whole; then
     say "hstratum $version is installed"
   else
     fetch_all
@@ -151,6 +151,13 @@ $repository/blob/main/docs/ledger.md#back-to-an-older-release"
   if [ "$network" != main ]; then directory=$home/$network; fi
 }
 
+# Whether the installed files are what this installer has unpacked.
+whole() {
+  (cd "$opt/$version" && sha256sum --check --quiet .sums) >/dev/null 2>&1 && return
+  say "hstratum $version is installed and damaged"
+  return 1
+}
+
 # Nothing of another hsd may be here, and there must be room and free ports.
 check_free() {
   [ ! -e "$unit" ] || fail "$unit is there, and not of this installer: remove that service, \
@@ -234,6 +241,8 @@ fetch_all() {
   ran=$("$new/bin/hstratum" --version 2>&1) || fail "hstratum does not run here: $ran"
   ran=$("$new/bin/node" -e "process.dlopen({exports: {}}, process.argv[1])" \
     "$new/lib/node_modules/@hstratum/$platform/hstratum.node" 2>&1) || fail "hstratum.node does not load here: $ran"
+  # By which another run sees what is missing or was changed.
+  (cd "$new" && find . -xtype f ! -name .sums -exec sha256sum {} + >.sums)
 }
 
 fetch() { # FILE
@@ -293,7 +302,7 @@ check_address() {
   "$programs/bin/node" -e '
     const [modules, text, network] = process.argv.slice(1);
     require(`${modules}/hsd/lib/primitives/address`).fromString(text, network);' \
-    "$programs/lib/node_modules" "$address" "$network" >/dev/null 2>&1 || fail "$address: not an address of $network"
+    "$programs/lib/node_modules" "$address" "$network" >/dev/null 2>&1 || fail "--address $address: not an address of $network"
 }
 
 configure() {
@@ -320,8 +329,8 @@ END
   fi
   as_hsd touch "$directory/stratum.conf"
   if [ "${new:-}" ]; then
-    if [ "$installed" ]; then back_up; fi
-    rm -rf "${opt:?}/$version"
+    if [ "${installed:-$version}" != "$version" ]; then back_up; fi
+    if [ -e "$opt/$version" ]; then mv "$opt/$version" "$stage/old"; fi
     mv "$new" "$opt/$version"
   fi
   mkdir -p "$unit.d"

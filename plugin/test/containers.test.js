@@ -7,13 +7,17 @@
  */
 
 const assert = require('assert');
+const {execFile} = require('child_process');
 const fs = require('fs');
 const http = require('http');
 const path = require('path');
 const {test} = require('node:test');
+const {promisify} = require('util');
 const {version} = require('../package.json');
 const {ADDRESS, startNode, waitFor} = require('./harness');
 const {Postgres} = require('./postgres');
+
+const execute = promisify(execFile);
 
 const ROOT = path.join(__dirname, '..', '..');
 const PACKAGING = path.join(ROOT, 'packaging');
@@ -213,18 +217,66 @@ test('each of three servers joins the pool as compose starts it', async (t) => {
   });
 });
 
+const UMBREL_VALUES = {
+  APP_SEED: '00ff',
+  DEVICE_DOMAIN_NAME: 'umbrel.local',
+  NETWORK_IP: '10.21.0.0'
+};
+
 test('on umbrelOS blocks pay the address that is the miner\'s name', async (t) => {
-  const env = environment(read(UMBREL), {
-    APP_HSTRATUM_HOST_NAMES: 'umbrel,192.168.1.10,fd00::2',
-    APP_SEED: '00ff',
-    DEVICE_DOMAIN_NAME: 'umbrel.local'
-  });
+  const env = environment(read(UMBREL), UMBREL_VALUES);
   const node = await startNode(t, {address: null, wallet: true, env});
-
-  for (const host of ['umbrel.local:3080', '192.168.1.10:3080', '[fd00::2]:3080'])
-    assert.strictEqual((await ask(node, host, '/')).status, 200, host);
-
-  const {body} = await ask(node, 'umbrel', '/api/v1/listeners');
+  const {body} = await ask(node, 'umbrel.local:3080', '/api/v1/listeners');
 
   assert.match(body, /"payout":"solo"/);
 });
+
+/**
+ * A container of a network, without the container.
+ * @returns {Function} what it gets from the node when it asks by a host: the
+ * status, as text.
+ */
+
+async function container(t, network) {
+  // Of the namespace and of the interface that leads to it.
+  const name = `${network}-${process.pid}`;
+  const [near, far] = [`${network}.1`, `${network}.2`];
+  const ip = line => execute('ip', line.split(' '));
+
+  await ip(`netns add ${name}`);
+  // The interfaces go with it.
+  t.after(() => ip(`netns del ${name}`));
+  await ip(`link add ${name} type veth peer name eth0 netns ${name}`);
+  await ip(`address add ${near}/30 dev ${name}`);
+  await ip(`link set ${name} up`);
+  await ip(`-n ${name} address add ${far}/30 dev eth0`);
+  await ip(`-n ${name} link set eth0 up`);
+
+  return async (node, host) => {
+    const {stdout} = await execute('ip', ['netns', 'exec', name, 'curl', '--silent',
+      '--output', '/dev/null', '--write-out', '%{http_code}', '--header', `Host: ${host}`,
+      `http://${near}:${node.ports.dashboard}/api/v1/pool`]);
+
+    return stdout;
+  };
+}
+
+test('on umbrelOS the app proxy, and nothing else, may ask by any name of the device',
+  {skip: process.getuid() !== 0 && 'it needs root, for a network'}, async (t) => {
+    const env = environment(read(UMBREL), UMBREL_VALUES);
+    const node = await startNode(t, {
+      address: null,
+      wallet: true,
+      env: {...env, HSD_STRATUM_HTTP_HOST: '0.0.0.0'}
+    });
+    const proxy = await container(t, '10.21.0');
+    const stranger = await container(t, '10.22.0');
+
+    for (const host of ['umbrel.local', 'garage.local', '192.168.1.99', '[fd00::2]:3080'])
+      assert.strictEqual(await proxy(node, host), '200', host);
+
+    for (const asker of [stranger, async (...args) => `${(await ask(...args, '/')).status}`]) {
+      assert.strictEqual(await asker(node, 'umbrel.local'), '200');
+      assert.strictEqual(await asker(node, 'garage.local'), '421');
+    }
+  });

@@ -74,7 +74,12 @@ const WRONG = [
     + 'regtest, whose begin with rs1'],
   ['an address among the options that is none',
     {args: ['--coinbase-address=foo']},
-    'make run: --coinbase-address: not an address'],
+    'make run: coinbase-address: foo is not an address of regtest, '
+    + 'whose begin with rs1'],
+  ['one of which a character is missing',
+    {args: [`--coinbase-address=${ADDRESS},${ADDRESS.slice(0, -1)}`]},
+    `make run: coinbase-address: ${ADDRESS.slice(0, -1)} is not an address: `
+    + 'a character is wrong or missing'],
   ['an unknown option', {args: ['--stratum-prot=1']},
     'make run: --stratum-prot: unknown option, did you mean --stratum-port?'],
   ['an unknown option as it was typed', {args: ['--stratum-tls-port=1']},
@@ -101,7 +106,8 @@ const WRONG = [
     'make run: --stratum-prot: unknown option, did you mean --stratum-port?'],
   ['an address among the options of main that is none',
     {env: {NETWORK: 'main'}, args: ['--coinbase-address=foo']},
-    'make run: --coinbase-address: not an address']
+    'make run: coinbase-address: foo is not an address of main, whose begin '
+    + 'with hs1']
 ];
 
 for (const [what, wrong, line] of WRONG) {

@@ -2,9 +2,9 @@
 
 /*
  * Upgrade and downgrade: this version goes on with what each release has left
- * behind, and a ledger of a newer version is refused, unchanged, by the node
- * and by every command, until the copy from before the upgrade is put back as
- * docs/ledger.md says.
+ * behind, and a ledger of a newer version, a file or a shared one, is refused,
+ * unchanged, by the node and by every command, until the copy from before the
+ * upgrade is put back as docs/ledger.md says.
  */
 
 const assert = require('assert');
@@ -17,6 +17,7 @@ const {promisify} = require('util');
 const {Client} = require('./client');
 const {bareLines, runNode, startNode, tempDir} = require('./harness');
 const {Miner} = require('./miner');
+const {Postgres} = require('./postgres');
 const {BANNED, DIFFICULTY, PASSWORDS, figures, putBack, run, versions}
   = require('./releases');
 const {version: THIS} = require('../package.json');
@@ -196,17 +197,7 @@ test('a ledger of a newer version is refused by name, and left as it is',
       assert.deepStrictEqual(fs.readFileSync(ledger), before, what);
     };
 
-    for (const [group, commands] of Object.entries(COMMANDS)) {
-      assert.deepStrictEqual(await subcommands(group), Object.keys(commands));
-
-      for (const [name, args] of Object.entries(commands)) {
-        const {code, stderr} = await run(group, name, '--ledger', ledger,
-          ...args);
-
-        assert.strictEqual(code, 1, name);
-        refused(stderr, name);
-      }
-    }
+    await seeRefusals(ledger, refused);
 
     const {stdout} = await run('doctor', '--network', 'regtest', '--prefix',
       prefix);
@@ -218,6 +209,57 @@ test('a ledger of a newer version is refused by name, and left as it is',
     assert.strictEqual(code, 1);
     refused(bareLines(output).join('\n'), 'the node');
     assert.ok(fs.existsSync(path.join(spool, `${spooled}.block`)));
+  });
+
+/** All commands refuse that ledger; `refused` gets what each says, and its name. */
+
+async function seeRefusals(ledger, refused) {
+  for (const [group, commands] of Object.entries(COMMANDS)) {
+    assert.deepStrictEqual(await subcommands(group), Object.keys(commands));
+
+    for (const [name, args] of Object.entries(commands)) {
+      const {code, stderr} = await run(group, name, '--ledger', ledger,
+        ...args);
+
+      assert.strictEqual(code, 1, name);
+      await refused(stderr, name);
+    }
+  }
+}
+
+test('a shared ledger of a newer version is refused by name, and left as it is',
+  async (t) => {
+    const postgres = await Postgres.start(t);
+    const args = [`--stratum-database=${postgres.url}`];
+    const node = await startNode(t, {args});
+
+    await node.signal('SIGTERM');
+
+    const version = await postgres.ask('SELECT version FROM meta');
+    const newer = Number(version) + 1;
+
+    await postgres.ask(`UPDATE meta SET version = ${newer}`);
+
+    const contents = async () => {
+      return [await postgres.ask('SELECT meta::text FROM meta'),
+        await postgres.ask('SELECT count(*) FROM pg_class')];
+    };
+    const before = await contents();
+    const refusal = new RegExp(`shared ledger 127\\.0\\.0\\.1:${postgres.port}/pool`
+      + '.*install the newer hstratum again, or restore a dump .*'
+      + `version ${newer}, this program knows ${version}`);
+    const refused = async (text, what) => {
+      assert.match(text, what === 'backup' ? /copied by pg_dump/ : refusal, what);
+      assert.strictEqual(text.trim().split('\n').length, 1, text);
+      assert.deepStrictEqual(await contents(), before, what);
+    };
+
+    await seeRefusals(postgres.url, refused);
+
+    const {code, output} = await runNode(t, {prefix: node.prefix, args});
+
+    assert.strictEqual(code, 1);
+    await refused(bareLines(output).join('\n'), 'the node');
   });
 
 test('the copy from before an upgrade is put back as the page says',

@@ -17,10 +17,12 @@ unpack "hstratum-$platform" "@hstratum/$platform"
 
 install -D -m 755 "$node/bin/node" -t "$tree/bin"
 for command in hsd hsd-cli hsd-rpc hsw-cli hsw-rpc; do
+  file=hsd/bin/$command
+  if [ $command = hsd ]; then file=hstratum/hsd_launcher.js; fi
   cat >"$tree/bin/$command" <<END
 #!/bin/sh
 here=\$(dirname "\$(readlink -f "\$0")")
-exec "\$here/node" "\$here/../lib/node_modules/hsd/bin/$command" "\$@"
+exec "\$here/node" "\$here/../lib/node_modules/$file" "\$@"
 END
   chmod 755 "$tree/bin/$command"
 done

@@ -96,6 +96,8 @@ pub struct Config {
     pub http_port: Option<u16>,
     /// Further names that HTTP requests may use for this server, besides `public_host`.
     pub http_host_names: Vec<String>,
+    /// Peers whose HTTP requests may use any name.
+    pub http_proxies: Vec<AddressRange>,
     /// Token of the operator's HTTP calls; without it there are none.
     pub http_token: Option<Secret>,
     /// Whether the operator and miners may sign in to the dashboard.
@@ -291,6 +293,7 @@ impl Draft {
             http_host: self.http_host.expect(GIVEN),
             http_port: self.http_port,
             http_host_names: self.http_host_names.unwrap_or_default(),
+            http_proxies: self.http_proxies.unwrap_or_default(),
             http_token: self.http_token,
             http_login: self.http_login.expect(GIVEN),
             address_delay: self.address_delay.expect(GIVEN).unwrap_or_default(),

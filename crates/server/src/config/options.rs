@@ -240,6 +240,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         },
     },
     OptionSpec {
+        name: "http-proxies",
+        fallback: Fallback::None,
+        help: "proxies of other machines or containers, separated by commas, that ask for a sign-in of their own: \
+               they may ask [by any name](operating.md#dashboard-api-and-metrics)",
+        expected: "up to 256 IP addresses or ranges like 10.0.0.0/8",
+        set: |draft, text| {
+            let proxies = parse_list(text, PROXIES_MAX, AddressRange::parse);
+            store(&mut draft.http_proxies, proxies)
+        },
+    },
+    OptionSpec {
         name: "http-token",
         fallback: Fallback::None,
         help: "what admin calls over HTTP must bear, and the operator [signs in](operating.md#signing-in) \
@@ -490,6 +501,7 @@ pub(super) struct Draft {
     pub(super) http_host: Option<IpAddr>,
     pub(super) http_port: Option<u16>,
     pub(super) http_host_names: Option<Vec<String>>,
+    pub(super) http_proxies: Option<Vec<AddressRange>>,
     pub(super) http_token: Option<Secret>,
     pub(super) http_login: Option<bool>,
     pub(super) address_delay: Option<Option<Duration>>,

@@ -1,6 +1,7 @@
 //! Checks of the `Host` and `Origin` headers. A page of another site must not reach a dashboard on loopback
 //! through its visitor's browser: a foreign name that resolves to this address (DNS rebinding) is refused,
-//! and so is a foreign `Origin`. Answers forbid browsers to load anything foreign.
+//! and so is a foreign `Origin`. A proxy of `http-proxies` may ask by any host, since it lets in only whom it knows; a
+//! page of another site is refused there too. Answers forbid browsers to load anything foreign.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::answer::ApiError;
+use crate::net::cidr::AddressRange;
 
 /// Allows nothing from elsewhere, and nothing inline.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -37,28 +39,48 @@ pub(crate) struct LocalAddress(pub SocketAddr);
 #[derive(Clone, Copy)]
 pub(crate) struct PeerAddress(pub IpAddr);
 
-/// How the operator calls this server.
+/// How the operator calls this server, and the proxies that may call it otherwise.
 #[derive(Clone)]
-pub(crate) struct Public(Arc<[String]>);
+pub(crate) struct Public {
+    names: Arc<[String]>,
+    proxies: Arc<[AddressRange]>,
+}
 
 impl Public {
-    /// The public host, if there is one, and these names.
-    pub(crate) fn of(public_host: Option<&str>, names: &[String]) -> Self {
+    /// The public host, if there is one, these names, and these proxies.
+    pub(crate) fn of(
+        public_host: Option<&str>,
+        names: &[String],
+        proxies: &[AddressRange],
+    ) -> Self {
         let all = public_host.map(str::to_owned).into_iter();
-        Self(all.chain(names.iter().cloned()).collect())
+        Self {
+            names: all.chain(names.iter().cloned()).collect(),
+            proxies: proxies.into(),
+        }
+    }
+
+    /// True if a proxy of another machine asks. What asks from this machine may be its browser, with a page of anybody.
+    fn is_proxied(&self, peer: IpAddr, local: SocketAddr) -> bool {
+        let peer = peer.to_canonical();
+        !peer.is_loopback()
+            && peer != local.ip().to_canonical()
+            && self.proxies.iter().any(|range| range.contains(peer))
     }
 }
 
 /// Middleware that checks the headers before the request is answered.
 pub(crate) async fn guard(
-    State(Public(public)): State<Public>,
+    State(public): State<Public>,
     headers: HeaderMap,
     request: Request,
     next: Next,
 ) -> Response {
-    let local = request.extensions().get::<LocalAddress>();
-    let local = local.expect("every connection has its address").0;
-    let mut response = match judge(&headers, local, &public) {
+    let ends = request.extensions();
+    let (Some(LocalAddress(local)), Some(PeerAddress(peer))) = (ends.get(), ends.get()) else {
+        unreachable!("every connection has both");
+    };
+    let mut response = match judge(&headers, *local, *peer, &public) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
@@ -75,10 +97,20 @@ pub(crate) async fn guard(
 /// Characters shown of a refused host; a valid name is no longer.
 const HOST_SHOWN_MAX: usize = 253;
 
-fn judge(headers: &HeaderMap, local: SocketAddr, public: &[String]) -> Result<(), ApiError> {
+fn judge(
+    headers: &HeaderMap,
+    local: SocketAddr,
+    peer: IpAddr,
+    public: &Public,
+) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
-    let is_ours = |host: &str| is_ours(host, local, public);
+    let proxied = host.filter(|_| public.is_proxied(peer, local));
+    let proxied = proxied.map(without_port);
+    let is_ours = |host: &str| {
+        proxied.is_some_and(|name| without_port(host).eq_ignore_ascii_case(name))
+            || is_ours(host, local, &public.names)
+    };
     if hosts.next().is_some() || !host.is_some_and(is_ours) {
         return Err(ApiError(
             StatusCode::MISDIRECTED_REQUEST,
@@ -148,8 +180,8 @@ mod tests {
         let check = |host: &str, local: &str, expected: bool| {
             let local = local.parse().expect("an address");
             let names = ["hstratum.pool.svc".to_owned(), "192.0.2.9".to_owned()];
-            let public = Public::of(Some("pool.example.com"), &names);
-            let found = is_ours(host, local, &public.0);
+            let public = Public::of(Some("pool.example.com"), &names, &[]);
+            let found = is_ours(host, local, &public.names);
             assert_eq!(found, expected, "{host} at {local}");
         };
         let loopback = "127.0.0.1:3080";
@@ -170,5 +202,50 @@ mod tests {
         check("127.0.0.1.evil.example.com:3080", loopback, false);
         check("localhost:x", loopback, false);
         check("", loopback, false);
+    }
+
+    /// The status that a request gets of a server at that address, `None` where it is answered.
+    fn status(peer: &str, local: &str, hosts: &[&str], origin: Option<&str>) -> Option<u16> {
+        let proxies = ["10.21.0.0/16", "127.0.0.0/8", "fd00::/8"]
+            .map(|range| AddressRange::parse(range).expect("a range"));
+        let public = Public::of(None, &[], &proxies);
+        let mut headers = HeaderMap::new();
+        let named = hosts.iter().map(|host| (header::HOST, *host));
+        for (name, value) in named.chain(origin.map(|origin| (header::ORIGIN, origin))) {
+            headers.append(name, value.parse().expect("a header"));
+        }
+        let local = local.parse().expect("an address");
+        let peer = peer.parse().expect("an address");
+        let judged = judge(&headers, local, peer, &public);
+        judged.err().map(|refusal| refusal.0.as_u16())
+    }
+
+    #[test]
+    fn any_host_is_taken_of_a_listed_proxy_of_another_machine_only() {
+        let renamed = ["garage.local:3080"];
+        for (peer, local, expected) in [
+            ("10.21.0.9", "10.21.0.3:3080", None),
+            ("::ffff:10.21.0.9", "10.21.0.3:3080", None),
+            ("fd00::9", "[fd00::3]:3080", None),
+            ("192.168.1.7", "10.21.0.3:3080", Some(421)),
+            // This machine's browser.
+            ("10.21.0.3", "10.21.0.3:3080", Some(421)),
+            ("127.0.0.1", "127.0.0.1:3080", Some(421)),
+            ("::ffff:127.0.0.1", "127.0.0.1:3080", Some(421)),
+        ] {
+            let found = status(peer, local, &renamed, None);
+            assert_eq!(found, expected, "{peer} at {local}");
+        }
+
+        let proxied = |hosts, origin| status("10.21.0.9", "10.21.0.3:3080", hosts, origin);
+        assert_eq!(proxied(&renamed, Some("http://garage.local:3080")), None);
+        assert_eq!(proxied(&renamed, Some("https://Garage.local")), None);
+        assert_eq!(
+            proxied(&renamed, Some("http://evil.example.com")),
+            Some(403)
+        );
+        assert_eq!(proxied(&renamed, Some("null")), Some(403));
+        assert_eq!(proxied(&[], None), Some(421));
+        assert_eq!(proxied(&[renamed[0]; 2], None), Some(421));
     }
 }

@@ -247,7 +247,11 @@ fn router(site: Arc<Site>) -> Router {
         .method_not_allowed_fallback(answer::only_get)
         .layer(from_fn_with_state(site.clone(), sign_in::recognise))
         .layer(from_fn_with_state(
-            Public::of(site.public_host.as_deref(), &site.host_names),
+            Public::of(
+                site.public_host.as_deref(),
+                &site.host_names,
+                &site.http_proxies,
+            ),
             host_guard::guard,
         ))
         .with_state(site)

@@ -56,6 +56,8 @@ pub(crate) struct Site {
     pub public_host: Option<String>,
     /// Names by which it may be asked beside that.
     pub host_names: Vec<String>,
+    /// Peers that may ask it by any.
+    pub http_proxies: Vec<AddressRange>,
     pub listeners: Listeners,
     pub payouts_of_listeners: ListenerPayouts,
     /// Kinds of payout of the listeners.
@@ -142,6 +144,7 @@ impl Site {
             auth: config.auth.name(),
             public_host: config.public_host.clone(),
             host_names: config.http_host_names.clone(),
+            http_proxies: config.http_proxies.clone(),
             listeners: Listeners::of(settings),
             payouts_of_listeners: ListenerPayouts::of(settings),
             payouts: config.payouts(),

@@ -79,7 +79,7 @@ fn run_to_the_end(settings: ProxySettings, flags: Flags, given: Given) -> anyhow
     }
     let control = control.and_then(|control| told_of(control.start(to_driver, waker)));
     if let Some(listener) = http {
-        let public = Public::of(told.public_host.as_deref(), &told.http_host_names);
+        let public = Public::of(told.public_host.as_deref(), &told.http_host_names, &[]);
         let started = http::start(listener, driver.status_window.clone(), public);
         told_of(started);
     }

@@ -317,6 +317,16 @@ fn foreign_host_and_origin_are_refused() {
     }
 }
 
+/// A page that any browser of this machine shows may ask by a name of its own (DNS rebinding).
+#[test]
+fn what_this_machine_asks_is_never_a_proxys() {
+    let everybody = "0.0.0.0/0, ::/0";
+    let (_running, browser) = serve(&[("http-proxies", everybody), ("http-host", "127.0.0.1")]);
+    let ask = |headers: &[(&str, &str)]| browser.ask("GET", "/api/v1/round", headers).status;
+    assert_eq!(ask(&[("Host", "evil.example.com")]), 421);
+    assert_eq!(ask(&[("Host", "localhost")]), 200);
+}
+
 #[test]
 fn port_that_was_asked_for_and_is_taken_stops_the_start() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
