@@ -37,6 +37,8 @@ struct FanoutRound {
     /// Mean time after the first miner, over miners and over hashes.
     mean: Duration,
     hash_weighted: Duration,
+    /// The mean over hashes if the same times had come in the order of the hashrates.
+    hash_weighted_least: Duration,
 }
 
 /// Runs it, and prints the report.
@@ -126,9 +128,13 @@ impl Fanout {
         }
         let after = audience.look_at_server()?;
         let first = first.unwrap_or_default();
+        let mut in_order = (self.times.clone(), audience.shares.clone());
+        in_order.0.sort_unstable();
+        in_order.1.sort_unstable_by(|one, other| other.cmp(one));
         Ok(FanoutRound {
-            mean: self.mean_after(first, |_| 1.0),
-            hash_weighted: self.mean_after(first, |seat| f64::from(audience.shares[seat])),
+            mean: mean_after(first, &self.times, |_| 1.0),
+            hash_weighted: mean_after(first, &self.times, |at| f64::from(audience.shares[at])),
+            hash_weighted_least: mean_after(first, &in_order.0, |at| f64::from(in_order.1[at])),
             first,
             last,
             usage: after
@@ -136,16 +142,6 @@ impl Fanout {
                 .map(|(after, before)| after.since(&before)),
             again,
         })
-    }
-
-    /// Mean time of all miners after the first one, each with a weight.
-    fn mean_after(&self, first: Duration, weight: impl Fn(usize) -> f64) -> Duration {
-        let (mut sum, mut all) = (0.0, 0.0);
-        for (seat, time) in self.times.iter().enumerate() {
-            sum += weight(seat) * time.saturating_sub(first).as_secs_f64();
-            all += weight(seat);
-        }
-        Duration::from_secs_f64(sum / all)
     }
 
     /// The middle of a time of all rounds, in milliseconds.
@@ -213,9 +209,20 @@ impl FanoutRound {
             "first_to_last_ms": ms(self.spread()),
             "mean_ms": ms(self.mean),
             "hash_weighted_ms": ms(self.hash_weighted),
+            "hash_weighted_least_ms": ms(self.hash_weighted_least),
             "again": self.again,
         })
     }
+}
+
+/// Mean of times after the first, each with a weight.
+fn mean_after(first: Duration, times: &[Duration], weight: impl Fn(usize) -> f64) -> Duration {
+    let (mut sum, mut all) = (0.0, 0.0);
+    for (at, time) in times.iter().enumerate() {
+        sum += weight(at) * time.saturating_sub(first).as_secs_f64();
+        all += weight(at);
+    }
+    Duration::from_secs_f64(sum / all)
 }
 
 fn ms(time: Duration) -> f64 {
