@@ -84,7 +84,7 @@ use tower_service::Service;
 use self::answer::ApiError;
 use self::conns::{ConnPermit, Conns};
 pub(crate) use self::console::Console;
-use self::host_guard::{LocalAddress, PeerAddress, Public};
+use self::host_guard::{LocalAddress, PeerAddress};
 use self::privacy::{Shows, shown};
 pub(crate) use self::site::{SignInParts, Site};
 use crate::config::{Config, Dashboard, HTTP_PORT};
@@ -246,14 +246,7 @@ fn router(site: Arc<Site>) -> Router {
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::only_get)
         .layer(from_fn_with_state(site.clone(), sign_in::recognise))
-        .layer(from_fn_with_state(
-            Public::of(
-                site.public_host.as_deref(),
-                &site.host_names,
-                &site.http_proxies,
-            ),
-            host_guard::guard,
-        ))
+        .layer(from_fn_with_state(site.public.clone(), host_guard::guard))
         .with_state(site)
 }
 

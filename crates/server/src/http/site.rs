@@ -16,6 +16,7 @@ use super::conns::Conns;
 use super::console::Console;
 use super::estimates::{CachedEstimates, LedgerEstimates, NextPayout, PoolMoney};
 use super::events::Events;
+use super::host_guard::Public;
 use super::jobs::ListenerPayouts;
 use super::known_keys::KnownKeys;
 use super::ledger_queries::{ApiRound, Balances, BlockCounts, BlocksShown, Records};
@@ -31,8 +32,8 @@ use super::workers::{WorkerList, WorkerSources, Workers};
 use crate::alarm_delivery::AlarmFeed;
 use crate::alerts::Alerts;
 use crate::clock::unix_s;
-use crate::config::Dashboard;
 use crate::config::settings::Settings;
+use crate::config::{Config, Dashboard};
 use crate::limits::{
     CODES_SENT_AT_ONCE, HTTP_BANS_MAX, HTTP_CHANGES_MAX, HTTP_ORDERS_MAX, HTTP_SOON,
 };
@@ -53,11 +54,8 @@ pub(crate) struct Site {
     pub network: Network,
     /// Who may mine: `users`, `open` or `address`.
     pub auth: &'static str,
-    pub public_host: Option<String>,
-    /// Names by which it may be asked beside that.
-    pub host_names: Vec<String>,
-    /// Peers that may ask it by any.
-    pub http_proxies: Vec<AddressRange>,
+    /// Names by which it may be asked, and by whom by any.
+    pub public: Public,
     pub listeners: Listeners,
     pub payouts_of_listeners: ListenerPayouts,
     /// Kinds of payout of the listeners.
@@ -125,6 +123,14 @@ pub(crate) struct Operator {
     pub ban_places: Arc<Semaphore>,
 }
 
+fn public_of(config: &Config) -> Public {
+    Public::of(
+        config.public_host.as_deref(),
+        &config.http_host_names,
+        &config.http_proxies,
+    )
+}
+
 impl Site {
     pub(crate) fn new(
         settings: &Settings,
@@ -142,9 +148,7 @@ impl Site {
         Self {
             network: settings.network,
             auth: config.auth.name(),
-            public_host: config.public_host.clone(),
-            host_names: config.http_host_names.clone(),
-            http_proxies: config.http_proxies.clone(),
+            public: public_of(config),
             listeners: Listeners::of(settings),
             payouts_of_listeners: ListenerPayouts::of(settings),
             payouts: config.payouts(),
