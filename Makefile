@@ -113,9 +113,9 @@ bench: table ## how fast: the table, pure parts, the ledger, the way of a block 
 	cargo bench --locked -p hstratum --bench store
 	node bench/block.js
 
-# RUNS=1 ROWS=shares,one for a quick look: bench/README.md.
+# RUNS=1 ROWS=shares,one for a quick look; AGAINST=v0.1.0: with another commit in turns: bench/README.md.
 table: build ## hstratum against the limit server, in the same run
-	RUNS='$(RUNS)' ROWS='$(ROWS)' node bench/table.js
+	RUNS='$(RUNS)' ROWS='$(ROWS)' AGAINST='$(AGAINST)' node bench/table.js
 
 # Needs valgrind. UPDATE=1 writes bench/instructions.json anew.
 instructions: ## whether shares, jobs and logins take more instructions or allocations than before

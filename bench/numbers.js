@@ -21,16 +21,20 @@ function quantile(values, part) {
   return sorted[Math.min(sorted.length - 1, Math.max(0, at))];
 }
 
-/** A table as text, of lines of cells; the first line is the head. */
+/**
+ * A table as text, of lines of cells; the first line is the head. The first
+ * column holds text, and the last one if it `endsInText`; numbers are between.
+ */
 
-function table(lines) {
+function table(lines, {endsInText = false} = {}) {
   const widths = lines[0].map((_, i) => {
     return Math.max(...lines.map(line => line[i].length));
   });
 
   return lines.map((line) => {
     return line.map((cell, i) => {
-      return i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]);
+      const isText = i === 0 || endsInText && i === widths.length - 1;
+      return isText ? cell.padEnd(widths[i]) : cell.padStart(widths[i]);
     }).join('  ').trimEnd();
   }).join('\n');
 }

@@ -55,6 +55,9 @@ const NODE_ARGS = [
   '--stratum-max-inbound=20000'
 ];
 
+/** What is measured: a name, and the plugin of a tree. */
+const OWN_TREE = {name: 'hstratum', plugin: true};
+
 function pin(pid, core) {
   execFileSync('taskset', ['-a', '-c', '-p', String(core), String(pid)],
     {stdio: 'ignore'});
@@ -119,8 +122,8 @@ class Limit {
 /** A node with the plugin. */
 
 class Hstratum {
-  constructor(node) {
-    this.name = 'hstratum';
+  constructor(node, name) {
+    this.name = name;
     this.node = node;
     this.pid = node.child.pid;
     this.port = node.ports.stratum;
@@ -128,14 +131,16 @@ class Hstratum {
     this.env = {HSTRATUM_NODE_API_KEY: API_KEY};
   }
 
-  static async start(t, {args = [], ...options} = {}) {
-    const node = await startNode(t, {...options,
+  /** @param {Object} [options] - of the node; `tree`: whose plugin it has. */
+
+  static async start(t, {args = [], tree = OWN_TREE, ...options} = {}) {
+    const node = await startNode(t, {...options, plugin: tree.plugin,
       args: [...NODE_ARGS, ...args]});
 
     // hsd has all its threads by now, and later ones are their children.
     pin(node.child.pid, SERVER_CORE);
     await node.mine(1);
-    return new this(node);
+    return new this(node, tree.name);
   }
 
   /** Start again with a ledger that holds the credit of years. */
@@ -212,5 +217,5 @@ function syncTime(dir) {
   return {p50: quantile(times, 0.5), p99: quantile(times, 0.99)};
 }
 
-module.exports = {ADDON, API_KEY, Hstratum, LOAD_CORE, Limit, SERVER_CORE,
-  SWARM, pin, swarm, syncTime};
+module.exports = {ADDON, API_KEY, Hstratum, LOAD_CORE, Limit, OWN_TREE,
+  SERVER_CORE, SWARM, pin, swarm, syncTime};

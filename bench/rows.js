@@ -212,10 +212,11 @@ class TimedMiner extends Miner {
  * transactions in it.
  */
 
-async function tips(t) {
+async function tips(t, {plugin}) {
   const spender = new Spender();
-  const node = await startNode(t, {address: spender.address, args: [
-    '--log-level=info', '--stratum-refresh=1', `--plugins=${PLUGIN},${PROBE}`
+  const file = plugin === true ? PLUGIN : plugin;
+  const node = await startNode(t, {plugin, address: spender.address, args: [
+    '--log-level=info', '--stratum-refresh=1', `--plugins=${file},${PROBE}`
   ]});
 
   pin(node.child.pid, SERVER_CORE);
@@ -255,13 +256,15 @@ async function tip(node, miner) {
 
 /** Run bench/block.js: from a solution until a peer holds the whole block. */
 
-async function block(rounds) {
+async function block(rounds, {plugin}) {
   const script = path.join(__dirname, 'block.js');
+  const env = plugin === true ? process.env
+    : {...process.env, HSTRATUM_TEST_PLUGIN: plugin};
   // Two nodes and their miner use both cores.
   const {stdout} = await promisify(execFile)('taskset', ['-c',
     `${SERVER_CORE},${LOAD_CORE}`, process.execPath, script, '--json',
     '--sizes=1000', '--peers=observer', `--rounds=${rounds}`],
-  {timeout: BLOCK_MS, maxBuffer: 16 << 20});
+  {env, timeout: BLOCK_MS, maxBuffer: 16 << 20});
   const {samples} = JSON.parse(stdout);
   const of = way => samples.filter(sample => sample.way === way)
     .map(sample => sample.ms.peer);

@@ -1,9 +1,9 @@
 'use strict';
 
 /*
- * The table of hstratum's speed, against the limit server in the same run:
- * server on core 0, load on core 1, the ledger on the disk, every scenario in
- * turn for both, medians with their spread.
+ * The table of hstratum's speed, against the limit server and perhaps another
+ * commit in the same run: server on core 0, load on core 1, the ledger on the
+ * disk, every scenario in turn for all, medians with their spread.
  */
 
 const fs = require('fs');
@@ -11,17 +11,21 @@ const os = require('os');
 const {parseArgs} = require('util');
 const {Bench, PlainError, exitWith, runAtMost} = require('./command');
 const {median, table} = require('./numbers');
-const {ADDON, Hstratum, LOAD_CORE, Limit, SWARM, pin} = require('./rig');
+const otherTree = require('./other_tree');
+const {ADDON, Hstratum, LOAD_CORE, Limit, OWN_TREE, SWARM, pin}
+  = require('./rig');
 const rows = require('./rows');
 
 const HELP = `usage: node bench/table.js [options]
 
-Needs make build and two cores. RUNS and ROWS in the environment do the same
-as the options.
+Needs make build and two cores. RUNS, ROWS and AGAINST in the environment do
+the same as the options.
 
   --runs N         runs of each scenario, 1 to 100 (5)
   --rows NAME,...  of: shares, one, crowd, steady, rpc, block, tip, scale,
                    ledger, growth (all)
+  --against REV    measure this commit too, in turns; the first time it is
+                   built, in target/against/
   --json           print every measurement as JSON
   --help           print this
 `;
@@ -49,9 +53,13 @@ const BASE_MS = 10 * 60 * 1000;
 const RUN_MS = 5 * 60 * 1000;
 
 class Table extends Bench {
-  constructor({runs, rows}) {
+  /** @param {Object} options - `other`: another commit's tree, or null. */
+
+  constructor({runs, rows, other}) {
     super();
     this.runs = runs;
+    this.other = other;
+    this.trees = other ? [OWN_TREE, other] : [OWN_TREE];
     this.wanted = new Set(rows);
     this.samples = new Map();     // "scenario server" to objects
     this.lines = [];
@@ -91,18 +99,23 @@ class Table extends Bench {
     if (this.wants('growth'))
       await this.runGrowth();
 
-    if (this.wants('tip'))
-      this.add('tip', 'hstratum', await rows.tips(this));
+    for (const tree of this.trees) {
+      if (this.wants('tip'))
+        this.add('tip', tree.name, await rows.tips(this, tree));
 
-    if (this.wants('block'))
-      this.add('block', 'hstratum', await rows.block(this.runs));
+      if (this.wants('block'))
+        this.add('block', tree.name, await rows.block(this.runs, tree));
+    }
   }
 
-  /** Both servers run all the time; one of them is used at a time. */
+  /** All servers run all the time; one of them is used at a time. */
 
   async runShares() {
-    const limit = await Limit.start(this);
-    const hstratum = await Hstratum.start(this);
+    const servers = [await Limit.start(this)];
+
+    for (const tree of this.trees)
+      servers.push(await Hstratum.start(this, {tree}));
+
     const scenarios = [
       ['shares', rows.flatOut],
       ['one', rows.oneOutstanding],
@@ -111,15 +124,17 @@ class Table extends Bench {
 
     for (let run = 0; run < this.runs; run++) {
       for (const [name, scenario] of scenarios) {
-        for (const server of inTurn([limit, hstratum], run))
+        for (const server of inTurn(servers, run))
           this.add(name, server.name, await scenario(server));
       }
-      if (this.wants('rpc'))
-        this.add('rpc', 'hstratum', await rows.rpc(hstratum));
+      if (this.wants('rpc')) {
+        for (const server of inTurn(servers.slice(1), run))
+          this.add('rpc', server.name, await rows.rpc(server));
+      }
     }
 
-    await hstratum.end();
-    await limit.end();
+    for (const server of servers)
+      await server.end();
   }
 
   /** Memory is measured in a process that has had no connection before. */
@@ -133,8 +148,9 @@ class Table extends Bench {
         : Math.min(this.runs, SCALE_RUNS);
 
       for (let run = 0; run < runs; run++) {
-        for (const Server of inTurn([Limit, Hstratum], run)) {
-          const server = await Server.start(this);
+        for (const tree of inTurn([null, ...this.trees], run)) {
+          const server = tree ? await Hstratum.start(this, {tree})
+            : await Limit.start(this);
           this.add(`crowd${size}`, server.name,
             await rows.crowd(server, size));
           await server.end();
@@ -146,46 +162,56 @@ class Table extends Bench {
   /** The same load on a ledger that is synced, and on one in memory. */
 
   async runLedger() {
-    const kept = await Hstratum.start(this);
-    const memory = await Hstratum.start(this, {args: ['--memory']});
+    const cases = [];
+
+    for (const tree of this.trees) {
+      const memory = ['--memory'];
+      cases.push(['disk', await Hstratum.start(this, {tree})]);
+      cases.push(['memory', await Hstratum.start(this, {tree, args: memory})]);
+    }
 
     for (let run = 0; run < this.runs; run++) {
-      for (const server of inTurn([kept, memory], run)) {
-        const name = server === kept ? 'disk' : 'memory';
-        this.add('ledgerFlat', name, await rows.flatOut(server));
-        this.add('ledgerSteady', name, await rows.steady(server));
+      for (const [on, server] of inTurn(cases, run)) {
+        this.add(`ledgerFlat ${on}`, server.name, await rows.flatOut(server));
+        this.add(`ledgerSteady ${on}`, server.name, await rows.steady(server));
       }
     }
 
-    await kept.end();
-    await memory.end();
+    for (const [, server] of cases)
+      await server.end();
   }
 
   /** The same load for more accounts, and on a ledger of years. */
 
   async runGrowth() {
-    const young = await Hstratum.start(this);
-    const old = await Hstratum.start(this);
-    const cases = [['few', young, 10], ['many', young, 1000],
-      ['old', old, 10]];
+    const cases = [];
 
-    await old.age();
+    for (const tree of this.trees) {
+      const young = await Hstratum.start(this, {tree});
+      const old = await Hstratum.start(this, {tree});
+
+      await old.age();
+      cases.push(['few', young, 10], ['many', young, 1000], ['old', old, 10]);
+    }
 
     for (let run = 0; run < this.runs; run++) {
       for (const [name, server, accounts] of inTurn(cases, run)) {
         const args = [`--accounts=${accounts}`];
-        this.add('growthFlat', name, await rows.flatOut(server, args));
-        this.add('growthSteady', name, await rows.steady(server, args));
+        this.add(`growthFlat ${name}`, server.name,
+          await rows.flatOut(server, args));
+        this.add(`growthSteady ${name}`, server.name,
+          await rows.steady(server, args));
       }
     }
 
-    await young.end();
-    await old.end();
+    for (const server of new Set(cases.map(([, server]) => server)))
+      await server.end();
   }
 
   report() {
-    this.lines = [['', 'limit', 'hstratum', 'ratio', 'must', 'aim',
-      'verdict']];
+    this.lines = [['', 'limit', ...this.other ? [this.other.name] : [],
+      'hstratum', ...this.other ? ['to it'] : [], 'ratio', 'must', 'aim',
+      'verdict', 'why']];
     this.reportShares();
     this.reportCrowd();
     this.reportNode();
@@ -209,7 +235,7 @@ class Table extends Bench {
       notes.push(`More than one job for a block: up to ${Math.max(...again)}.`);
 
     for (const name of ['shares', 'one']) {
-      for (const server of ['limit', 'hstratum']) {
+      for (const server of ['limit', ...this.trees.map(({name}) => name)]) {
         const load = this.of(name, server, 'load');
         const busy = this.of(name, server, 'busy');
         if (load.length > 0) {
@@ -220,7 +246,7 @@ class Table extends Bench {
       }
     }
 
-    return `${table(this.lines)}\n\n${notes.join('\n')}\n`;
+    return `${table(this.lines, {endsInText: true})}\n\n${notes.join('\n')}\n`;
   }
 
   reportShares() {
@@ -231,70 +257,69 @@ class Table extends Bench {
     const bounds = {must: 0.45, aim: 0.7};
 
     this.compare('accepted shares/s, 1,000 connections, 8 outstanding',
-      'shares', 'rate', {...isQuiet && bounds, more: true, digits: 0});
+      'shares', 'rate', {...isQuiet && bounds, more: true, digits: 0,
+        why: 'hashing, TCP'});
     this.compare('  for each second of the server\'s CPU',
-      'shares', 'each', {...bounds, more: true, digits: 0});
+      'shares', 'each', {...bounds, more: true, digits: 0,
+        why: 'hashing, TCP'});
     this.compare('server CPU a share, 8 outstanding, µs',
-      'shares', 'cpu', {digits: 2});
+      'shares', 'cpu', {digits: 2, why: 'hashing, TCP'});
     this.compare('server CPU a share, 1 outstanding, µs',
-      'one', 'cpu', {must: 1.5, aim: 1.2, digits: 2});
+      'one', 'cpu', {must: 1.5, aim: 1.2, digits: 2,
+        why: 'a send for each reply'});
   }
 
   reportCrowd() {
     const crowd = `crowd${MINERS}`;
 
     this.compare('new block to 10,000 miners, first to last, ms',
-      crowd, 'fanout', {must: 1.3, aim: 1.05, digits: 0});
+      crowd, 'fanout', {must: 1.3, aim: 1.05, digits: 0,
+        why: 'a send for each miner'});
     this.compare('10,000 at once, until the last has work, s',
-      crowd, 'storm', {must: 3, aim: 1.5, digits: 2});
+      crowd, 'storm', {must: 3, aim: 1.5, digits: 2,
+        why: 'accept, login, a job for each'});
     this.compare('memory a connection, 10,000 idle, bytes',
-      crowd, 'memory', {must: 4096, aim: 2560, digits: 0, absolute: true});
+      crowd, 'memory', {must: 4096, aim: 2560, digits: 0, absolute: true,
+        why: 'session, connection'});
     this.compare('reply at 4,000 shares/s, p50, ms',
-      'steady', 'p50', {digits: 2});
+      'steady', 'p50', {digits: 2, why: 'the disk\'s sync'});
     this.reportSteady();
   }
 
   reportSteady() {
-    const limit = this.of('steady', 'limit', 'p99');
-    const ours = this.of('steady', 'hstratum', 'p99');
+    const all = name => ['limit', ...this.trees.map(tree => tree.name)]
+      .flatMap(server => this.of('steady', server, name));
+    const why = 'the disk';
+    const bound = (times) => {
+      return median(this.of('steady', 'limit', 'p99'))
+        + times * median(all('fsync99'));
+    };
 
-    if (ours.length === 0)
-      return;
-
-    const fsync = name => [...this.of('steady', 'limit', name),
-      ...this.of('steady', 'hstratum', name)];
-    const bound = times => median(limit) + times * median(fsync('fsync99'));
-
-    this.line('reply at 4,000 shares/s, p99, ms', limit, ours, {digits: 2,
-      absolute: true, must: bound(3), aim: bound(1.5)});
-    // A reply waits for one or two of these syncs.
-    this.line('the disk\'s fsync in the same run, p50, ms', [],
-      fsync('fsync50'), {digits: 2});
-    this.line('the disk\'s fsync in the same run, p99, ms', [],
-      fsync('fsync99'), {digits: 2});
+    this.compare('reply at 4,000 shares/s, p99, ms', 'steady', 'p99',
+      {digits: 2, absolute: true, must: bound(3), aim: bound(1.5),
+        why: 'one or two of the disk\'s syncs'});
+    this.line('the disk\'s fsync in the same run, p50, ms',
+      {ours: all('fsync50')}, {digits: 2, why});
+    this.line('the disk\'s fsync in the same run, p99, ms',
+      {ours: all('fsync99')}, {digits: 2, why});
   }
 
   reportNode() {
-    const rpc = name => this.of('rpc', 'hstratum', name);
-    const [tip] = this.samples.get('tip hstratum') || [];
-    const [block] = this.samples.get('block hstratum') || [];
+    const why = 'one core for the node and us';
 
-    this.line('node\'s RPC idle | flat out, p50, ms', rpc('idle50'),
-      rpc('p50'), {digits: 2});
-    this.line('node\'s RPC idle | flat out, p99, ms', rpc('idle99'),
-      rpc('p99'), {digits: 2, must: 2, aim: 1.2});
-
-    if (block) {
-      this.line('solution to a peer\'s block, 1,000 txs, submitblock | , ms',
-        block.theirs, block.ours,
-        {digits: 1, must: 16, aim: 6, absolute: true});
-    }
-    if (tip) {
-      this.line('new tip to a miner\'s job, empty block, ms', [], tip.empty,
-        {digits: 2, aim: 1, absolute: true});
-      this.line('new tip to a miner\'s job, 3,000 txs, ms', [], tip.full,
-        {digits: 1, aim: 5, absolute: true});
-    }
+    this.pair('node\'s RPC idle | flat out, p50, ms', ['rpc', 'idle50'],
+      ['rpc', 'p50'], {digits: 2, why});
+    this.pair('node\'s RPC idle | flat out, p99, ms', ['rpc', 'idle99'],
+      ['rpc', 'p99'], {digits: 2, must: 2, aim: 1.2, why});
+    this.pair('solution to a peer\'s block, 1,000 txs, submitblock | , ms',
+      ['block', 'theirs'], ['block', 'ours'], {digits: 1, must: 16, aim: 6,
+        absolute: true, why: 'announced before it is verified'});
+    this.pair('new tip to a miner\'s job, empty block, ms', null,
+      ['tip', 'empty'], {digits: 2, aim: 1, absolute: true,
+        why: 'the first template is ours'});
+    this.pair('new tip to a miner\'s job, 3,000 txs, ms', null,
+      ['tip', 'full'], {digits: 1, aim: 5, absolute: true,
+        why: 'the first template is ours'});
   }
 
   /** Report how the cost of one connection grows with their number. */
@@ -303,26 +328,30 @@ class Table extends Bench {
     if (!this.wants('scale'))
       return;
 
-    for (const [name, what] of [['connect', 'a connection'],
-      ['notify', 'a connection and job']]) {
-      const medians = [];
-
+    for (const [name, what, why] of [
+      ['connect', 'a connection', 'accept, login, a job'],
+      ['notify', 'a connection and job', 'a send for each miner']
+    ]) {
       for (const size of SCALE) {
-        const [limit, ours] = ['limit', 'hstratum'].map((server) => {
-          return this.of(`crowd${size}`, server, name);
-        });
-        medians.push(median(ours));
-        this.line(`CPU ${what}, ${size.toLocaleString('en')}, µs`, limit,
-          ours, {digits: 1});
+        this.compare(`CPU ${what}, ${size.toLocaleString('en')}, µs`,
+          `crowd${size}`, name, {digits: 1, why});
       }
 
       // Each against the smallest before it: a falling cost is no fault.
-      const growth = medians.map((cost, i) => {
-        return cost / Math.min(...medians.slice(0, i + 1));
-      });
-      this.line('  how it grows with their number, at most', [],
-        [Math.max(...growth)], {digits: 2, must: 1.2, aim: 1.1,
-          absolute: true});
+      const growth = (server) => {
+        const medians = SCALE.map((size) => {
+          return median(this.of(`crowd${size}`, server, name));
+        });
+        return [Math.max(...medians.map((cost, i) => {
+          return cost / Math.min(...medians.slice(0, i + 1));
+        }))];
+      };
+
+      this.line('  how it grows with their number, at most',
+        {ours: growth('hstratum'),
+          other: this.other ? growth(this.other.name) : []},
+        {digits: 2, must: 1.2, aim: 1.1, absolute: true,
+          why: 'nothing looks at all miners'});
     }
   }
 
@@ -334,9 +363,9 @@ class Table extends Bench {
       ['ledgerSteady', 'p50', 'reply at 4,000/s, p50, ms', 2],
       ['ledgerSteady', 'p99', 'reply at 4,000/s, p99, ms', 2]
     ]) {
-      this.line(`ledger in memory | on disk: ${what}`,
-        this.of(scenario, 'memory', name), this.of(scenario, 'disk', name),
-        {digits});
+      this.pair(`ledger in memory | on disk: ${what}`,
+        [`${scenario} memory`, name], [`${scenario} disk`, name],
+        {digits, why: 'a sync for each group'});
     }
   }
 
@@ -348,27 +377,46 @@ class Table extends Bench {
         ['growthSteady', 'cpu', 'CPU a share at 4,000/s, µs'],
         ['growthSteady', 'p50', 'reply at 4,000/s, p50, ms']
       ]) {
-        this.line(`${what}: ${unit}`, this.of(scenario, 'few', number),
-          this.of(scenario, name, number), {digits: 2});
+        this.pair(`${what}: ${unit}`, [`${scenario} few`, number],
+          [`${scenario} ${name}`, number],
+          {digits: 2, why: 'no cost by size'});
       }
     }
   }
 
+  /** A number of the limit server's and of each tree's. */
+
   compare(what, scenario, name, options) {
-    this.line(what, this.of(scenario, 'limit', name),
-      this.of(scenario, 'hstratum', name), options);
+    this.line(what, {limit: this.of(scenario, 'limit', name),
+      ours: this.of(scenario, 'hstratum', name),
+      other: this.ofOther(scenario, name)}, options);
+  }
+
+  /** Two numbers of this tree, of which the first may be null. */
+
+  pair(what, before, now, options) {
+    this.line(what, {
+      limit: before ? this.of(before[0], 'hstratum', before[1]).flat() : [],
+      ours: this.of(now[0], 'hstratum', now[1]).flat(),
+      other: this.ofOther(...now).flat()
+    }, options);
+  }
+
+  ofOther(scenario, name) {
+    return this.other ? this.of(scenario, this.other.name, name) : [];
   }
 
   /**
-   * Print one row. Its bounds hold for the ratio, or for the number itself
-   * where it is `absolute`.
+   * Print one row. Its bounds hold for the ratio to the limit, or for the
+   * number itself where it is `absolute`; `why` is what it is made of.
    */
 
-  line(what, limit, ours, {digits, must, aim, more, absolute}) {
+  line(what, {limit = [], ours, other = []},
+    {digits, must, aim, more, absolute, why}) {
     if (ours.length === 0)
       return;
 
-    const ratio = limit.length > 0 ? median(ours) / median(limit) : null;
+    const ratio = ratioOf(ours, limit);
     const value = absolute ? median(ours) : ratio;
     const shown = (bound) => {
       if (bound == null)
@@ -386,10 +434,19 @@ class Table extends Bench {
     else if (aim != null)
       verdict = 'measured';
 
-    this.lines.push([what, spread(limit, digits), spread(ours, digits),
-      ratio == null ? '' : ratio.toFixed(2), shown(must), shown(aim),
-      verdict]);
+    this.lines.push([what, spread(limit, digits),
+      ...this.other ? [spread(other, digits)] : [], spread(ours, digits),
+      ...this.other ? [show(ratioOf(ours, other))] : [], show(ratio),
+      shown(must), shown(aim), verdict, why]);
   }
+}
+
+function ratioOf(values, others) {
+  return others.length > 0 ? median(values) / median(others) : null;
+}
+
+function show(ratio) {
+  return ratio == null ? '' : ratio.toFixed(2);
 }
 
 /** The servers take turns at being first. */
@@ -429,6 +486,7 @@ function parse(argv) {
     ({values} = parseArgs({args: argv, options: {
       runs: {type: 'string', default: process.env.RUNS || '5'},
       rows: {type: 'string', default: process.env.ROWS || ROWS.join(',')},
+      against: {type: 'string', default: process.env.AGAINST || ''},
       json: {type: 'boolean', default: false},
       help: {type: 'boolean', default: false}
     }}));
@@ -447,7 +505,8 @@ function parse(argv) {
       throw new PlainError(`rows: of ${ROWS.join(', ')}, not '${name}'`);
   }
 
-  return {runs, rows: names, json: values.json, help: values.help};
+  return {runs, rows: names, against: values.against, json: values.json,
+    help: values.help};
 }
 
 async function main() {
@@ -463,11 +522,14 @@ async function main() {
       throw new PlainError(`${file} is not there: run \`make build\` first`);
   }
 
+  const other = options.against ? otherTree.build(options.against) : null;
+
   pin(process.pid, LOAD_CORE);
 
-  const bench = new Table(options);
+  const bench = new Table({...options, other});
 
-  await runAtMost(bench, BASE_MS + RUN_MS * options.runs);
+  await runAtMost(bench,
+    (BASE_MS + RUN_MS * options.runs) * bench.trees.length);
   process.stderr.write('\n');
 
   if (options.json) {

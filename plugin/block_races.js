@@ -19,11 +19,12 @@ class BlockRaces {
     this.open = new hsd.BufferMap();   // the peers that have asked, by hash
   }
 
-  /** A block was announced just now. */
+  /** A block was announced just now, whose solution was taken at `takenAt`. */
 
-  begin(hash) {
+  begin(hash, takenAt) {
     guard(() => {
-      this.server.blockAnnounced(hash, countPeers(this.node.pool));
+      this.server.blockAnnounced(hash, countPeers(this.node.pool),
+        performance.now() - takenAt);
     });
 
     // A block may be offered anew while it is announced.

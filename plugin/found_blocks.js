@@ -66,6 +66,8 @@ class FoundBlocks {
   }
 
   take(solution, retries) {
+    solution.takenAt = performance.now();
+
     const task = this.offer(solution, retries).catch((e) => {
       this.logger.error('failed to report on a block: %s', errorText(e));
     }).finally(() => {
@@ -142,11 +144,12 @@ class FoundBlocks {
     const isOnTip = block.prevBlock.equals(tip.hash);
 
     try {
+      // Found just now, by a miner of this server.
       const isRace = solution.template !== 0;
 
       if (wanted && isOnTip
           && (!solution.relayed || await this.isSound(block, tip))) {
-        await this.announce(block, isRace);
+        await this.announce(block, isRace ? solution.takenAt : null);
       } else if (isRace) {
         this.races.skip(hash);
       }
@@ -210,10 +213,13 @@ class FoundBlocks {
    * broadcast; the promise of that is not awaited, since it takes at least a
    * second.
    * @param {Block} block
-   * @param {Boolean} isRace - found just now, by a miner of this server.
+   * @param {Number|null} takenAt - when its solution was taken, if it is a
+   * race: null for any other block.
    */
 
-  announce(block, isRace) {
+  announce(block, takenAt) {
+    const isRace = takenAt != null;
+
     if (!hasPeer(this.node.pool)) {
       if (isRace)
         this.races.skip(block.hash());
@@ -233,7 +239,7 @@ class FoundBlocks {
       this.node.broadcast(block).catch(() => {});
 
       if (isRace)
-        this.races.begin(block.hash());
+        this.races.begin(block.hash(), takenAt);
     });
   }
 

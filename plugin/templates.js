@@ -393,6 +393,7 @@ class Templates {
   }
 
   offer(attempt) {
+    const madeAt = performance.now();
     const id = this.lastId + 1;
     const [timeMin, timeMax] = this.timeBounds(attempt);
     const txs = attempt.items.map(item => item.tx);
@@ -419,7 +420,8 @@ class Templates {
       merkleRoot: attempt.merkleRoot,
       witnessRoot: attempt.witnessRoot,
       coinbase: attempt.coinbase.encode(),
-      leaves: Buffer.concat(leaves)
+      leaves: Buffer.concat(leaves),
+      ageMs: performance.now() - madeAt
     });
 
     this.first = null;
@@ -430,7 +432,7 @@ class Templates {
     this.current = {
       prevBlock: attempt.prevBlock,
       timeMax,
-      madeAt: performance.now()
+      madeAt
     };
     this.withheld = null;
     this.changed = false;

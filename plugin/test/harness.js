@@ -17,7 +17,9 @@ const HSD_DIR = process.env.HSTRATUM_TEST_HSD
   || path.dirname(require.resolve('hsd/package.json'));
 const HSD = path.join(HSD_DIR, 'bin', 'node');
 const HSD_SPV = path.join(HSD_DIR, 'bin', 'spvnode');
-const PLUGIN = path.join(__dirname, '..', 'index.js');
+/** The plugin under test: the repository's, or another that a bench measures. */
+const PLUGIN = process.env.HSTRATUM_TEST_PLUGIN
+  || path.join(__dirname, '..', 'index.js');
 
 /** True when miners connect through a proxy: `make proxied` runs suites so. */
 const PROXIED = process.env.HSTRATUM_TEST_PROXIED === '1';
@@ -201,7 +203,8 @@ class Node {
       argv.push(`--coinbase-address=${address}`);
 
     if (plugin) {
-      argv.push(`--plugins=${PLUGIN}`, '--stratum-host=127.0.0.1',
+      argv.push(`--plugins=${plugin === true ? PLUGIN : plugin}`,
+        '--stratum-host=127.0.0.1',
         `--stratum-http-port=${ports.dashboard}`);
     }
 
@@ -406,7 +409,7 @@ class Node {
 
 function makeNode(t, options = {}) {
   const node = new Node({
-    plugin: true,
+    plugin: true,     // false: none; a path: that one
     network: 'regtest',
     args: [],
     env: {},

@@ -9,6 +9,7 @@ use std::net::ToSocketAddrs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hstratum::config::deployment_signal::Deployment;
 use hstratum::config::settings::Settings;
@@ -106,7 +107,7 @@ pub struct HttpObject {
     pub key: Option<String>,
 }
 
-/// A template; the fields are those of `TemplateParts`.
+/// A template; the fields are those of `TemplateParts`, and its age.
 #[napi(object)]
 #[allow(missing_docs)]
 pub struct TemplateObject {
@@ -125,6 +126,8 @@ pub struct TemplateObject {
     pub witness_root: Buffer,
     pub coinbase: Buffer,
     pub leaves: Buffer,
+    /// Milliseconds since it was made.
+    pub age_ms: f64,
 }
 
 /// The node's view of the chain.
@@ -524,10 +527,12 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Reports that a found block is announced now, to this many peers.
+    /// Reports that a found block is announced now, to this many peers, this many milliseconds after the
+    /// node's thread has taken its solution.
     #[napi(catch_unwind)]
-    pub fn block_announced(&self, hash: Buffer, peers: u32) -> Result<()> {
-        self.server.block_announced(&hash_of(&hash)?, peers);
+    pub fn block_announced(&self, hash: Buffer, peers: u32, taken_ms: f64) -> Result<()> {
+        self.server
+            .block_announced(&hash_of(&hash)?, peers, duration(taken_ms));
         Ok(())
     }
 
@@ -620,7 +625,7 @@ impl ServerHandle {
     /// Passes on a new template on the node's tip.
     #[napi(catch_unwind)]
     pub fn template(&self, template: TemplateObject) -> Result<()> {
-        self.server.template(TemplateParts {
+        let parts = TemplateParts {
             id: unsigned(template.id)?,
             height: Height(template.height),
             version: template.version,
@@ -636,7 +641,8 @@ impl ServerHandle {
             witness_root: hash_of(&template.witness_root)?,
             coinbase: template.coinbase.to_vec(),
             leaves: template.leaves.to_vec(),
-        });
+        };
+        self.server.template_made(parts, duration(template.age_ms));
         Ok(())
     }
 
@@ -759,6 +765,11 @@ fn hash_of(bytes: &[u8]) -> Result<Hash> {
         )
     })?;
     Ok(Hash(bytes))
+}
+
+/// A measured duration; none if the number is not one.
+fn duration(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()
 }
 
 fn unsigned(number: i64) -> Result<u64> {

@@ -10,6 +10,7 @@ use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Action, Level};
 use hstratum_core::operator_order::{OrderId, OrderOutcome};
+use hstratum_core::units::ConnId;
 
 use crate::cluster::blocks::relay::RelayCommand;
 use crate::driver::io::DriverIo;
@@ -91,7 +92,7 @@ impl<S: DriverIo> Driver<S> {
                 self.senders.tell_store(StoreCommand::Tally(tallied));
             }
             Action::Send(conn, _) => self.net.send(conn, bytes),
-            Action::SendShared(conn, line) => self.net.send_shared(conn, &line),
+            Action::SendShared(conn, line) => self.send_shared(conn, &line),
             Action::Pause(conn) => self.net.pause(conn, true),
             Action::Resume(conn) => self.net.pause(conn, false),
             Action::Admitted(conn) => self.net.admitted(conn),
@@ -132,6 +133,14 @@ impl<S: DriverIo> Driver<S> {
         }
     }
 
+    /// Sends the line of a job.
+    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) {
+        let is_written = self.net.send_shared(conn, line);
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.traces.line_sent(is_written);
+        }
+    }
+
     /// Offers a found block to the node.
     fn offer(&mut self, solution: Arc<Solution>) {
         self.unanswered
@@ -139,7 +148,8 @@ impl<S: DriverIo> Driver<S> {
         // Before the offer, because the node may announce the block before this thread goes on.
         if let Some(telemetry) = &self.telemetry {
             let height = solution.template.height;
-            telemetry.races().found(solution.hash, height);
+            let read = self.net.clock_read_at();
+            telemetry.races().found(solution.hash, height, read);
         }
         self.node.offer(Offer::Found(solution));
     }

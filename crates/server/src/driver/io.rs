@@ -1,6 +1,7 @@
 //! The driver's interface to sockets and clock. The simulator implements it too, and so runs the real driver.
 
 use crate::net::{Net, ReadResult};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,10 @@ pub type Certificate = Arc<ServerConfig>;
 pub trait DriverIo {
     /// Current time.
     fn now(&self) -> Now;
+    /// Time of the last [`Self::now`], for measurements; none in the simulator.
+    fn clock_read_at(&self) -> Option<Instant> {
+        None
+    }
     /// Waits for a message or for something to read, at most for `timeout`.
     fn wait(&mut self, timeout: Duration);
     /// Sleeps.
@@ -38,8 +43,8 @@ pub trait DriverIo {
     fn drop_gone(&mut self, conn: ConnId);
     /// Queues bytes for a connection.
     fn send(&mut self, conn: ConnId, bytes: &[u8]);
-    /// Queues a line that many connections get.
-    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>);
+    /// Writes a line that many connections get, or queues it; returns true if it is written.
+    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) -> bool;
     /// Stops or resumes reading from a connection.
     fn pause(&mut self, conn: ConnId, paused: bool);
     /// Closes a connection.
@@ -75,24 +80,33 @@ pub trait DriverIo {
 pub struct SystemIo {
     pub(crate) net: Net,
     started: Instant,
+    clock_read_at: Cell<Instant>,
 }
 
 impl SystemIo {
     pub(crate) fn new(net: Net) -> Self {
+        let started = Instant::now();
         Self {
             net,
-            started: Instant::now(),
+            started,
+            clock_read_at: Cell::new(started),
         }
     }
 }
 
 impl DriverIo for SystemIo {
     fn now(&self) -> Now {
-        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = Instant::now();
+        self.clock_read_at.set(now);
+        let ms = u64::try_from((now - self.started).as_millis()).unwrap_or(u64::MAX);
         Now {
             ms,
             unix_s: unix_s(),
         }
+    }
+
+    fn clock_read_at(&self) -> Option<Instant> {
+        Some(self.clock_read_at.get())
     }
 
     fn wait(&mut self, timeout: Duration) {
@@ -135,8 +149,8 @@ impl DriverIo for SystemIo {
         self.net.send(conn, bytes);
     }
 
-    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) {
-        self.net.send_shared(conn, line);
+    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) -> bool {
+        self.net.send_shared(conn, line)
     }
 
     fn pause(&mut self, conn: ConnId, paused: bool) {

@@ -332,13 +332,28 @@ impl<S: DriverIo> Driver<S> {
             telemetry.gather(pool, now);
         }
         self.commit_in_time(now);
-        self.net.flush();
+        self.flush(pool);
         // All other jobs have left.
         while pool.owes_solo_jobs() {
             self.handle(pool, now, Event::SoloJobs);
-            self.net.flush();
+            self.flush(pool);
         }
         self.tell_lost(pool, now);
+    }
+
+    fn flush(&mut self, pool: &Pool) {
+        self.net.flush();
+        if let Some(telemetry) = &mut self.telemetry {
+            let trace = telemetry.traces.flushed(pool.owes_solo_jobs());
+            self.log_trace(trace);
+        }
+    }
+
+    /// Logs the trace of a job that all miners have, if there is one.
+    fn log_trace(&self, trace: Option<String>) {
+        if let Some(trace) = trace {
+            self.node.log(Level::Info, &trace);
+        }
     }
 
     fn tell_lost(&mut self, pool: &mut Pool, now: Now) {

@@ -83,6 +83,8 @@ impl Evidence {
 
 impl<S: DriverIo> Driver<S> {
     pub(super) fn take_template(&mut self, pool: &mut Pool, now: Now, parts: TemplateParts) {
+        let taken = self.telemetry.as_ref().map(TelemetryWriter::clock);
+        let id = parts.id;
         let template = match Template::new(parts.clone()) {
             Ok(template) => template,
             Err(error) => {
@@ -105,10 +107,16 @@ impl<S: DriverIo> Driver<S> {
         self.view.template = Some(parts);
         self.view.withheld = None;
         self.view.no_template = None;
-        let begun = self.telemetry.as_ref().map(TelemetryWriter::clock);
-        self.handle(pool, now, Event::Template(Box::new(template)));
-        if let (Some(telemetry), Some(begun)) = (&mut self.telemetry, begun) {
-            telemetry.job_sent(begun);
+        let event = Event::Template(Box::new(template));
+        pool.handle(now, event, &mut self.actions);
+        if let (Some(telemetry), Some(taken)) = (&mut self.telemetry, taken) {
+            telemetry.traces.job_made(id, tip, taken);
+        }
+        self.perform_all(pool);
+        if let (Some(telemetry), Some(taken)) = (&mut self.telemetry, taken) {
+            telemetry.job_sent(taken);
+            let trace = telemetry.traces.lines_sent(pool.owes_solo_jobs());
+            self.log_trace(trace);
         }
         if let Some(splits) = &self.senders.splits {
             let _ = splits.send(mined);

@@ -18,7 +18,9 @@ use super::refusals::by_reason;
 use super::site::Site;
 use crate::cluster::cluster_status::{ClusterLink, ClusterReading};
 use crate::limits::{HTTP_KEPT, HTTP_SOON};
+use crate::telemetry::block_races::BLOCK_STEPS;
 use crate::telemetry::chain_sync::SyncStatus;
+use crate::telemetry::job_trace::JOB_STEPS;
 use crate::telemetry::live::{Online, Snapshot};
 
 /// Metrics for Prometheus.
@@ -226,6 +228,14 @@ fn of_times(page: &mut MetricsText, site: &Site, now: &Snapshot) {
     page.histogram("hstratum_reply_seconds", help, &now.replies);
     let help = "From a template's arrival until the last miner was told.";
     page.histogram("hstratum_notify_seconds", help, &now.fan_out);
+    let jobs = &now.jobs;
+    let help = "From the node's new tip until the first miner's job on it was written.";
+    page.histogram("hstratum_tip_to_first_job_seconds", help, &jobs.first);
+    let help = "From the node's new tip until the last miner's job on it was written.";
+    page.histogram("hstratum_tip_to_last_job_seconds", help, &jobs.last);
+    let name = "hstratum_tip_to_job_step_seconds";
+    let help = "The steps from the node's new tip to the last miner's job on it.";
+    page.steps(name, help, &JOB_STEPS, &jobs.steps);
     let status = site.statuses.ledger.read();
     let help = "How long the ledger's commits took.";
     page.histogram("hstratum_ledger_commit_seconds", help, &status.commits);
@@ -268,6 +278,11 @@ fn of_races(page: &mut MetricsText, site: &Site) {
     page.histogram("hstratum_block_announced_seconds", help, &totals.announced);
     let help = "From a block's solution until the first peer asked for it.";
     page.histogram("hstratum_block_asked_seconds", help, &totals.asked);
+    let help = "From the reading of a block's share until the first peer asked for the block.";
+    page.histogram("hstratum_share_to_request_seconds", help, &totals.whole);
+    let name = "hstratum_share_to_request_step_seconds";
+    let help = "The steps from the reading of a block's share until the first peer asked.";
+    page.steps(name, help, &BLOCK_STEPS, &totals.steps);
     let help = "Found blocks for which the node had another block of their height.";
     page.counter("hstratum_block_rivals_total", help, totals.rivals);
     if let Some((peers, asked)) = totals.last {

@@ -48,16 +48,29 @@ impl MetricsText {
 
     pub(crate) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.begin(name, "histogram", help);
+        self.counters(name, &[], histogram);
+    }
+
+    /// A histogram of each step.
+    pub(crate) fn steps(&mut self, name: &str, help: &str, steps: &[&str], times: &[Histogram]) {
+        self.begin(name, "histogram", help);
+        for (step, histogram) in steps.iter().zip(times) {
+            self.counters(name, &[("step", step)], histogram);
+        }
+    }
+
+    fn counters(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
+        let bucket = format!("{name}_bucket");
         let mut below = 0;
         for (bound, count) in BOUNDS_S.iter().zip(histogram.counts) {
             below += count;
-            let bound = bound.to_string();
-            self.line(&format!("{name}_bucket"), &[("le", &bound)], below);
+            let le = bound.to_string();
+            self.line(&bucket, &[labels, &[("le", &le)]].concat(), below);
         }
         let count = histogram.count;
-        self.line(&format!("{name}_bucket"), &[("le", "+Inf")], count);
-        self.line(&format!("{name}_sum"), &[], histogram.sum_s);
-        self.line(&format!("{name}_count"), &[], count);
+        self.line(&bucket, &[labels, &[("le", "+Inf")]].concat(), count);
+        self.line(&format!("{name}_sum"), labels, histogram.sum_s);
+        self.line(&format!("{name}_count"), labels, count);
     }
 
     fn push(&mut self, text: std::fmt::Arguments<'_>) {

@@ -318,13 +318,18 @@ impl Net {
         self.keep_or_lose(id);
     }
 
-    /// Sends a line at once if nothing is queued.
-    pub(crate) fn send_shared(&mut self, id: ConnId, line: &[u8]) {
-        let Some(conn) = self.get_mut(id) else { return };
-        match conn.send_now(line) {
+    /// Sends a line at once if nothing is queued. Returns true if all of it is written.
+    pub(crate) fn send_shared(&mut self, id: ConnId, line: &[u8]) -> bool {
+        let Some(conn) = self.get_mut(id) else {
+            return false;
+        };
+        let sent = conn.send_now(line);
+        let is_written = sent.is_ok() && conn.is_flushed();
+        match sent {
             Ok(()) => self.keep_or_lose(id),
             Err(_) => self.lose(id),
         }
+        is_written
     }
 
     fn keep_or_lose(&mut self, id: ConnId) {

@@ -40,6 +40,7 @@ use crate::store::Store;
 use crate::store::ledger_status::LedgerReading;
 use crate::telemetry::block_races::BlockRaces;
 pub use crate::telemetry::chain_sync::SyncReport;
+use crate::telemetry::job_trace::NewTip;
 use crate::telemetry::live;
 pub use crate::telemetry::node_lag::{BlockPath, Lag};
 pub use crate::telemetry::node_reports::{DeploymentStatus, ExtraNodeStatus};
@@ -53,6 +54,7 @@ pub struct Server {
     round: RoundReader,
     in_force: OptionsInForce,
     races: Arc<BlockRaces>,
+    new_tip: Arc<NewTip>,
     payouts: PayoutControl,
     signature_checks: Arc<SignatureChecks>,
     /// Its log, while the server's threads have it.
@@ -90,7 +92,7 @@ impl Server {
         // Who talks to whom: every thread tells the driver, and the driver has a sender to each.
         let (to_driver, inbox) = DriverHandle::new(waker);
         let (telemetry, live) = live::channel();
-        let races = live.races().clone();
+        let (races, new_tip) = (live.races().clone(), live.new_tip().clone());
         let orders = Orders::new(to_driver.clone(), &settings, &node);
         let signature_checks = Arc::new(SignatureChecks::new(&node));
         let deps = ThreadDeps {
@@ -123,6 +125,7 @@ impl Server {
             round: RoundReader::new(settings.ledger()),
             in_force,
             races,
+            new_tip,
             payouts,
             signature_checks,
             node: log,
@@ -197,9 +200,10 @@ impl Server {
         sync.tell(Instant::now(), report);
     }
 
-    /// Records that a found block was announced now, to this many peers.
-    pub fn block_announced(&self, hash: &Hash, peers: u32) {
-        self.races.announced(hash, peers);
+    /// Records that a found block was announced now, to this many peers, and that the node's thread had taken
+    /// it this long ago.
+    pub fn block_announced(&self, hash: &Hash, peers: u32, ago: Duration) {
+        self.races.announced(hash, peers, ago);
     }
 
     /// Records that a first peer asks for a found block now.
@@ -226,6 +230,7 @@ impl Server {
 
     /// Tells the pool that the chain has a new tip of this height.
     pub fn tip(&self, hash: Hash, height: Height) {
+        self.new_tip.tip(hash);
         self.to_driver.node(NodeEvent::Tip(hash, height));
         self.log_race(self.races.seen(hash, height));
     }
@@ -240,8 +245,14 @@ impl Server {
         self.signature_checks.answered(id, is_valid);
     }
 
-    /// Takes a template on the node's tip.
+    /// Takes a template on the node's tip, made just now.
     pub fn template(&self, parts: TemplateParts) {
+        self.template_made(parts, Duration::ZERO);
+    }
+
+    /// Takes a template on the node's tip, made this long ago.
+    pub fn template_made(&self, parts: TemplateParts, ago: Duration) {
+        self.new_tip.template(parts.id, parts.prev_block, ago);
         self.to_driver.node(NodeEvent::Template(Box::new(parts)));
     }
 

@@ -1,6 +1,7 @@
 //! BlockRaces of found blocks: the times from a solution to the block's announcement, to the first peer that
-//! asked for it, and to the first sight of another block of its height. They tell a slow node from bad luck
-//! where a block is lost. Kept in memory for the last blocks of this server only.
+//! asked for it, and to the first sight of another block of its height, and those of the steps from the share
+//! to that peer. They tell a slow node from bad luck where a block is lost. Kept in memory for the last blocks
+//! of this server only.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,7 +11,11 @@ use hstratum_core::units::{Hash, Height};
 use parking_lot::Mutex;
 
 use crate::limits::{RACES_MAX, RACES_SEEN_MAX};
-use crate::telemetry::histogram::Histogram;
+use crate::telemetry::histogram::{Histogram, ms, steps_text};
+
+/// The steps from a share to the first peer that asks for its block, in order: the pool checks it; the node's
+/// thread takes the solution; the block is announced; a peer asks.
+pub(crate) const BLOCK_STEPS: [&str; 4] = ["check", "offer", "announce", "request"];
 
 /// The race of one block. Times are milliseconds after its solution was checked; negative ones before.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,6 +39,10 @@ pub(crate) struct BlockRaceTotals {
     pub announced: Histogram,
     /// Times from the solution to the first peer that asked.
     pub asked: Histogram,
+    /// Times from the reading of a share to the first peer that asked.
+    pub whole: Histogram,
+    /// Times of each of [`BLOCK_STEPS`].
+    pub steps: [Histogram; BLOCK_STEPS.len()],
     /// Blocks that had a rival.
     pub rivals: u64,
     /// Of the last block: peers it was announced to, and those that had asked a second later.
@@ -45,6 +54,8 @@ struct Own {
     height: Height,
     solved: Instant,
     race: BlockRace,
+    /// Times at the end of each of [`BLOCK_STEPS`] that has been, after the one at which the share was read.
+    at: Vec<Instant>,
 }
 
 /// The races of the last blocks. Its methods never wait for longer than a look at them.
@@ -60,8 +71,8 @@ struct State {
 }
 
 impl BlockRaces {
-    /// Records that a block of ours was found now.
-    pub(crate) fn found(&self, hash: Hash, height: Height) {
+    /// Records that a block of ours was found now, by a share that was read at `read`.
+    pub(crate) fn found(&self, hash: Hash, height: Height, read: Option<Instant>) {
         let solved = Instant::now();
         let mut state = self.0.lock();
         let earlier = state
@@ -73,7 +84,7 @@ impl BlockRaces {
         if state.own.len() == RACES_MAX {
             state.own.pop_front();
         }
-        state.own.push_back(Own {
+        let mut own = Own {
             hash,
             height,
             solved,
@@ -81,20 +92,28 @@ impl BlockRaces {
                 rival,
                 ..BlockRace::default()
             },
-        });
+            at: vec![read.unwrap_or(solved)],
+        };
+        own.step(solved, &mut state.totals);
+        state.own.push_back(own);
     }
 
-    /// Records that a block was announced now, to this many peers.
-    pub(crate) fn announced(&self, hash: &Hash, peers: u32) {
+    /// Records that a block was announced now, to this many peers, and that the node's thread had taken it this
+    /// long ago.
+    pub(crate) fn announced(&self, hash: &Hash, peers: u32, ago: Duration) {
         let mut state = self.0.lock();
         let State { own, totals, .. } = &mut *state;
         if let Some(own) = find(own, hash)
             && own.race.announced_ms.is_none()
         {
-            let took = own.solved.elapsed();
+            let now = Instant::now();
+            let took = now - own.solved;
             own.race.announced_ms = Some(ms(took));
             own.race.peers = peers;
             totals.announced.observe(took, 1);
+            let taken = now.checked_sub(ago).unwrap_or(own.solved);
+            own.step(taken.max(own.solved), totals);
+            own.step(now, totals);
         }
     }
 
@@ -105,9 +124,14 @@ impl BlockRaces {
         if let Some(own) = find(own, hash)
             && own.race.asked_ms.is_none()
         {
-            let took = own.solved.elapsed();
+            let now = Instant::now();
+            let took = now - own.solved;
             own.race.asked_ms = Some(ms(took));
             totals.asked.observe(took, 1);
+            if own.race.announced_ms.is_some() {
+                totals.whole.observe(now - own.at[0], 1);
+                own.step(now, totals);
+            }
         }
     }
 
@@ -157,6 +181,13 @@ impl BlockRaces {
 }
 
 impl Own {
+    /// Records the time at which the next step has ended.
+    fn step(&mut self, at: Instant, totals: &mut BlockRaceTotals) {
+        let step = self.at.len() - 1;
+        totals.steps[step].observe(at - self.at[step], 1);
+        self.at.push(at);
+    }
+
     /// The race in one line for the log.
     fn line(&self) -> String {
         let race = &self.race;
@@ -183,20 +214,17 @@ impl Own {
             None => "no rival seen".to_owned(),
         };
         format!(
-            "block race: {} {}: {announced}, {asked}{}, {rival}",
+            "block race: {} {}: {announced}, {asked}{}, {rival} ({})",
             self.height.0,
             self.hash,
-            spread.unwrap_or_default()
+            spread.unwrap_or_default(),
+            steps_text(&BLOCK_STEPS, &self.at)
         )
     }
 }
 
 fn find<'a>(own: &'a mut VecDeque<Own>, hash: &Hash) -> Option<&'a mut Own> {
     own.iter_mut().rev().find(|own| own.hash == *hash)
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 /// Milliseconds from one time to another, negative if that is earlier.
@@ -222,8 +250,10 @@ mod tests {
     fn a_race_has_its_times_in_order_and_is_told_in_a_line() {
         let races = BlockRaces::default();
         races.seen(Hash([9; 32]), Height(6));
-        races.found(OURS, Height(7));
-        races.announced(&OURS, 3);
+        races.found(OURS, Height(7), Some(Instant::now()));
+        // The node has not taken it before it was found.
+        races.announced(&OURS, 3, Duration::from_secs(9));
+        races.announced(&OURS, 4, Duration::ZERO);
         races.asked(&OURS);
         races.asked(&OURS);
         // Our own block on the chain, and one of another height, are no rivals.
@@ -237,9 +267,10 @@ mod tests {
             "{line}"
         );
         assert!(
-            line.ends_with(" ms, by 2 within 1 s, no rival seen"),
+            line.contains(" ms, by 2 within 1 s, no rival seen (check "),
             "{line}"
         );
+        assert!(line.contains(", offer 0.00, announce "), "{line}");
         let one = race(&races);
         assert!(one.announced_ms <= one.asked_ms && one.announced_ms >= Some(0.0));
         let line = races.seen(RIVAL, Height(7)).expect("a rival");
@@ -254,13 +285,19 @@ mod tests {
         let totals = races.totals();
         assert_eq!((totals.announced.count, totals.asked.count), (1, 1));
         assert_eq!((totals.rivals, totals.last), (1, Some((3, 2))));
+        assert_eq!(
+            (totals.whole.count, totals.steps.map(|step| step.count)),
+            (1, [1; 4])
+        );
+        let sum_s: f64 = totals.steps.iter().map(|step| step.sum_s).sum();
+        assert!((sum_s - totals.whole.sum_s).abs() < 1e-9);
     }
 
     #[test]
     fn a_rival_that_the_node_had_before_is_seen_before() {
         let races = BlockRaces::default();
         races.seen(RIVAL, Height(7));
-        races.found(OURS, Height(7));
+        races.found(OURS, Height(7), None);
         assert!(
             race(&races)
                 .rival
@@ -271,13 +308,13 @@ mod tests {
     #[test]
     fn blocks_of_others_have_no_race_and_old_ones_are_forgotten() {
         let races = BlockRaces::default();
-        races.announced(&RIVAL, 1);
+        races.announced(&RIVAL, 1, Duration::ZERO);
         assert_eq!(races.spread(&RIVAL, 1), None);
-        races.found(OURS, Height(1));
+        races.found(OURS, Height(1), None);
         for i in 0..RACES_MAX {
             let mut hash = [7; 32];
             hash[..8].copy_from_slice(&i.to_be_bytes());
-            races.found(Hash(hash), Height(2));
+            races.found(Hash(hash), Height(2), None);
             races.seen(Hash(hash), Height(3));
         }
         assert_eq!(races.of(&OURS.to_string()), None);

@@ -1,6 +1,6 @@
-//! Histogram of durations for Prometheus, with a fixed number of counters.
+//! Histogram of durations for Prometheus, with a fixed number of counters; durations of steps for the log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Upper bounds of the counters, in seconds; longer durations are counted in [`Histogram::count`] only.
 pub(crate) const BOUNDS_S: [f64; 18] = [
@@ -29,6 +29,20 @@ impl Histogram {
         self.count += times;
         self.sum_s += took_s * times as f64;
     }
+}
+
+/// Milliseconds.
+pub(crate) fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// The duration of each step by its name, as far as they have been; they lie between the times in `at`.
+pub(crate) fn steps_text(names: &[&str], at: &[Instant]) -> String {
+    let steps = names.iter().zip(at.windows(2));
+    let steps: Vec<_> = steps
+        .map(|(name, at)| format!("{name} {:.2}", ms(at[1] - at[0])))
+        .collect();
+    format!("{} ms", steps.join(", "))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::limits::{
 };
 use crate::telemetry::block_races::BlockRaces;
 use crate::telemetry::histogram::Histogram;
+use crate::telemetry::job_trace::{JobTimes, JobTraces, NewTip};
 use crate::telemetry::shown_jobs::{JobWriter, ShownJobs};
 
 /// State of the server at one moment.
@@ -41,6 +42,8 @@ pub(crate) struct Snapshot {
     pub replies: Histogram,
     /// Times from a template's arrival to the last miner's notify.
     pub fan_out: Histogram,
+    /// Times from a new tip to its first job.
+    pub jobs: JobTimes,
 }
 
 /// Numbers of workers that are online and of their accounts, each name once.
@@ -98,6 +101,8 @@ pub(crate) struct TelemetryWriter {
     template_at: Option<Instant>,
     replies: Histogram,
     fan_out: Histogram,
+    /// Traces of the first job on each tip.
+    pub(crate) traces: JobTraces,
     /// BlockRaces of found blocks; shared with the readers.
     races: Arc<BlockRaces>,
     jobs: JobWriter,
@@ -111,6 +116,7 @@ pub(crate) struct TelemetryReader {
     receiver: watch::Receiver<Option<Arc<Snapshot>>>,
     asked: Arc<WorkersWanted>,
     races: Arc<BlockRaces>,
+    new_tip: Arc<NewTip>,
     jobs: Arc<ShownJobs>,
 }
 
@@ -125,6 +131,8 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
         at_ms: AtomicU64::new(0),
     });
     let races = Arc::<BlockRaces>::default();
+    let traces = JobTraces::default();
+    let new_tip = traces.tip.clone();
     let jobs = JobWriter::default();
     let shown = jobs.shown().clone();
     let telemetry = TelemetryWriter {
@@ -139,6 +147,7 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
         template_at: None,
         replies: Histogram::default(),
         fan_out: Histogram::default(),
+        traces,
         races: races.clone(),
         jobs,
         on_their_way: VecDeque::new(),
@@ -147,6 +156,7 @@ pub(crate) fn channel() -> (TelemetryWriter, TelemetryReader) {
         receiver,
         asked,
         races,
+        new_tip,
         jobs: shown,
     };
     (telemetry, reader)
@@ -156,6 +166,11 @@ impl TelemetryReader {
     /// BlockRaces of found blocks.
     pub(crate) fn races(&self) -> &Arc<BlockRaces> {
         &self.races
+    }
+
+    /// The newest tip, until its first job.
+    pub(crate) fn new_tip(&self) -> &Arc<NewTip> {
+        &self.new_tip
     }
 
     /// Jobs by their ids.
@@ -287,6 +302,7 @@ impl TelemetryWriter {
             workers: self.workers.clone(),
             replies: self.replies,
             fan_out: self.fan_out,
+            jobs: self.traces.times,
         })));
     }
 }

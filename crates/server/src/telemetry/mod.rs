@@ -3,6 +3,7 @@
 pub(crate) mod block_races;
 pub(crate) mod chain_sync;
 pub mod histogram;
+pub(crate) mod job_trace;
 pub(crate) mod live;
 pub(crate) mod node_lag;
 pub(crate) mod node_reports;

@@ -53,5 +53,6 @@ mod split;
 mod stop;
 mod store;
 mod tls_miner;
+mod traces;
 mod webhook;
 mod worker_list;

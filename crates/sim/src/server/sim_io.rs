@@ -285,8 +285,9 @@ impl DriverIo for SimIo {
         self.put(SocketAction::Send(conn, bytes.to_vec()));
     }
 
-    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) {
+    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) -> bool {
         self.put(SocketAction::Send(conn, line.to_vec()));
+        true
     }
 
     fn pause(&mut self, conn: ConnId, paused: bool) {
