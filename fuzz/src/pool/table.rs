@@ -323,6 +323,7 @@ impl Table {
             Action::BlockAnswered(hash, _) => assert!(self.offered.contains(&hash)),
             Action::Admitted(_)
             | Action::Proven(_)
+            | Action::ReadFirst(..)
             | Action::SignOut(_)
             | Action::NewPassword(_) => {}
             Action::Tally(_) => {}
