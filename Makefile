@@ -117,9 +117,9 @@ bench: table ## how fast: the table, pure parts, the ledger, the way of a block 
 table: build ## hstratum against the limit server, in the same run
 	RUNS='$(RUNS)' ROWS='$(ROWS)' AGAINST='$(AGAINST)' node bench/table.js
 
-# Needs valgrind. UPDATE=1 writes bench/instructions.json anew.
+# Needs valgrind. UPDATE=1 writes bench/instructions.json anew, BENCH=pool counts that bench alone.
 instructions: ## whether shares, jobs and logins take more instructions or allocations than before
-	@UPDATE='$(UPDATE)' node scripts/instructions.js
+	@UPDATE='$(UPDATE)' BENCH='$(BENCH)' node scripts/instructions.js
 
 # SIGN_INS=100: so many wrong passwords a second beside them.
 dashboards: build ## what fifty open dashboards cost miners

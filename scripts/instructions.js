@@ -3,7 +3,8 @@
 /*
  * Instructions and allocations of what is done for each share, job and login, beside those that
  * bench/instructions.json has: other programs on the machine do not change them, so that a tree is compared with
- * what it was before. Exits with 1 where one differs by more than 2 %. UPDATE=1 writes the file anew.
+ * what it was before. Exits with 1 where one differs by more than 2 %. UPDATE=1 writes into the file what was counted,
+ * BENCH=pool counts that bench alone.
  *
  * callgrind counts each bench at two lengths; the difference is what one more costs.
  */
@@ -124,12 +125,16 @@ function main() {
 
   const compiler = execFileSync('rustc', ['--version'], {encoding: 'utf8'}).trim();
   const before = JSON.parse(fs.readFileSync(FILE, 'utf8'));
+  const wanted = process.env.BENCH;
   const counts = {};
   let same = true;
 
+  if (wanted && !MEASURED.some(([, bench]) => bench === wanted))
+    throw new Error(`BENCH: '${wanted}' is none of ${MEASURED.map(([, bench]) => bench).join(', ')}`);
+
   console.log(`${''.padEnd(52)} instructions allocations`);
 
-  for (const [name, bench, rows] of MEASURED) {
+  for (const [name, bench, rows] of MEASURED.filter(([, bench]) => !wanted || bench === wanted)) {
     const program = build(name, bench);
 
     for (const [what, ...where] of rows) {
@@ -139,7 +144,9 @@ function main() {
   }
 
   if (process.env.UPDATE === '1') {
-    fs.writeFileSync(FILE, `${JSON.stringify({compiler, counts}, null, 2)}\n`);
+    const all = {...wanted ? before.counts : {}, ...counts};
+
+    fs.writeFileSync(FILE, `${JSON.stringify({compiler, counts: all}, null, 2)}\n`);
     return;
   }
 
@@ -147,7 +154,8 @@ function main() {
     if (before.compiler !== compiler)
       console.error(`instructions: the file was made by ${before.compiler}, this is ${compiler}`);
 
-    throw new Error('more than 2 % differ from bench/instructions.json: UPDATE=1 writes it anew');
+    throw new Error('more than 2 % differ from bench/instructions.json; a commit that means it writes the file with '
+      + 'UPDATE=1');
   }
 }
 

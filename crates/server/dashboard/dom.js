@@ -88,7 +88,7 @@ function identity(control) {
 /** Replace the children; a control with the focus keeps it when it is made anew. */
 
 export function renew(element, ...children) {
-  const controls = () => [...element.querySelectorAll('a, button, input, select')];
+  const controls = () => [...element.querySelectorAll('a,button,input,select')];
   const before = controls();
   const focused = before.find(one => one === document.activeElement);
 
