@@ -9,6 +9,7 @@ const {parseArgs} = require('util');
 const {Bench, exitWith, number, runAtMost} = require('./command');
 const {median, table} = require('./numbers');
 const {Hstratum, swarm} = require('./rig');
+const {SECRET, startProxy} = require('../plugin/test/proxy');
 
 const HELP = `usage: node bench/job_order.js [options]
 
@@ -16,6 +17,7 @@ Needs make build and two cores.
 
   --rounds N       new blocks for each, 1 to 100 (10)
   --miners N       miners, 1 to 15000 (10000)
+  --proxy          miners connect to a proxy before the server
   --help           print this
 `;
 
@@ -26,8 +28,9 @@ const BASE_MS = 120000;
 const RUN_MS = 180000;
 
 class JobOrder extends Bench {
-  constructor(rounds, miners) {
+  constructor(rounds, miners, isProxied) {
     super();
+    this.isProxied = isProxied;
     this.rounds = rounds;
     this.miners = miners;
     this.rows = [];
@@ -35,7 +38,7 @@ class JobOrder extends Bench {
 
   async run() {
     for (const spread of SPREADS) {
-      const server = await Hstratum.start(this);
+      const server = await this.start();
       const {round} = await swarm(server, 'fanout', [
         `--connections=${this.miners}`, '--at-once=1000', `--rounds=${this.rounds}`,
         `--hashrates=${spread}`, `--hold=${HOLD_S}`, ...server.triggerArgs]);
@@ -45,6 +48,17 @@ class JobOrder extends Bench {
         median(round.map(one => one.hash_weighted_ms / one.mean_ms))]);
       await server.end();
     }
+  }
+
+  async start() {
+    if (!this.isProxied)
+      return Hstratum.start(this);
+
+    const server = await Hstratum.start(this, {args: [`--stratum-proxy-secret=${SECRET}`]});
+    const {ports} = await startProxy(this, [server.node]);
+
+    server.port = ports.stratum;
+    return server;
   }
 
   report() {
@@ -62,6 +76,7 @@ async function main() {
   const {values} = parseArgs({options: {
     rounds: {type: 'string', default: '10'},
     miners: {type: 'string', default: '10000'},
+    proxy: {type: 'boolean', default: false},
     help: {type: 'boolean'}
   }});
 
@@ -71,7 +86,8 @@ async function main() {
   }
 
   const rounds = number(values.rounds, 'rounds', 1, 100);
-  const bench = new JobOrder(rounds, number(values.miners, 'miners', 1, 15000));
+  const bench = new JobOrder(rounds, number(values.miners, 'miners', 1, 15000),
+    values.proxy);
 
   await runAtMost(bench, BASE_MS + RUN_MS * SPREADS.length);
   process.stdout.write(bench.report());
