@@ -1,6 +1,5 @@
 //! Benchmarks of the pool: lines, jobs and shares, without sockets and without a disk.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use hstratum_core::limits::SHARES_REMEMBERED_MAX;
 use hstratum_core::pool::Pool;
 use hstratum_core::units::{ConnId, Difficulty, Now, Seq};
 use hstratum_core::wire::message::Request;
+use hstratum_harness::lines;
 use hstratum_harness::setup::Setup;
 use hstratum_harness::test_chain::TestChain;
 
@@ -127,14 +127,6 @@ fn arrival(miner: u32, payout: Payout) -> Arrival {
     }
 }
 
-/// The lines of a miner that logs in.
-fn login_of(user: &str) -> String {
-    format!(
-        "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"bench\"]}}\n\
-         {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"{user}\",\"x\"]}}\n"
-    )
-}
-
 /// A pool with `miners` miners that all have a job; on a solo listener each has an address of its own.
 fn pool_with(miners: u32, payout: Payout) -> (Pool, TestChain, Actions, String) {
     let mut pool = Pool::new(Setup::default().config(), [], Seq(0), NOW);
@@ -152,12 +144,12 @@ fn pool_with(miners: u32, payout: Payout) -> (Pool, TestChain, Actions, String) 
             Payout::Solo => address(miner),
         };
         pool.handle(NOW, Event::Connected(conn, arrival), &mut out);
-        let login = login_of(&format!("{account}.w{miner}"));
+        let login = lines::login(&format!("{account}.w{miner}"));
         pool.handle(NOW, Event::Received(conn, login.as_bytes()), &mut out);
         out.drain(|_, bytes| {
             let text = String::from_utf8_lossy(bytes);
-            if let Some((_, rest)) = text.split_once(r#""mining.notify","params":[""#) {
-                job = rest.split('"').next().unwrap_or_default().to_owned();
+            if let Some(id) = lines::job_id(&text) {
+                job = id.to_owned();
             }
         });
     }
@@ -179,12 +171,7 @@ fn share_to_reply(bencher: Bencher<'_, '_>) {
     let (mut nonce, mut line) = (0_u32, Vec::new());
     bencher.bench_local(|| {
         nonce += 1;
-        line.clear();
-        writeln!(
-            line,
-            r#"{{"id":10000000,"method":"mining.submit","params":["alice.w0","{job}","00000000","{UNIX_S:08x}","{nonce:08x}"]}}"#
-        )
-        .expect("a vector takes everything");
+        lines::write_submit(&mut line, "alice.w0", &job, UNIX_S, nonce);
         let mut recorded = None;
         pool.handle(NOW, Event::Received(conn, &line), &mut out);
         out.drain(|action, _| {
@@ -203,13 +190,13 @@ fn share_to_reply(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn login(bencher: Bencher<'_, '_>) {
     let (mut pool, _, mut out, _) = pool_with(1, Payout::Operator);
-    let (mut miner, lines) = (1_u32, login_of("alice.w1"));
+    let (mut miner, login) = (1_u32, lines::login("alice.w1"));
     bencher.bench_local(|| {
         miner += 1;
         let conn = ConnId(1 << 32 | u64::from(miner));
         let event = Event::Connected(conn, arrival(1, Payout::Operator));
         pool.handle(NOW, event, &mut out);
-        pool.handle(NOW, Event::Received(conn, lines.as_bytes()), &mut out);
+        pool.handle(NOW, Event::Received(conn, login.as_bytes()), &mut out);
         let mut jobs = 0;
         out.drain(|_, bytes| jobs += u32::from(bytes.ends_with(b"]}\n")));
         pool.handle(NOW, Event::Closed(conn), &mut out);

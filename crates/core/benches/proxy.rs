@@ -1,6 +1,5 @@
-//! Benchmarks of the proxy's rules: a share there and its reply back, and a job, without sockets.
+//! Benchmark of the proxy's rules: a share there and its reply back, without sockets.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use divan::{AllocProfiler, Bencher};
@@ -11,6 +10,7 @@ use hstratum_core::proxy::{
     NoBackend, Proxy, ProxyAction, ProxyActions, ProxyConfig, ProxyEvent, Purpose,
 };
 use hstratum_core::units::{ConnId, Difficulty, Now, Seq};
+use hstratum_harness::lines;
 use hstratum_harness::setup::Setup;
 use hstratum_harness::test_chain::TestChain;
 
@@ -81,16 +81,12 @@ impl Proxied {
         };
         proxied.handle(ProxyEvent::Tick);
         proxied.handle(ProxyEvent::Connected(MINER, arrival(ArrivalKind::Miner)));
-        proxied.handle(ProxyEvent::Received(
-            MINER,
-            b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"bench\"]}\n\
-              {\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"alice.w0\",\"x\"]}\n",
-        ));
+        let login = lines::login("alice.w0");
+        proxied.handle(ProxyEvent::Received(MINER, login.as_bytes()));
         let told = String::from_utf8_lossy(&proxied.told);
-        let (_, rest) = told
-            .split_once(r#""mining.notify","params":[""#)
-            .expect("the miner has a job");
-        let job = rest.split('"').next().expect("its id").to_owned();
+        let job = lines::job_id(&told)
+            .expect("the miner has a job")
+            .to_owned();
         (proxied, job)
     }
 
@@ -143,12 +139,7 @@ fn share_there_and_back(bencher: Bencher<'_, '_>) {
     let (mut nonce, mut line) = (0_u32, Vec::new());
     bencher.bench_local(|| {
         nonce += 1;
-        line.clear();
-        writeln!(
-            line,
-            r#"{{"id":10000000,"method":"mining.submit","params":["alice.w0","{job}","00000000","{UNIX_S:08x}","{nonce:08x}"]}}"#
-        )
-        .expect("a vector takes everything");
+        lines::write_submit(&mut line, "alice.w0", &job, UNIX_S, nonce);
         let Proxied { proxy, actions, .. } = &mut proxied;
         proxy.handle(NOW, ProxyEvent::Received(MINER, &line), actions);
         let mut passed_on = 0;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod job;
+pub mod lines;
 pub mod ports;
 pub mod setup;
 pub mod templates;

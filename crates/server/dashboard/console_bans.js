@@ -34,6 +34,7 @@ export function bansSection() {
       none.hidden = bans.length > 0;
       box.hidden = bans.length === 0;
 
+      // The button of a change that is under way stays disabled.
       const shown = JSON.stringify(bans);
 
       if (list.dataset.shown !== shown) {

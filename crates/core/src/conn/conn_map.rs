@@ -66,13 +66,7 @@ impl<T> ConnMap<T> {
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.iter_mut_from(0).map(|(_, value)| value)
-    }
-
-    /// The values from this slot on, each with its slot.
-    pub(crate) fn iter_mut_from(&mut self, slot: usize) -> impl Iterator<Item = (usize, &mut T)> {
-        let slots = self.slots.iter_mut().enumerate().skip(slot);
-        slots.filter_map(|(slot, value)| Some((slot, &mut value.as_mut()?.1)))
+        self.slots.iter_mut().flatten().map(|(_, value)| value)
     }
 }
 

@@ -100,8 +100,8 @@ impl Pool {
         self.broadcast_newest_job(now, out);
     }
 
-    /// Sends the same bytes of `mining.notify` to everybody, those with the most hashrate first, each after a new difficulty if it has
-    /// changed. Sessions of solo listeners are owed theirs.
+    /// Sends the same bytes of `mining.notify` to everybody, those with the most hashrate first, each after a new
+    /// difficulty if it has changed. Sessions of solo listeners are owed theirs.
     pub(crate) fn broadcast_newest_job(&mut self, now: Now, out: &mut Actions) {
         let jobs = &self.shared.jobs;
         let Some(job) = jobs.newest() else { return };

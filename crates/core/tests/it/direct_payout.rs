@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ACCESS;
-use crate::harness::{Miner, PoolHarness, Setup, Want, submit_line};
+use crate::harness::{Miner, PoolHarness, Setup, Want, payee, submit_line};
 use hstratum_core::accounting::reward_split::FeePpm;
 use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::chain::coinbase::Payout;
@@ -102,13 +102,8 @@ fn miners_of_one_payee_have_the_same_bytes_and_others_other_roots() {
 #[test]
 fn payees_beyond_those_served_at_once_get_each_job_once_and_only_the_newest() {
     let mut harness = ACCESS.with_job(&solo());
-    let name = |number: u16| {
-        let hash = number.to_be_bytes().repeat(10);
-        let address = Address::new(0, hash).expect("an address");
-        address.encode(Network::Regtest)
-    };
     let miners: Vec<(String, Miner)> = (1..=600)
-        .map(|number| (name(number), harness.miner(&name(number))))
+        .map(|number| (payee(number), harness.miner(&payee(number))))
         .collect();
     harness.block();
     for (_, miner) in &miners {

@@ -1,8 +1,7 @@
 //! The order in which miners get a job: those with the most hashrate first, and turns among equals.
 
 use super::ACCESS;
-use crate::harness::{Miner, Output, PoolHarness, Setup, Want, submit_line};
-use hstratum_core::chain::address::{Address, Network};
+use crate::harness::{Miner, Output, PoolHarness, Setup, Want, payee, submit_line};
 use hstratum_core::chain::coinbase::Payout;
 use hstratum_core::event::Event;
 use hstratum_core::limits::SWEEP_MS;
@@ -14,6 +13,15 @@ fn mine(harness: &mut PoolHarness, miner: Miner, user: &str, shares: usize) {
         let found = harness.find(miner, &job, Want::Share, job.time);
         harness.send(miner, &submit_line("9", user, &job.id, &found));
     }
+}
+
+/// Ten miners that have found so many shares each.
+fn equals(harness: &mut PoolHarness, shares: usize) -> Vec<Miner> {
+    let miners: Vec<Miner> = (0..10).map(|_| harness.miner("alice")).collect();
+    for &miner in &miners {
+        mine(harness, miner, "alice", shares);
+    }
+    miners
 }
 
 /// The miners that get the job of a new block, in their order.
@@ -69,10 +77,7 @@ fn a_connection_that_is_closed_or_used_again_leaves_no_gap() {
 #[test]
 fn equals_take_turns() {
     let mut harness = ACCESS.with_job(&Setup::default());
-    let miners: Vec<Miner> = (0..10).map(|_| harness.miner("alice")).collect();
-    for &miner in &miners {
-        mine(&mut harness, miner, "alice", 3);
-    }
+    let miners = equals(&mut harness, 3);
     let mut places = vec![0; miners.len()];
     let rounds = 40;
     for _ in 0..rounds {
@@ -94,10 +99,7 @@ fn equals_take_turns() {
 #[test]
 fn only_who_has_far_more_hashrate_than_others_is_read_first() {
     let mut harness = ACCESS.with_job(&Setup::default());
-    let miners: Vec<Miner> = (0..10).map(|_| harness.miner("alice")).collect();
-    for &miner in &miners {
-        mine(&mut harness, miner, "alice", 5);
-    }
+    let miners = equals(&mut harness, 5);
     harness.advance(SWEEP_MS);
     assert_eq!(harness.read_first, []);
     mine(&mut harness, miners[3], "alice", 200);
@@ -121,14 +123,9 @@ fn payees_of_a_solo_listener_have_the_same_order() {
         payout: Payout::Solo,
         ..Setup::default()
     });
-    let name = |number: u16| {
-        let hash = number.to_be_bytes().repeat(10);
-        let address = Address::new(0, hash).expect("an address");
-        address.encode(Network::Regtest)
-    };
-    let miners: Vec<Miner> = (1..=600).map(|n| harness.miner(&name(n))).collect();
-    mine(&mut harness, miners[599], &name(600), 20);
-    mine(&mut harness, miners[300], &name(301), 5);
+    let miners: Vec<Miner> = (1..=600).map(|n| harness.miner(&payee(n))).collect();
+    mine(&mut harness, miners[599], &payee(600), 20);
+    mine(&mut harness, miners[300], &payee(301), 5);
     harness.advance(SWEEP_MS);
     // The order is made anew while only some have the job.
     harness.output.clear();

@@ -1,5 +1,5 @@
-//! The suites of the order of jobs, of misbehaviour, of real miners' recordings and of the pool's rules once more, with a proxy
-//! before the pool.
+//! The suites of the order of jobs, of misbehaviour, of real miners' recordings and of the pool's rules once more,
+//! with a proxy before the pool.
 
 #[path = "direct_payout.rs"]
 #[allow(clippy::duplicate_mod, reason = "the same suite, through a proxy")]

@@ -32,7 +32,7 @@ pub(crate) use hstratum_harness::test_chain::TestChain;
 use test_miner::{TestMiner, name_of};
 pub(crate) use test_proxy::Access;
 use test_proxy::{InTransit, TestProxy};
-pub(crate) use work::{SubmitFields, Want, submit_line};
+pub(crate) use work::{SubmitFields, Want, payee, submit_line};
 
 /// Unix time at the start, in seconds.
 const START_S: u64 = 1_700_000_000;
@@ -85,7 +85,7 @@ pub(crate) struct PoolHarness {
     /// Accounts whose sessions of the dashboard are to end.
     pub(crate) signed_out: Vec<String>,
     pub(crate) log: Vec<String>,
-    /// Connections that are to be read first, or no more, since the test took them.
+    /// Connections that are to be read first, or no more, in the order of the orders.
     pub(crate) read_first: Vec<(ConnId, bool)>,
     pub(crate) works: HashMap<String, ReceivedJob>,
     pool: Pool,

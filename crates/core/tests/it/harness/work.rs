@@ -1,5 +1,6 @@
 //! A miner's work: reads jobs from the wire and finds nonces of the kind that a test needs.
 
+use hstratum_core::chain::address::{Address, Network};
 use hstratum_core::units::Hash;
 use hstratum_harness::job::ReceivedJob;
 
@@ -12,6 +13,12 @@ pub(crate) enum Want {
     Share,
     /// A hash above the share target.
     Low,
+}
+
+/// The address that a miner of a solo listener has as its name, one for each number.
+pub(crate) fn payee(number: u16) -> String {
+    let address = Address::new(0, number.to_be_bytes().repeat(10)).expect("an address");
+    address.encode(Network::Regtest)
 }
 
 /// The values that a miner puts into a submit.
