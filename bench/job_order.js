@@ -8,7 +8,7 @@
 const {parseArgs} = require('util');
 const {Bench, exitWith, number, runAtMost} = require('./command');
 const {median, table} = require('./numbers');
-const {Hstratum, swarm} = require('./rig');
+const {Hstratum, ON_SERVER_CORE, swarm} = require('./rig');
 const {SECRET, startProxy} = require('../plugin/test/proxy');
 
 const HELP = `usage: node bench/job_order.js [options]
@@ -18,6 +18,7 @@ Needs make build and two cores.
   --rounds N       new blocks for each, 1 to 100 (10)
   --miners N       miners, 1 to 15000 (10000)
   --proxy          miners connect to a proxy before the server
+  --two-cores      the server may use both cores, one of which the load reads on
   --help           print this
 `;
 
@@ -28,8 +29,9 @@ const BASE_MS = 120000;
 const RUN_MS = 180000;
 
 class JobOrder extends Bench {
-  constructor(rounds, miners, isProxied) {
+  constructor(rounds, miners, isProxied, within) {
     super();
+    this.within = within;
     this.isProxied = isProxied;
     this.rounds = rounds;
     this.miners = miners;
@@ -52,9 +54,9 @@ class JobOrder extends Bench {
 
   async start() {
     if (!this.isProxied)
-      return Hstratum.start(this);
+      return Hstratum.start(this, {within: this.within});
 
-    const server = await Hstratum.start(this, {args: [`--stratum-proxy-secret=${SECRET}`]});
+    const server = await Hstratum.start(this, {within: this.within, args: [`--stratum-proxy-secret=${SECRET}`]});
     const {ports} = await startProxy(this, [server.node]);
 
     server.port = ports.stratum;
@@ -77,6 +79,7 @@ async function main() {
     rounds: {type: 'string', default: '10'},
     miners: {type: 'string', default: '10000'},
     proxy: {type: 'boolean', default: false},
+    'two-cores': {type: 'boolean', default: false},
     help: {type: 'boolean'}
   }});
 
@@ -87,7 +90,7 @@ async function main() {
 
   const rounds = number(values.rounds, 'rounds', 1, 100);
   const bench = new JobOrder(rounds, number(values.miners, 'miners', 1, 15000),
-    values.proxy);
+    values.proxy, values['two-cores'] ? [] : ON_SERVER_CORE);
 
   await runAtMost(bench, BASE_MS + RUN_MS * SPREADS.length);
   process.stdout.write(bench.report());

@@ -55,6 +55,9 @@ const NODE_ARGS = [
   '--stratum-max-inbound=20000'
 ];
 
+/** A command that becomes a server's process, with one core for all of it. */
+const ON_SERVER_CORE = ['taskset', '-c', String(SERVER_CORE)];
+
 /** What is measured: a name, and the plugin of a tree. */
 const OWN_TREE = {name: 'hstratum', plugin: true};
 
@@ -131,14 +134,15 @@ class Hstratum {
     this.env = {HSTRATUM_NODE_API_KEY: API_KEY};
   }
 
-  /** @param {Object} [options] - of the node; `tree`: whose plugin it has. */
+  /**
+   * @param {Object} [options] - of the node; `tree`: whose plugin it has;
+   * `within`: [] for a server that may use all cores.
+   */
 
-  static async start(t, {args = [], tree = OWN_TREE, ...options} = {}) {
+  static async start(t, {args = [], tree = OWN_TREE, within = ON_SERVER_CORE, ...options} = {}) {
     const node = await startNode(t, {...options, plugin: tree.plugin,
-      args: [...NODE_ARGS, ...args]});
+      within, args: [...NODE_ARGS, ...args]});
 
-    // hsd has all its threads by now, and later ones are their children.
-    pin(node.child.pid, SERVER_CORE);
     await node.mine(1);
     return new this(node, tree.name);
   }
@@ -152,7 +156,6 @@ class Hstratum {
       String(OLD_HEIGHTS)]);
     await this.node.restart();
     this.pid = this.node.child.pid;
-    pin(this.pid, SERVER_CORE);
   }
 
   /** Prepare shares for each miner, since every second hash is a block. */
@@ -217,5 +220,5 @@ function syncTime(dir) {
   return {p50: quantile(times, 0.5), p99: quantile(times, 0.99)};
 }
 
-module.exports = {ADDON, API_KEY, Hstratum, LOAD_CORE, Limit, OWN_TREE,
-  SERVER_CORE, SWARM, pin, swarm, syncTime};
+module.exports = {ADDON, API_KEY, Hstratum, LOAD_CORE, Limit, ON_SERVER_CORE, OWN_TREE,
+  SWARM, pin, swarm, syncTime};

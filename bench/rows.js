@@ -15,7 +15,7 @@ const {PLUGIN, startNode} = require('../plugin/test/harness');
 const {Miner} = require('../plugin/test/miner');
 const {Spender} = require('../plugin/test/spender');
 const {quantile} = require('./numbers');
-const {API_KEY, LOAD_CORE, SERVER_CORE, pin, swarm, syncTime}
+const {API_KEY, LOAD_CORE, ON_SERVER_CORE, swarm, syncTime}
   = require('./rig');
 const {now} = require('./probe');
 
@@ -215,11 +215,10 @@ class TimedMiner extends Miner {
 async function tips(t, {plugin}) {
   const spender = new Spender();
   const file = plugin === true ? PLUGIN : plugin;
-  const node = await startNode(t, {plugin, address: spender.address, args: [
+  const node = await startNode(t, {plugin, address: spender.address, within: ON_SERVER_CORE, args: [
     '--log-level=info', '--stratum-refresh=1', `--plugins=${file},${PROBE}`
   ]});
 
-  pin(node.child.pid, SERVER_CORE);
   await spender.prepare(node, TIP_TXS);
 
   const miner = await TimedMiner.start(t, node);

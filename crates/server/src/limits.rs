@@ -77,6 +77,13 @@ pub(crate) const HANDSHAKES_PER_TURN: usize = 4;
 /// Bytes a peer may send for a TLS handshake; a usual one is below 1 KiB. Beyond it the connection is closed.
 pub(crate) const HANDSHAKE_BYTES_MAX: usize = 16 * 1024;
 
+/// Lines of jobs that one thread writes alone: a millisecond's work, while the start of a second thread takes a
+/// twentieth of that.
+pub(crate) const JOBS_ONE_THREAD_MAX: usize = 128;
+
+/// Lines of jobs that one of two threads takes at a time, so that the order is kept but for so many.
+pub(crate) const JOBS_AT_ONCE: usize = 16;
+
 /// Bytes of plaintext in one TLS record, for lines longer than a TCP segment.
 pub(crate) const TLS_RECORD_BYTES: usize = 16 * 1024;
 

@@ -10,7 +10,6 @@ use hstratum_core::chain::block::Solution;
 use hstratum_core::chain::template::RawTransactions;
 use hstratum_core::event::{Action, Level};
 use hstratum_core::operator_order::{OrderId, OrderOutcome};
-use hstratum_core::units::ConnId;
 
 use crate::cluster::blocks::relay::RelayCommand;
 use crate::driver::io::DriverIo;
@@ -92,7 +91,7 @@ impl<S: DriverIo> Driver<S> {
                 self.senders.tell_store(StoreCommand::Tally(tallied));
             }
             Action::Send(conn, _) => self.net.send(conn, bytes),
-            Action::SendShared(conn, line) => self.send_shared(conn, &line),
+            Action::SendShared(conn, line) => self.net.add_job(conn, line),
             Action::Pause(conn) => self.net.pause(conn, true),
             Action::Resume(conn) => self.net.pause(conn, false),
             Action::Admitted(conn) => self.net.admitted(conn),
@@ -130,14 +129,6 @@ impl<S: DriverIo> Driver<S> {
             }
             Action::Answer(id, answer) => self.answer(id, answer),
             Action::Log(level, text) => self.node.log(level, &text),
-        }
-    }
-
-    /// Sends the line of a job.
-    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) {
-        let is_written = self.net.send_shared(conn, line);
-        if let Some(telemetry) = &mut self.telemetry {
-            telemetry.traces.line_sent(is_written);
         }
     }
 

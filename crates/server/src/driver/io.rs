@@ -1,6 +1,6 @@
 //! The driver's interface to sockets and clock. The simulator implements it too, and so runs the real driver.
 
-use crate::net::{Net, ReadResult};
+use crate::net::{JobsSent, Net, ReadResult};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,8 +43,12 @@ pub trait DriverIo {
     fn drop_gone(&mut self, conn: ConnId);
     /// Queues bytes for a connection.
     fn send(&mut self, conn: ConnId, bytes: &[u8]);
-    /// Writes a line that many connections get, or queues it; returns true if it is written.
-    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) -> bool;
+    /// Adds a job's line to those that [`Self::send_jobs`] sends.
+    fn add_job(&mut self, conn: ConnId, line: Arc<[u8]>);
+    /// Sends the added jobs in their order; returns what became of those added since the last call.
+    fn send_jobs(&mut self) -> JobsSent {
+        JobsSent::default()
+    }
     /// Stops or resumes reading from a connection.
     fn pause(&mut self, conn: ConnId, paused: bool);
     /// Closes a connection.
@@ -149,8 +153,12 @@ impl DriverIo for SystemIo {
         self.net.send(conn, bytes);
     }
 
-    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) -> bool {
-        self.net.send_shared(conn, line)
+    fn add_job(&mut self, conn: ConnId, line: Arc<[u8]>) {
+        self.net.add_job(conn, line);
+    }
+
+    fn send_jobs(&mut self) -> JobsSent {
+        self.net.send_jobs()
     }
 
     fn pause(&mut self, conn: ConnId, paused: bool) {

@@ -539,6 +539,10 @@ impl<S: DriverIo> Driver<S> {
         if let Some(failure) = self.carry_out(None) {
             resume_unwind(failure);
         }
+        let sent = self.net.send_jobs();
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.traces.jobs_sent(&sent);
+        }
     }
 
     /// Executes the pool's actions. After a panic, here or before, actions that may be lost are skipped, and

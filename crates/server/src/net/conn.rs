@@ -87,6 +87,8 @@ pub(crate) struct Conn {
     /// True if it is read before others.
     pub is_read_first: bool,
     pub is_dirty: bool,
+    /// A job was added for it and is not sent yet.
+    pub awaits_job: bool,
     /// The socket may have something to read.
     pub may_read: bool,
     /// The peer has closed its sending side.
@@ -121,6 +123,7 @@ impl Conn {
             is_paused: false,
             is_read_first: false,
             is_dirty: false,
+            awaits_job: false,
             may_read: false,
             is_read_closed: false,
             encryption,

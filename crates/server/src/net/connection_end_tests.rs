@@ -27,7 +27,7 @@ fn what_is_said_before_an_orderly_end_arrives() {
     let line = [vec![b'a'; 200_000], vec![b'\n']].concat();
     net.send(id, &line);
     net.close(id, CloseHow::Flushed);
-    let reading = std::thread::spawn(move || {
+    let reading = thread::spawn(move || {
         let mut all = Vec::new();
         peer.read_to_end(&mut all).map(|_| all.len())
     });

@@ -9,6 +9,7 @@ pub mod cidr;
 pub(crate) mod conn;
 mod eviction;
 pub(crate) mod fd_limit;
+mod job_sending;
 pub mod listener;
 pub(crate) mod per_address;
 pub(crate) mod port;
@@ -19,12 +20,16 @@ pub(crate) mod tls;
 pub(crate) use accept::ConnOrigin;
 use eviction::EvictionOrder;
 use hstratum_core::event::{Arrival, ArrivalKind, CloseHow};
+use job_sending::Jobs;
+pub use job_sending::JobsSent;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -97,6 +102,9 @@ pub(crate) struct Net {
     /// The same for those in a TLS handshake, which is costly.
     handshakes: VecDeque<ConnId>,
     dirty: Vec<ConnId>,
+    jobs: Jobs,
+    /// A job is written by a second thread too.
+    has_second_core: bool,
     /// Bytes queued to leave, on all connections.
     out_bytes: usize,
     /// Connections that broke and that the pool has not been told of.
@@ -152,6 +160,9 @@ impl Net {
             newcomers_left: 0,
             handshakes: VecDeque::new(),
             dirty: Vec::new(),
+            jobs: Jobs::default(),
+            has_second_core: thread::available_parallelism()
+                .is_ok_and(|cores| cores > NonZero::<usize>::MIN),
             out_bytes: 0,
             lost: Vec::new(),
             scratch: vec![0; READ_BYTES],
@@ -313,23 +324,10 @@ impl Net {
 
     /// Queues bytes to send: whole lines.
     pub(crate) fn send(&mut self, id: ConnId, bytes: &[u8]) {
+        self.send_jobs_before(id);
         let Some(conn) = self.get_mut(id) else { return };
         conn.queue(bytes);
         self.keep_or_lose(id);
-    }
-
-    /// Sends a line at once if nothing is queued. Returns true if all of it is written.
-    pub(crate) fn send_shared(&mut self, id: ConnId, line: &[u8]) -> bool {
-        let Some(conn) = self.get_mut(id) else {
-            return false;
-        };
-        let sent = conn.send_now(line);
-        let is_written = sent.is_ok() && conn.is_flushed();
-        match sent {
-            Ok(()) => self.keep_or_lose(id),
-            Err(_) => self.lose(id),
-        }
-        is_written
     }
 
     fn keep_or_lose(&mut self, id: ConnId) {
@@ -393,6 +391,7 @@ impl Net {
 
     /// Closes a connection.
     pub(crate) fn close(&mut self, id: ConnId, how: CloseHow) {
+        self.send_jobs_before(id);
         let Some(conn) = self.get_mut(id) else { return };
         match how {
             CloseHow::Reset => {
@@ -423,6 +422,7 @@ impl Net {
         self.newcomers.clear();
         self.handshakes.clear();
         self.dirty.clear();
+        self.forget_jobs();
         self.out_bytes = 0;
         self.lost.clear();
     }

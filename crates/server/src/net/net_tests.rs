@@ -6,6 +6,7 @@ use hstratum_core::event::Listening;
 use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::limits::JOBS_ONE_THREAD_MAX;
 use crate::net::listener::Encryption;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -205,13 +206,14 @@ fn connection_that_takes_nothing_is_lost_at_the_limit_alone() {
     let slow_id = accept(&mut net);
     let mut quick = connect(&net);
     let quick_id = accept(&mut net);
-    let line = [vec![b'x'; 999], vec![b'\n']].concat();
+    let line: Arc<[u8]> = [vec![b'x'; 999], vec![b'\n']].concat().into();
     let mut lost = Vec::new();
     let mut sent = 0;
     while lost.is_empty() {
         assert!(sent < 100 * OUT_BYTES_MAX, "the limit was not met");
-        net.send_shared(slow_id, &line);
-        net.send_shared(quick_id, &line);
+        net.add_job(slow_id, line.clone());
+        net.add_job(quick_id, line.clone());
+        net.send_jobs();
         sent += line.len();
         quick.read_exact(&mut vec![0; 1000]).expect("served");
         net.flush();
@@ -222,6 +224,60 @@ fn connection_that_takes_nothing_is_lost_at_the_limit_alone() {
     let error = slow.read_to_end(&mut received).expect_err("reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert!(received.len() < sent);
+}
+
+#[test]
+fn jobs_are_in_their_place_among_other_lines_from_one_thread_and_from_two() {
+    const PEERS: usize = 2 * JOBS_ONE_THREAD_MAX;
+    const LOST: usize = 10;
+    for has_second_core in [false, true] {
+        let config = NetConfig {
+            conns_max: PEERS,
+            ..config(&[(Encryption::Never, 0)])
+        };
+        let (mut net, _) = Net::bind(config).expect("bound");
+        net.has_second_core = has_second_core;
+        let peers = (0..PEERS).map(|_| {
+            let peer = connect(&net);
+            (accept(&mut net), peer)
+        });
+        let mut peers: Vec<(ConnId, Peer)> = peers.collect();
+        // An end with something unread would be a reset.
+        settle(&mut net, 0);
+        net.send(peers[1].0, b"before\n");
+        for (at, (id, _)) in peers.iter().enumerate() {
+            net.add_job(*id, format!("job {at}\n").into_bytes().into());
+        }
+        net.send(peers[1].0, b"after\n");
+        for (id, _) in &peers[6..] {
+            net.add_job(*id, Arc::from(*b"another\n"));
+        }
+        net.lose(peers[LOST].0);
+        net.close(peers[PEERS - 1].0, CloseHow::Flushed);
+        let sent = net.send_jobs();
+
+        let lines = PEERS + PEERS - 6;
+        let told = (sent.written as usize, sent.queued);
+        // One was lost before its second job, and one had something queued before its first.
+        assert_eq!(told, (lines - 2, 1), "{sent:?}");
+        assert!(sent.first.is_some());
+        for (id, _) in &peers {
+            net.close(*id, CloseHow::Flushed);
+        }
+        net.flush();
+        for (at, (_, peer)) in peers.iter_mut().enumerate() {
+            let mut read = String::new();
+            let ended = peer.read_to_string(&mut read);
+            assert_eq!(ended.is_err(), at == LOST, "{at}: {ended:?}");
+            let job = format!("job {at}\n");
+            let expected = match at {
+                1 => format!("before\n{job}after\n"),
+                6.. => format!("{job}another\n"),
+                _ => job,
+            };
+            assert!(read == expected || at == LOST, "{at}: {read}");
+        }
+    }
 }
 
 #[test]

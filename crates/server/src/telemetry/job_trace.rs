@@ -9,6 +9,7 @@ use hstratum_core::plural::counted;
 use hstratum_core::units::{Hash, Height};
 use parking_lot::Mutex;
 
+use crate::net::JobsSent;
 use crate::telemetry::histogram::{Histogram, ms, steps_text};
 
 /// The steps from a tip to the last miner's job, in order: the node makes a template; the plugin gives it to
@@ -116,14 +117,12 @@ impl JobTraces {
         }
     }
 
-    /// Records that a job's line was written to a miner, or is queued.
-    pub(crate) fn line_sent(&mut self, is_written: bool) {
+    /// Records what became of a job's lines.
+    pub(crate) fn jobs_sent(&mut self, sent: &JobsSent) {
         if let Some(trace) = self.open.as_mut().filter(|trace| trace.is_sending) {
-            trace.miners += 1;
-            trace.is_queued |= !is_written;
-            if is_written && trace.first.is_none() {
-                trace.first = Some(Instant::now());
-            }
+            trace.miners += sent.written + sent.queued;
+            trace.is_queued |= sent.queued > 0;
+            trace.first = trace.first.or(sent.first);
         }
     }
 
@@ -192,6 +191,16 @@ mod tests {
         traces
     }
 
+    /// What became of so many lines.
+    fn lines(written: u32, queued: u32) -> JobsSent {
+        let first = (written > 0).then(Instant::now);
+        JobsSent {
+            written,
+            queued,
+            first,
+        }
+    }
+
     /// The counts of the traces to the first and to the last miner.
     fn counts(traces: &JobTraces) -> (u64, u64) {
         (traces.times.first.count, traces.times.last.count)
@@ -205,8 +214,7 @@ mod tests {
         // Told again when the node is synchronized.
         traces.tip.tip(NEXT);
         traces.job_made(2, Height(7), Instant::now());
-        traces.line_sent(true);
-        traces.line_sent(true);
+        traces.jobs_sent(&lines(2, 0));
         let line = traces.lines_sent(false).expect("all was written");
         let head = format!("new tip: 7 {NEXT}: 2 miners had its job after ");
         assert!(line.starts_with(&head), "{line}");
@@ -222,7 +230,7 @@ mod tests {
 
         // A refresh of the template has no trace.
         traces.job_made(3, Height(7), Instant::now());
-        traces.line_sent(true);
+        traces.jobs_sent(&lines(1, 0));
         assert_eq!(traces.lines_sent(false), None);
         assert_eq!(counts(&traces), (1, 1));
     }
@@ -232,12 +240,12 @@ mod tests {
         let mut traces = traces();
         traces.tip.template(2, NEXT, Duration::ZERO);
         traces.job_made(2, Height(7), Instant::now());
-        traces.line_sent(false);
+        traces.jobs_sent(&lines(0, 1));
         assert_eq!(traces.lines_sent(true), None);
         // The job of another template.
-        traces.line_sent(true);
+        traces.jobs_sent(&lines(1, 0));
         assert_eq!(traces.flushed(true), None);
-        traces.line_sent(true);
+        traces.jobs_sent(&lines(1, 0));
         let line = traces.flushed(false).expect("all is written");
         assert!(line.contains(": 2 miners had its job "), "{line}");
         assert_eq!(traces.flushed(false), None);
@@ -249,7 +257,7 @@ mod tests {
         traces.tip.tip(TIP);
         traces.tip.template(1, TIP, Duration::ZERO);
         traces.job_made(1, Height(6), Instant::now());
-        traces.line_sent(true);
+        traces.jobs_sent(&lines(1, 0));
         assert_eq!(traces.lines_sent(false), None);
         traces.tip.tip(NEXT);
         traces.tip.template(2, NEXT, Duration::ZERO);

@@ -43,8 +43,7 @@ fn wait_for(database: &Server, sql: &str, expected: &str) {
 
 /// Whether the server "one" has its row in the database and was heard of: the row is written some time
 /// before the first heartbeat, and nobody waits for a server that was never heard of.
-const REGISTERED: &str =
-    "SELECT count(*) FROM origins WHERE label = 'one' AND seen_at_ms > 0";
+const REGISTERED: &str = "SELECT count(*) FROM origins WHERE label = 'one' AND seen_at_ms > 0";
 
 fn state(hash: &Hash) -> String {
     format!("SELECT state || ' ' || coalesce(round_from, -1) FROM blocks WHERE hash = '{hash}'")

@@ -285,9 +285,8 @@ impl DriverIo for SimIo {
         self.put(SocketAction::Send(conn, bytes.to_vec()));
     }
 
-    fn send_shared(&mut self, conn: ConnId, line: &Arc<[u8]>) -> bool {
+    fn add_job(&mut self, conn: ConnId, line: Arc<[u8]>) {
         self.put(SocketAction::Send(conn, line.to_vec()));
-        true
     }
 
     fn pause(&mut self, conn: ConnId, paused: bool) {
