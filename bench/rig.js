@@ -221,4 +221,4 @@ function syncTime(dir) {
 }
 
 module.exports = {ADDON, API_KEY, Hstratum, LOAD_CORE, Limit, ON_SERVER_CORE, OWN_TREE,
-  SWARM, pin, swarm, syncTime};
+  SERVER_CORE, SWARM, pin, swarm, syncTime};

@@ -15,7 +15,7 @@ const {PLUGIN, startNode} = require('../plugin/test/harness');
 const {Miner} = require('../plugin/test/miner');
 const {Spender} = require('../plugin/test/spender');
 const {quantile} = require('./numbers');
-const {API_KEY, LOAD_CORE, ON_SERVER_CORE, swarm, syncTime}
+const {API_KEY, LOAD_CORE, ON_SERVER_CORE, SERVER_CORE, swarm, syncTime}
   = require('./rig');
 const {now} = require('./probe');
 
