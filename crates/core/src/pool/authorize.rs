@@ -259,7 +259,7 @@ impl RequestContext<'_> {
             .conns
             .log_limit
             .tell(self.now, Level::Debug, text, self.out);
-        session.add_user(Authorized::new(user, self.now.ms));
+        session.add_user(Authorized::new(user, session.conn.connected_at_ms));
         self.shared.count_names(session);
         Ok(Reply::True)
     }

@@ -55,11 +55,13 @@ pub(crate) struct Authorized {
 }
 
 impl Authorized {
-    pub(crate) fn new(user: User, now_ms: u64) -> Self {
+    /// Its hashrate is over the time of the connection, whenever the user came: else a connection whose users
+    /// come and go would have more than its hashes.
+    pub(crate) fn new(user: User, connected_at_ms: u64) -> Self {
         Self {
             user,
             tally: Tally::default(),
-            rate: Rate::new(now_ms),
+            rate: Rate::new(connected_at_ms),
             is_proven: false,
             last_share_ms: None,
             best_hash: Hash([0xff; 32]),

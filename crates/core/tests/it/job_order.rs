@@ -97,6 +97,26 @@ fn equals_take_turns() {
 }
 
 #[test]
+fn more_names_make_no_more_hashrate() {
+    let mut harness = ACCESS.with_job(&Setup::default());
+    let miners: Vec<Miner> = (0..5).map(|_| harness.miner("alice")).collect();
+    let (mut first, rounds) = (0, 40);
+    for round in 0..2 * rounds {
+        for &miner in &miners[1..] {
+            mine(&mut harness, miner, "alice", 1);
+        }
+        let name = format!("alice.{round}");
+        let login = format!(r#"{{"id":3,"method":"mining.authorize","params":["{name}","x"]}}"#);
+        harness.send(miners[0], &login);
+        mine(&mut harness, miners[0], &name, 1);
+        harness.advance(SWEEP_MS);
+        let order = served(&mut harness);
+        first += usize::from(round >= rounds && order[0] == miners[0]);
+    }
+    assert!(first < rounds / 2, "{first} of {rounds}");
+}
+
+#[test]
 fn only_who_has_far_more_hashrate_than_others_is_read_first() {
     let mut harness = ACCESS.with_job(&Setup::default());
     let miners = equals(&mut harness, 5);

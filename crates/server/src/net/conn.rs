@@ -318,16 +318,16 @@ impl Conn {
         }
     }
 
-    /// Sends a line at once if nothing is queued.
+    /// Sends a line at once, behind what is queued.
     pub(crate) fn send_now(&mut self, line: &[u8]) -> io::Result<()> {
-        let sent = if !self.out.is_empty() || line.len() > WRITE_BYTES {
-            0
-        } else {
-            match self.transport.write(&mut self.socket, line) {
-                Ok(len) => len,
-                Err(error) if is_for_later(&error) => 0,
-                Err(error) => return Err(error),
-            }
+        if !self.out.is_empty() || line.len() > WRITE_BYTES {
+            self.queue(line);
+            return self.flush();
+        }
+        let sent = match self.transport.write(&mut self.socket, line) {
+            Ok(len) => len,
+            Err(error) if is_for_later(&error) => 0,
+            Err(error) => return Err(error),
         };
         self.queue(&line[sent..]);
         Ok(())

@@ -58,7 +58,7 @@ impl Net {
         }
     }
 
-    /// Writes the added jobs in their order, and queues what a connection does not take. Returns what became of
+    /// Writes the added jobs in their order, each behind what its connection has queued, and queues what a connection does not take. Returns what became of
     /// all that were added since the last call.
     pub(crate) fn send_jobs(&mut self) -> JobsSent {
         self.send_added();
@@ -72,21 +72,24 @@ impl Net {
 
     fn send_added(&mut self) {
         let added = mem::take(&mut self.jobs.added);
+        let mut rest = &added[..];
         // The first does not wait for the start of a thread.
-        let alone = match self.has_second_core && added.len() > JOBS_ONE_THREAD_MAX {
-            true => 1,
-            false => added.len(),
-        };
-        let (alone, shared) = added.split_at(alone);
-        for (id, line) in alone {
+        while let [(id, line), others @ ..] = rest
+            && (self.jobs.sent.first.is_none() || !self.is_for_two_threads(rest))
+        {
             if let Some(conn) = self.get_mut(*id) {
                 let outcome = conn.send_now(line);
                 self.job_sent(*id, outcome);
             }
+            rest = others;
         }
-        for (id, outcome) in self.send_on_two_threads(shared) {
+        for (id, outcome) in self.send_on_two_threads(rest) {
             self.job_sent(id, outcome);
         }
+    }
+
+    fn is_for_two_threads(&self, lines: &[(ConnId, Arc<[u8]>)]) -> bool {
+        self.has_second_core && lines.len() > JOBS_ONE_THREAD_MAX
     }
 
     fn send_on_two_threads(
@@ -141,17 +144,18 @@ impl Net {
     fn job_sent(&mut self, id: ConnId, outcome: io::Result<()>) {
         let Some(conn) = self.get_mut(id) else { return };
         conn.awaits_job = false;
-        let is_written = outcome.is_ok() && conn.is_flushed();
+        let is_written = conn.is_flushed();
         let sent = &mut self.jobs.sent;
-        if is_written {
-            sent.written += 1;
-            sent.first.get_or_insert_with(Instant::now);
-        } else {
-            sent.queued += 1;
-        }
         match outcome {
-            Ok(()) => self.keep_or_lose(id),
-            Err(_) => self.lose(id),
+            Err(_) => return self.lose(id),
+            Ok(()) if is_written => {
+                sent.written += 1;
+                sent.first.get_or_insert_with(Instant::now);
+            }
+            Ok(()) => sent.queued += 1,
         }
+        self.keep_or_lose(id);
+        // It may have been too full to be read.
+        self.queue_read(id);
     }
 }
