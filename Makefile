@@ -113,12 +113,12 @@ bench: table ## how fast: the table, pure parts, the ledger, the way of a block 
 	cargo bench --locked -p hstratum --bench store
 	node bench/block.js
 
-# RUNS=1 ROWS=shares,one for a quick look; AGAINST=v0.1.0: with another commit in turns: bench/README.md.
+# RUNS=1 ROWS=shares,one for a quick look; AGAINST=HEAD~10: with another commit in turns: bench/README.md.
 table: build ## hstratum against the limit server, in the same run
 	RUNS='$(RUNS)' ROWS='$(ROWS)' AGAINST='$(AGAINST)' node bench/table.js
 
 # Needs valgrind. UPDATE=1 writes bench/instructions.json anew, BENCH=pool counts that bench alone.
-instructions: ## whether shares, jobs and logins take more instructions or allocations than before
+instructions: ## whether shares, jobs and logins take other instructions or allocations than before
 	@UPDATE='$(UPDATE)' BENCH='$(BENCH)' node scripts/instructions.js
 
 # SIGN_INS=100: so many wrong passwords a second beside them.

@@ -69,7 +69,10 @@ async function runAtMost(bench, ms) {
 
 function exitWith(main) {
   main.then(() => process.exit(0), (e) => {
-    process.stderr.write(`${e instanceof PlainError ? e.message : e.stack}\n`);
+    // An option that does not exist is no fault of the program.
+    const isPlain = e instanceof PlainError || `${e.code}`.startsWith('ERR_PARSE_ARGS');
+
+    process.stderr.write(`${isPlain ? e.message : e.stack}\n`);
     process.exit(1);
   });
 }

@@ -16,7 +16,7 @@ const HELP = `usage: node bench/job_order.js [options]
 Needs make build and two cores.
 
   --rounds N       new blocks for each, 1 to 100 (10)
-  --miners N       miners, 1 to 15000 (10000)
+  --miners N       miners, 2 to 15000 (10000)
   --proxy          miners connect to a proxy before the server
   --two-cores      the server may use both cores, one of which the load reads on
   --help           print this
@@ -89,7 +89,7 @@ async function main() {
   }
 
   const rounds = number(values.rounds, 'rounds', 1, 100);
-  const bench = new JobOrder(rounds, number(values.miners, 'miners', 1, 15000),
+  const bench = new JobOrder(rounds, number(values.miners, 'miners', 2, 15000),
     values.proxy, values['two-cores'] ? [] : ON_SERVER_CORE);
 
   await runAtMost(bench, BASE_MS + RUN_MS * SPREADS.length);

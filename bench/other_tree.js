@@ -4,7 +4,7 @@
  * Another commit's plugin, to be measured beside this one: its tree is a git
  * worktree in target/against/, kept for the next time by the commit's hash,
  * where it is built with a target directory of its own and the settings of
- * this build. hsd and the load are this tree's.
+ * this build, and anew when these change. hsd and the load are this tree's.
  */
 
 const {spawnSync} = require('child_process');
@@ -31,30 +31,42 @@ function build(rev) {
   const dir = path.join(ROOT, 'target', 'against', name);
   const addon = path.join(dir, 'plugin', 'hstratum.node');
 
-  if (!fs.existsSync(addon)) {
+  const flags = (process.env.CARGO_FLAGS || '').split(/\s+/).filter(Boolean);
+  const compiler = run('rustc', ['--version']).stdout;
+  const settings = JSON.stringify([flags, process.env.RUSTFLAGS, compiler]);
+  const built = `${addon}.settings`;
+
+  if (!fs.existsSync(built) || fs.readFileSync(built, 'utf8') !== settings) {
     process.stderr.write(`building ${name} in ${dir}\n`);
     check(name, dir, checkOut(name, dir));
-    check(name, dir, compile(dir));
+    check(name, dir, compile(dir, flags));
     fs.copyFileSync(path.join(dir, 'target', 'release',
-      'libhstratum_addon.so'), `${addon}.new`);
-    fs.renameSync(`${addon}.new`, addon);
+      'libhstratum_addon.so'), addon);
+    fs.writeFileSync(built, settings);
   }
 
   return {name, plugin: path.join(dir, 'plugin', 'index.js')};
 }
 
-/** A worktree that was removed with target/ is still known to git. */
+/**
+ * A worktree that was removed with target/ is still known to git, and one
+ * whose checkout was interrupted is completed.
+ */
 
 function checkOut(name, dir) {
-  if (fs.existsSync(dir))
-    return {status: 0};
+  if (fs.existsSync(dir)) {
+    const top = run('git', ['rev-parse', '--show-toplevel'], {cwd: dir});
+
+    if (top.status === 0 && top.stdout.trim() === fs.realpathSync(dir))
+      return run('git', ['checkout', '--quiet', '--force', '--detach', name], {cwd: dir});
+
+    fs.rmSync(dir, {recursive: true});
+  }
 
   return run('git', ['worktree', 'add', '--force', '--detach', dir, name]);
 }
 
-function compile(dir) {
-  const flags = (process.env.CARGO_FLAGS || '').split(/\s+/).filter(Boolean);
-
+function compile(dir, flags) {
   return run('cargo', ['build', '--locked', '--release', '-p',
     'hstratum-addon', ...flags], {cwd: dir,
     env: {...process.env, CARGO_TARGET_DIR: path.join(dir, 'target')}});

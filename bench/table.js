@@ -480,19 +480,16 @@ function progress(text) {
  */
 
 function parse(argv) {
-  let values;
+  const {values} = parseArgs({args: argv, options: {
+    runs: {type: 'string', default: process.env.RUNS || '5'},
+    rows: {type: 'string', default: process.env.ROWS || ROWS.join(',')},
+    against: {type: 'string', default: process.env.AGAINST || ''},
+    json: {type: 'boolean', default: false},
+    help: {type: 'boolean', default: false}
+  }});
 
-  try {
-    ({values} = parseArgs({args: argv, options: {
-      runs: {type: 'string', default: process.env.RUNS || '5'},
-      rows: {type: 'string', default: process.env.ROWS || ROWS.join(',')},
-      against: {type: 'string', default: process.env.AGAINST || ''},
-      json: {type: 'boolean', default: false},
-      help: {type: 'boolean', default: false}
-    }}));
-  } catch (e) {
-    throw new PlainError(e.message);
-  }
+  if (values.help)
+    return {help: true};
 
   const runs = Number(values.runs);
   const names = values.rows.split(',');
@@ -505,8 +502,7 @@ function parse(argv) {
       throw new PlainError(`rows: of ${ROWS.join(', ')}, not '${name}'`);
   }
 
-  return {runs, rows: names, against: values.against, json: values.json,
-    help: values.help};
+  return {runs, rows: names, against: values.against, json: values.json};
 }
 
 async function main() {

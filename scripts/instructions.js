@@ -3,7 +3,7 @@
 /*
  * Instructions and allocations of what is done for each share, job and login, beside those that
  * bench/instructions.json has: other programs on the machine do not change them, so that a tree is compared with
- * what it was before. Exits with 1 where one differs by more than 2 %. UPDATE=1 writes into the file what was counted,
+ * what it was before. Exits with 1 where one differs by more than 2 %, to either side. UPDATE=1 writes into the file what was counted,
  * BENCH=pool counts that bench alone.
  *
  * callgrind counts each bench at two lengths; the difference is what one more costs.
@@ -42,7 +42,7 @@ const MEASURED = [
 
 function build(name, bench) {
   const lines = execFileSync('cargo', ['bench', '--locked', '-p', name, '--bench', bench, '--no-run',
-    '--message-format=json'], {encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'inherit']});
+    '--message-format=json'], {cwd: path.join(__dirname, '..'), encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'inherit']});
 
   return lines.trim().split('\n').map(line => JSON.parse(line))
     .find(({executable, target}) => executable && target.name === bench).executable;
@@ -79,7 +79,7 @@ function count(program, bench, length) {
 
   try {
     execFileSync('valgrind', ['--tool=callgrind', `--callgrind-out-file=${file}`, program, '--bench', '--exact', bench,
-      '--sample-count', '1', '--sample-size', String(length)], {stdio: 'ignore'});
+      '--sample-count', '1', '--sample-size', String(length)], {stdio: ['ignore', 'ignore', 'pipe']});
 
     const total = /^(?:totals|summary): (\d+)/m.exec(fs.readFileSync(file, 'utf8'));
 
@@ -109,7 +109,8 @@ function compare(what, now, before) {
   const cell = (key, width) => String(now[key].toLocaleString('en')).padStart(width);
   const different = before ? Object.keys(now).filter(key => differs(now[key], before[key])) : Object.keys(now);
   const notes = before ? different.map((key) => {
-    return `${key} were ${before[key].toLocaleString('en')} (${((now[key] / before[key] - 1) * 100).toFixed(1)} %)`;
+    const change = before[key] ? ` (${((now[key] / before[key] - 1) * 100).toFixed(1)} %)` : '';
+    return `${key} were ${before[key].toLocaleString('en')}${change}`;
   }) : ['not in the file'];
 
   console.log([what.padEnd(52), cell('instructions', 12), cell('allocations', 9), notes.join(', ')].join(' ').trimEnd());
@@ -117,6 +118,12 @@ function compare(what, now, before) {
 }
 
 function main() {
+  if (process.argv.length > 2)
+    throw new Error(`'${process.argv[2]}': there are no arguments, only UPDATE=1 and BENCH=NAME in the environment`);
+
+  if (!['', '1', undefined].includes(process.env.UPDATE))
+    throw new Error(`UPDATE: 1, not '${process.env.UPDATE}'`);
+
   try {
     execFileSync('valgrind', ['--version'], {stdio: 'ignore'});
   } catch (e) {
@@ -131,6 +138,9 @@ function main() {
 
   if (wanted && !MEASURED.some(([, bench]) => bench === wanted))
     throw new Error(`BENCH: '${wanted}' is none of ${MEASURED.map(([, bench]) => bench).join(', ')}`);
+
+  if (wanted && process.env.UPDATE === '1' && before.compiler !== compiler)
+    throw new Error(`UPDATE with BENCH: the file was made by ${before.compiler}, this is ${compiler}; update all`);
 
   console.log(`${''.padEnd(52)} instructions allocations`);
 
@@ -154,8 +164,8 @@ function main() {
     if (before.compiler !== compiler)
       console.error(`instructions: the file was made by ${before.compiler}, this is ${compiler}`);
 
-    throw new Error('more than 2 % differ from bench/instructions.json; a commit that means it writes the file with '
-      + 'UPDATE=1');
+    throw new Error('something differs by more than 2 % from bench/instructions.json; a commit that means it writes the '
+      + 'file with UPDATE=1');
   }
 }
 
