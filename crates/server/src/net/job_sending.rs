@@ -58,8 +58,8 @@ impl Net {
         }
     }
 
-    /// Writes the added jobs in their order, each behind what its connection has queued, and queues what a connection does not take. Returns what became of
-    /// all that were added since the last call.
+    /// Writes the added jobs in their order, each behind what its connection has queued; queues what a connection
+    /// does not take. Returns what became of all that were added since the last call.
     pub(crate) fn send_jobs(&mut self) -> JobsSent {
         self.send_added();
         mem::take(&mut self.jobs.sent)
