@@ -53,13 +53,12 @@ class JobOrder extends Bench {
   }
 
   async start() {
-    if (!this.isProxied)
-      return Hstratum.start(this, {within: this.within});
+    const args = this.isProxied ? [`--stratum-proxy-secret=${SECRET}`] : [];
+    const server = await Hstratum.start(this, {within: this.within, args});
 
-    const server = await Hstratum.start(this, {within: this.within, args: [`--stratum-proxy-secret=${SECRET}`]});
-    const {ports} = await startProxy(this, [server.node]);
+    if (this.isProxied)
+      server.port = (await startProxy(this, [server.node])).ports.stratum;
 
-    server.port = ports.stratum;
     return server;
   }
 

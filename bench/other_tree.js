@@ -38,6 +38,8 @@ function build(rev) {
 
   if (!fs.existsSync(built) || fs.readFileSync(built, 'utf8') !== settings) {
     process.stderr.write(`building ${name} in ${dir}\n`);
+    // What is interrupted from here on is built anew, whatever the settings are then.
+    fs.rmSync(built, {force: true});
     check(name, dir, checkOut(name, dir));
     check(name, dir, compile(dir, flags));
     fs.copyFileSync(path.join(dir, 'target', 'release',
